@@ -1,0 +1,88 @@
+"""The curated list (emoji_concepts.yaml) and the `emoji` package's names to concepts with unambiguous aliases."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data_prep.emoji_styles import bare, codepoints
+from t2igan.errors import UserError
+
+CURATED = Path(__file__).with_name("emoji_concepts.yaml")
+HELD_OUT = ("held_out_concepts", "held_out_compositions")
+SKIN_TONES = ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")
+FULLY_QUALIFIED = 2  # the `emoji` package's status of an emoji as keyboards send it
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A thing to draw, by its plain name."""
+
+    character: str
+    name: str
+    aliases: tuple[str, ...]
+    category: str
+    subcategory: str
+    unicode_name: str
+    tones: tuple[str, ...] = ()  # codepoints of the skin-tone variants that this one stands for
+
+    @property
+    def captions(self) -> list[str]:
+        return [self.name, *self.aliases]
+
+
+def read_concepts(path: Path = CURATED) -> tuple[list[Concept], dict[str, list[str]]]:
+    """The curated file to concepts in its order and {"held_out_concepts": names, "held_out_compositions": names}.
+
+    Raises:
+        UserError: an emoji unknown to the `emoji` package, two concepts of one name, a held-out name that is no concept.
+    """
+    import yaml
+    from emoji import EMOJI_DATA
+
+    curated = yaml.safe_load(path.read_text())
+    names, aliases = ({bare(codepoints(key)): value for key, value in curated[section].items()} for section in ("names", "aliases"))
+    known = {bare(codepoints(character)): character for character, entry in EMOJI_DATA.items() if entry["status"] == FULLY_QUALIFIED}
+    found: dict[str, Concept] = {}
+    for group, characters in curated["concepts"].items():
+        category, _, subcategory = group.partition("/")
+        for key in (bare(codepoints(character)) for character in characters.split()):
+            if key not in known:
+                raise UserError(f"{path.name}: {key} in {group} is unknown to the `emoji` package; remove it or update the package")
+            entry = EMOJI_DATA[known[key]]
+            name = names.get(key) or plain(entry["en"])
+            if name in found:
+                raise UserError(f"{path.name}: {found[name].character} and {known[key]} are both {name!r}; rename or remove one")
+            short = aliases.get(key, [plain(alias) for alias in entry.get("alias", [])])
+            tones = tuple(f"{key}-{tone}" for tone in SKIN_TONES if f"{key}-{tone}" in known)
+            short = tuple(alias for alias in short if says_more(alias, name))
+            found[name] = Concept(known[key], name, short, category, subcategory, plain(entry["en"]), tones)
+    held = {kind: list(curated[kind]) for kind in HELD_OUT}
+    for name in (name for names_ in held.values() for name in names_):
+        if name not in found:
+            raise UserError(f"{path.name}: held-out {name!r} is no concept; use one of the names of `concepts`")
+    return unambiguous(list(found.values()), held, set(curated["rejected_aliases"])), held
+
+
+def plain(name: str) -> str:
+    """':smiling_face_with_heart-eyes:' -> 'smiling face with heart-eyes'."""
+    return name.strip(":").replace("_", " ").replace("’", "'").lower().strip()
+
+
+def says_more(alias: str, name: str) -> bool:
+    """Whether an alias is a word of its own: no codes ('cat2', 'v'), no other spelling of the name ('hotdog')."""
+    spelling = [re.sub(r"[ -]", "", text) for text in (alias, name)]
+    return len(alias) > 2 and not re.search(r"\d", alias) and spelling[0] != spelling[1]
+
+
+def unambiguous(concepts: list[Concept], held: dict[str, list[str]], rejected: set[str]) -> list[Concept]:
+    """Drops every alias that is rejected, is another concept's name or alias, or in which a held-out name can be read."""
+    names = {concept.name for concept in concepts}
+    uses = Counter(alias for concept in concepts for alias in set(concept.aliases))
+    secret = {name for held_names in held.values() for name in held_names}
+
+    def fine(alias: str, own: str) -> bool:
+        leaks = any(re.search(rf"\b{re.escape(name)}\b", alias) for name in secret - {own})
+        return alias not in names | rejected and uses[alias] == 1 and not leaks
+
+    return [replace(c, aliases=tuple(dict.fromkeys(alias for alias in c.aliases if fine(alias, c.name)))) for c in concepts]

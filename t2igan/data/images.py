@@ -1,0 +1,55 @@
+"""Encoded pictures to square RGB tensors and back."""
+
+import io
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+
+def decode(data: bytes, size: int) -> UInt8[Tensor, "3 r r"]:
+    """Bytes of any format Pillow reads to RGB at `size` px: transparency on white, centre crop to the short side, Lanczos.
+
+    Raises:
+        OSError: the bytes are no picture.
+    """
+    try:
+        picture = to_rgb(Image.open(io.BytesIO(data)))
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's other ways to say that a file is broken
+        raise OSError(f"not a picture: {error}") from None
+    return torch.from_numpy(np.asarray(fit_square(picture, size)).copy()).permute(2, 0, 1)
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Upright (EXIF), without palette, transparency composited on white."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode == "RGB":
+        return picture
+    rgba = picture.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def fit_square(picture: Image.Image, size: int) -> Image.Image:
+    """Centre crop to the short side, then Lanczos to `size` px."""
+    if picture.size == (size, size):
+        return picture
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return picture.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+
+
+def to_signed(images: UInt8[Tensor, "b 3 r r"]) -> Float[Tensor, "b 3 r r"]:
+    """0..255 to [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def to_bytes(images: Float[Tensor, "b 3 r r"]) -> UInt8[Tensor, "b 3 r r"]:
+    """[-1, 1] to 0..255, rounded; out-of-range values are clipped."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_pil(image: Float[Tensor, "3 r r"]) -> Image.Image:
+    return Image.fromarray(to_bytes(image[None])[0].permute(1, 2, 0).cpu().numpy())

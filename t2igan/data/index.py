@@ -1,0 +1,91 @@
+"""A tar shard to the byte ranges of its samples, by reading 512-byte headers only.
+
+About ten times faster than `tarfile`, which builds an object per member. Layout: POSIX.1-2001 (ustar, pax) and GNU long names.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from t2igan.errors import UserError
+
+IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
+COLUMNS = ("image", "txt", "json")  # each as (offset, size); size 0 means absent
+BLOCK = 512
+
+
+class BrokenShard(UserError):
+    """A tar that ends before its members do, or is not a tar."""
+
+
+def index_path(tar: Path) -> Path:
+    return Path(f"{tar}.idx.npy")
+
+
+def index_tar(tar: Path) -> np.ndarray:
+    """int64 [samples, 6]: offset and size of the image, the .txt and the .json; samples without an image are left out.
+
+    Raises:
+        BrokenShard: the file is truncated or no tar, with the byte where it breaks.
+    """
+    columns = {extension: 0 for extension in IMAGE_EXTENSIONS} | {"txt": 1, "json": 2}
+    rows: dict[str, list[int]] = {}
+    for name, offset, size in _members(tar):
+        key, _, extension = name.rpartition("/")[2].partition(".")
+        column = columns.get(extension.lower())
+        if column is None:
+            continue
+        key = f"{name.rpartition('/')[0]}/{key}"
+        row = rows.setdefault(key, [0] * 6)
+        row[2 * column : 2 * column + 2] = [offset, size]
+    return np.array([row for row in rows.values() if row[1] > 0], dtype=np.int64).reshape(-1, 6)
+
+
+def _members(tar: Path):
+    """(name, offset of the data, size) of every regular file."""
+    end = os.path.getsize(tar)
+    position, long_name = 0, None
+    with open(tar, "rb") as file:
+        while True:
+            file.seek(position)
+            header = file.read(BLOCK)
+            if len(header) < BLOCK:
+                raise BrokenShard(f"{tar} is cut off at byte {position}: a tar ends with two empty blocks; write or download it again")
+            if header == bytes(BLOCK):
+                return
+            if header[257:262] != b"ustar":
+                raise BrokenShard(f"{tar} is not a tar (no 'ustar' header at byte {position}); write or download it again")
+            size, data = _number(header[124:136]), position + BLOCK
+            if data + size > end:
+                raise BrokenShard(f"{tar} is cut off: a member at byte {position} needs {size} bytes, the file has {end - data}; write or download it again")
+            kind = header[156:157]
+            if kind == b"L":  # GNU: the data is the next member's name
+                long_name = file.read(size).rstrip(b"\0").decode()
+            elif kind == b"x":  # pax: the data may hold the next member's path
+                long_name = _pax_path(file.read(size)) or long_name
+            elif kind in (b"0", b"\0"):
+                prefix, name = _text(header[345:500]), _text(header[0:100])
+                yield long_name or (f"{prefix}/{name}" if prefix else name), data, size
+                long_name = None
+            position = data + -(-size // BLOCK) * BLOCK
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def _number(field: bytes) -> int:
+    if field[0] & 0x80:  # GNU base-256, for sizes above 8 GiB
+        return int.from_bytes(field[1:], "big")
+    return int(field.strip(b" \0") or b"0", 8)
+
+
+def _pax_path(data: bytes) -> str | None:
+    while data:
+        length, _, rest = data.partition(b" ")
+        record, data = rest[: int(length) - len(length) - 2], data[int(length) :]
+        key, _, value = record.partition(b"=")
+        if key == b"path":
+            return value.decode()
+    return None

@@ -1,0 +1,160 @@
+"""Webdataset tar shards to batches: random access through an index, exact resume from one integer, equal batches on every rank.
+
+Which samples a step reads, and which of a picture's captions it takes, depends on (seed, step) alone: not on the number of processes,
+workers or restarts. A broken sample is replaced by its successor and counted.
+"""
+
+import glob
+import json
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from t2igan.data.images import decode, to_signed
+from t2igan.data.index import index_path, index_tar
+from t2igan.data.order import hashed, shuffled
+from t2igan.errors import UserError
+from t2igan.types import Batch
+
+MAX_BROKEN_RUN = 100  # neighbours that may fail in a row before the shards are given up
+NAMES_READ = 20_000  # samples looked at for the data set's distinct captions
+
+
+def find_shards(pattern: str) -> list[Path]:
+    """A folder, a file, a glob or a {00000..00099} pattern to tar files in order.
+
+    Raises:
+        UserError: nothing there.
+    """
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        found = sorted(path.glob("*.tar"))
+    else:
+        found = [Path(name) for part in _expand(str(path)) for name in sorted(glob.glob(part))]
+    if not found:
+        inside = sorted(p.parent.name for p in path.glob("*/*.tar")) if path.is_dir() else []
+        hint = f"; did you mean {path / inside[0]}?" if inside else "; data_prep/emoji.py or data_prep/folder.py make them"
+        raise UserError(f"no .tar shards at {pattern}{hint}")
+    return found
+
+
+def _expand(pattern: str) -> list[str]:
+    match = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
+    if not match:
+        return [pattern]
+    first, last = match.groups()
+    numbers = range(int(first), int(last) + 1)
+    return [f"{pattern[: match.start()]}{number:0{len(first)}d}{pattern[match.end() :]}" for number in numbers]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One sample as stored."""
+
+    image: bytes
+    captions: list[str]
+    meta: dict
+
+
+class Shards:
+    """Samples of a set of shards by number."""
+
+    def __init__(self, pattern: str):
+        self.files = find_shards(pattern)
+        indices = [self._index(file) for file in self.files]
+        self.starts = np.cumsum([0] + [len(index) for index in indices])
+        self.rows = np.concatenate(indices)
+        if len(self.rows) == 0:
+            raise UserError(f"the shards at {pattern} hold no picture; each sample needs an image member beside its .txt or .json")
+
+    @staticmethod
+    def _index(file: Path) -> np.ndarray:
+        stored = index_path(file)
+        if stored.is_file() and stored.stat().st_mtime >= file.stat().st_mtime:
+            index = np.load(stored)
+            if len(index) and index[:, ::2].max() < file.stat().st_size:
+                return index
+        return index_tar(file)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def _descriptors(self) -> dict[int, int]:
+        return {}
+
+    def read(self, number: int) -> Record:
+        """Raises OSError or ValueError where the sample is broken."""
+        shard = int(np.searchsorted(self.starts, number, side="right")) - 1
+        if shard not in self._descriptors:
+            if len(self._descriptors) >= 128:
+                os.close(self._descriptors.pop(next(iter(self._descriptors))))
+            self._descriptors[shard] = os.open(self.files[shard], os.O_RDONLY)
+        row = self.rows[number]
+        image, txt, meta = (os.pread(self._descriptors[shard], int(row[2 * i + 1]), int(row[2 * i])) for i in range(3))
+        meta = json.loads(meta) if meta else {}
+        captions = [c for c in meta.get("captions") or [txt.decode("utf-8", "replace")] if c and c.strip()]
+        if not captions:
+            raise ValueError(f"sample {number} has no caption")
+        return Record(image, captions, meta)
+
+    def __getstate__(self) -> dict:
+        return {key: value for key, value in self.__dict__.items() if key != "_descriptors"}
+
+    def names(self) -> list[str]:
+        """The distinct first captions, sorted."""
+        numbers = np.linspace(0, len(self) - 1, min(len(self), NAMES_READ)).astype(int)
+        found = set()
+        for number in numbers:
+            try:
+                found.add(self.read(int(number)).captions[0])
+            except (OSError, ValueError):
+                continue
+        return sorted(found)
+
+
+class StepBatches(Dataset):
+    """Step number to this rank's Batch of that step.
+
+    Args:
+        batch: pictures per step over all ranks; must be a multiple of `world`.
+    """
+
+    def __init__(self, shards: Shards, size: int, batch: int, seed: int, rank: int = 0, world: int = 1):
+        if batch % world:
+            raise UserError(f"training.batch {batch} cannot be shared equally by {world} processes; make it a multiple of {world}")
+        self.shards, self.size, self.batch, self.seed, self.rank, self.share = shards, size, batch, seed, rank, batch // world
+
+    def __getitem__(self, step: int) -> Batch:
+        first = step * self.batch + self.rank * self.share
+        positions = np.arange(first, first + self.share)
+        numbers = shuffled(positions, len(self.shards), self.seed)
+        picks = hashed(self.seed, positions, 1)
+        images, captions, names, replaced = [], [], [], 0
+        for number, pick in zip(numbers, picks, strict=True):
+            record, image, skipped = self._read(int(number))
+            images.append(image)
+            captions.append(record.captions[int(pick % np.uint64(len(record.captions)))])
+            names.append(record.captions[0])
+            replaced += skipped
+        return Batch(to_signed(torch.stack(images)), captions, names, replaced=replaced)
+
+    def _read(self, number: int):
+        for skipped in range(MAX_BROKEN_RUN):
+            try:
+                record = self.shards.read((number + skipped) % len(self.shards))
+                return record, decode(record.image, self.size), skipped
+            except (OSError, ValueError) as error:
+                last = error
+        raise UserError(f"{MAX_BROKEN_RUN} samples in a row are broken, from sample {number} on ({last}); run data_prep/check.py on the shards")
+
+
+def batches(dataset: StepBatches, first: int, last: int, workers: int = 0) -> DataLoader:
+    """Batches of the steps first..last-1 in order, decoded ahead by `workers` processes."""
+    return DataLoader(dataset, batch_size=None, sampler=range(first, last), num_workers=workers, persistent_workers=False)

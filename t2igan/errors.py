@@ -1,0 +1,22 @@
+"""Bad input to one clear line and exit code 2."""
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(ValueError):
+    """Something the user gave is wrong; the message says what was got, what is needed and what to do."""
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Runs `main`; a UserError becomes one line on stderr and exit code 2 (`--debug` on the command line shows the traceback)."""
+    try:
+        main()
+    except UserError as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,80 @@
+"""A frozen CLIP that compares pictures with captions: guidance in training, the yardstick in evaluation."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.text.cache import RowCache
+from t2igan.text.open_clip import load_open_clip
+
+ENCODE_BATCH = 64
+
+
+class ClipScorer(nn.Module):
+    """Pictures in [-1, 1] and captions to embeddings of unit length; resize, mean and std are the CLIP's own.
+
+    Args:
+        model: an open_clip name, `local-dir:FOLDER` or `hf-hub:ORG/REPO`.
+        pretrained: open_clip's tag or a weight file, for a model given by name.
+        cache: where caption embeddings are kept on disk; None keeps them in memory.
+    """
+
+    def __init__(self, model: str, pretrained: str | None = None, cache: Path | None = None):
+        super().__init__()
+        self.model, self.pretrained, self.cache = model, pretrained, cache
+        self.captions: dict[str, Tensor] = {}
+
+    def load_pretrained(self) -> None:
+        """Reads the weights. Raises UserError where they are missing."""
+        import open_clip
+
+        self.clip, self.tokenizer = load_open_clip(self.model, self.pretrained)
+        preprocess = open_clip.get_model_preprocess_cfg(self.clip)
+        size = preprocess["size"]
+        self.size = size if isinstance(size, int) else size[0]
+        self.register_buffer("mean", torch.tensor(preprocess["mean"])[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(preprocess["std"])[:, None, None], persistent=False)
+        self.disk = RowCache(self.cache, self.fingerprint()) if self.cache else None
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(b"clip captions")
+        for name, weight in self.clip.state_dict().items():
+            digest.update(name.encode())
+            digest.update(weight.float().flatten()[:: max(1, weight.numel() // 4096)].contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def logit_scale(self) -> float:
+        return float(self.clip.logit_scale.exp())
+
+    def images(self, images: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d"]:
+        """Embeddings of pictures, differentiable."""
+        x = (images.float().clamp(-1, 1) + 1) / 2
+        if x.shape[-1] != self.size:
+            x = F.interpolate(x, size=(self.size, self.size), mode="bicubic", antialias=True, align_corners=False)
+        return self.clip.encode_image((x - self.mean) / self.std, normalize=True).float()
+
+    @torch.no_grad()
+    def text(self, captions: list[str]) -> Float[Tensor, "b d"]:
+        """Embeddings of captions; each caption is encoded once."""
+        missing = [caption for caption in dict.fromkeys(captions) if caption not in self.captions]
+        if missing and self.disk:
+            found = self.disk.read(missing)
+            self.captions |= {caption: torch.from_numpy(np.frombuffer(value, np.float32).copy()) for caption, value in found.items()}
+            missing = [caption for caption in missing if caption not in found]
+        for start in range(0, len(missing), ENCODE_BATCH):
+            part = missing[start : start + ENCODE_BATCH]
+            self.remember(part, self.clip.encode_text(self.tokenizer(part).to(self.mean.device), normalize=True).float().cpu())
+        return torch.stack([self.captions[caption] for caption in captions]).to(self.mean.device)
+
+    def remember(self, captions: list[str], embeddings: Float[Tensor, "b d"]) -> None:
+        """Keeps embeddings that are already known, in memory and on disk."""
+        rows = dict(zip(captions, embeddings, strict=True))
+        self.captions |= rows
+        if self.disk:
+            self.disk.write({caption: row.numpy().tobytes() for caption, row in rows.items()})

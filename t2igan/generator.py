@@ -1,0 +1,32 @@
+"""A latent and a prompt to pictures: learned text layers, then a style, then synthesis. The only Generator class."""
+
+import torch
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.types import Fake, TextDescriptors
+
+
+class Generator(nn.Module):
+    """Composes the three parts of every system; none of them knows which paper the others come from.
+
+    Args:
+        adapter: frozen TextDescriptors to learned ones, or None where the frozen ones are used as they are.
+        mapper: (z, text, truncation) to w.
+        synthesis: (styles, text) to an ImagePyramid in float32.
+    """
+
+    def __init__(self, adapter: nn.Module | None, mapper: nn.Module, synthesis: nn.Module):
+        super().__init__()
+        self.adapter = adapter
+        self.mapper = mapper
+        self.synthesis = synthesis
+
+    def forward(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, *, truncation: float = 1.0) -> Fake:
+        if self.adapter is not None:
+            text = self.adapter(text)
+        w = self.mapper(z, text, truncation)
+        styles = repeat(w, "b d -> b l d", l=self.synthesis.stages_count)
+        pyramid = self.synthesis(styles, text).map(torch.Tensor.float)
+        return Fake(pyramid, styles, z)

@@ -1,0 +1,51 @@
+"""Linear layers and convolutions at an equalised learning rate.
+
+Weights are drawn from N(0, 1) and scaled at run time by gain / sqrt(fan_in), so that Adam moves every layer at the same relative
+speed. Karras et al. 2018 (arXiv:1710.10196), section 4.1.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+LRELU_SLOPE = 0.2
+LRELU_GAIN = math.sqrt(2)  # StyleGAN2 uses sqrt 2, although slope 0.2 gives 1.387
+
+
+def lrelu(x: Tensor, gain: float = LRELU_GAIN) -> Tensor:
+    """Leaky ReLU that keeps the variance of a unit normal (StyleGAN2's constants)."""
+    return F.leaky_relu(x, LRELU_SLOPE) * gain
+
+
+class EqualizedLinear(nn.Module):
+    """Features to features: x W^T / sqrt(fan_in) + b, times the learning-rate multiplier."""
+
+    def __init__(
+        self, in_dim: int, out_dim: int, bias: bool = True, bias_init: float = 0.0, lr_multiplier: float = 1.0, weight_init: float = 1.0
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_dim, in_dim) * (weight_init / lr_multiplier))
+        self.bias = nn.Parameter(torch.full((out_dim,), bias_init / lr_multiplier)) if bias else None
+        self.gain = lr_multiplier / math.sqrt(in_dim)
+        self.lr_multiplier = lr_multiplier
+
+    def forward(self, x: Float[Tensor, "*batch in_dim"]) -> Float[Tensor, "*batch out_dim"]:
+        bias = None if self.bias is None else self.bias * self.lr_multiplier if self.lr_multiplier != 1 else self.bias
+        return F.linear(x, self.weight * self.gain, bias)
+
+
+class EqualizedConv2d(nn.Module):
+    """Pictures to pictures by a square kernel, same padding at stride 1; stride 2 halves the side."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, bias: bool = True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.gain = 1 / math.sqrt(in_channels * kernel * kernel)
+        self.stride = stride
+
+    def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
+        return F.conv2d(x, self.weight * self.gain, self.bias, self.stride, self.weight.shape[-1] // 2)

@@ -1,0 +1,118 @@
+"""Modulated convolution with sample-adaptive kernel selection.
+
+Each layer owns N kernels; a style picks their convex mixture, scales the input channels and the result is demodulated.
+Kang et al. 2023 (arXiv:2303.05511), section 3.1, Eq. 1-2; modulation and demodulation as in Karras et al. 2020 (arXiv:1912.04958),
+section 2.2. For sample b, with scales s_b, mixture weights alpha_b and the bank K:
+
+    y_b = d_b * conv(s_b * x_b, sum_n alpha_bn K_n),    d_bo = (sum_{i,taps} (s_bi sum_n alpha_bn K_noi)^2 + eps)^-1/2
+
+Scaling commutes with convolution, so modulation acts on the input and demodulation on the output; d comes from the bank's Gram
+matrices, so no tensor of batch x kernels x out x in elements ever exists.
+"""
+
+import math
+from itertools import combinations_with_replacement
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.layers.equalized import EqualizedLinear
+
+Strategy = Literal["dense", "output_mix", "input_mix", "grouped"]
+EPS = 1e-8
+
+
+def choose_strategy(kernels: int, pixels: int, channels: int, taps: int) -> Strategy:
+    """The cheapest exact way: one kernel needs no mixing; few pixels mix activations, many pixels mix kernels per sample.
+
+    Mixing activations costs N * pixels * channels values per sample, mixing kernels taps * channels^2.
+    """
+    if kernels == 1:
+        return "dense"
+    return "output_mix" if kernels * pixels < taps * channels else "grouped"
+
+
+def gram(bank: Float[Tensor, "n o i k k"]) -> Float[Tensor, "pairs o i"]:
+    """Inner products over taps of every pair of kernels n <= m, the mixed pairs counted twice."""
+    pairs = combinations_with_replacement(range(len(bank)), 2)
+    return torch.stack([(bank[n] * bank[m]).sum((2, 3)) * (1 if n == m else 2) for n, m in pairs])
+
+
+def demodulation(
+    bank: Float[Tensor, "n o i k k"], scale: Float[Tensor, "b i"], mixture: Float[Tensor, "b n"]
+) -> Float[Tensor, "b o"]:
+    """1 / norm of each sample's mixed and modulated kernel, per output channel."""
+    products = gram(bank)
+    norms = scale.square() @ rearrange(products, "p o i -> i (p o)")
+    weights = torch.stack([mixture[:, n] * mixture[:, m] for n, m in combinations_with_replacement(range(len(bank)), 2)], 1)
+    squared = (rearrange(norms, "b (p o) -> b p o", p=len(products)) * weights[:, :, None]).sum(1)
+    return (squared.clamp(min=0) + EPS).rsqrt()  # the Gram form may fall below 0 by rounding where kernels cancel
+
+
+def mixed_conv(
+    x: Float[Tensor, "b i h w"], bank: Float[Tensor, "n o i k k"], mixture: Float[Tensor, "b n"], strategy: Strategy
+) -> Float[Tensor, "b o h w"]:
+    """conv(x_b, sum_n mixture_bn bank_n) for each sample b; all strategies are equal, they differ in cost."""
+    n, _, _, k, _ = bank.shape
+    if strategy == "dense":
+        if n != 1:
+            raise ValueError(f"strategy 'dense' takes one kernel, the bank has {n}; use output_mix, input_mix or grouped")
+        return F.conv2d(x, bank[0], padding=k // 2)
+    if strategy == "output_mix":
+        y = F.conv2d(x, rearrange(bank, "n o i h w -> (n o) i h w"), padding=k // 2)
+        parts = y.chunk(n, dim=1)
+        return sum(part * mixture[:, j, None, None, None] for j, part in enumerate(parts))
+    if strategy == "input_mix":
+        stacked = torch.cat([x * mixture[:, j, None, None, None] for j in range(n)], 1)
+        return F.conv2d(stacked, rearrange(bank, "n o i h w -> o (n i) h w"), padding=k // 2)
+    if strategy == "grouped":
+        kernels = rearrange(mixture @ bank.flatten(1), "b (o i h w) -> (b o) i h w", o=bank.shape[1], i=bank.shape[2], h=k)
+        y = F.conv2d(rearrange(x, "b i h w -> 1 (b i) h w"), kernels, padding=k // 2, groups=len(x))
+        return rearrange(y, "1 (b o) h w -> b o h w", b=len(x))
+    raise ValueError(f"unknown strategy {strategy!r}, needs one of {', '.join(get_args(Strategy))}")
+
+
+class AdaptiveConv2d(nn.Module):
+    """Feature maps and a style to feature maps, by a kernel chosen for each sample.
+
+    `demodulate=False` with one kernel is StyleGAN2's toRGB. Output has unit variance at initialisation for unit-variance input.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        style_dim: int,
+        kernel: int = 3,
+        kernels: int = 1,
+        demodulate: bool = True,
+        strategy: Strategy | None = None,
+    ):
+        super().__init__()
+        self.modulate = EqualizedLinear(style_dim, in_channels, bias_init=1.0)
+        self.select = EqualizedLinear(style_dim, kernels) if kernels > 1 else None
+        self.weight = nn.Parameter(torch.randn(kernels, out_channels, in_channels, kernel, kernel))
+        self.gain = 1 / math.sqrt(in_channels * kernel * kernel)
+        self.demodulate = demodulate
+        self.strategy = strategy
+
+    def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
+        bank = self.weight * self.gain
+        scale = self.modulate(style).float()
+        mixture = self.mixture(style)
+        strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
+        y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, mixture.to(x.dtype), strategy)
+        if self.demodulate:
+            with torch.autocast(x.device.type, enabled=False):  # norms of whole kernels: an fp32 island
+                y = y * demodulation(bank.float(), scale, mixture).to(y.dtype)[:, :, None, None]
+        return y
+
+    def mixture(self, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b n"]:
+        """Convex weights of the bank's kernels."""
+        if self.select is None:
+            return style.new_ones(len(style), 1, dtype=torch.float32)
+        return self.select(style).float().softmax(1)

@@ -1,0 +1,38 @@
+"""Penalties on how steep D is at the reals."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from t2igan.objective.round import Round, Term
+
+
+@dataclass(frozen=True)
+class R1Config:
+    gamma: float = 1.0  # at the finest level; level i takes gamma * (r_i / r_0)^2, StyleGAN's rule of gamma ~ r^2
+
+
+class R1(Term):
+    """gamma / 2 * E sum_levels (r_i / r_0)^2 |d D(x) / d x_i|^2, exact, on real pictures with their own captions.
+
+    Mescheder et al. 2018 (arXiv:1801.04406), Eq. 9. Every level is its own leaf: through the pyramid's averaging a coarse level's
+    gradient would all but vanish. Heads enter with the weights they have in the loss.
+    """
+
+    needs_real_gradient = True
+
+    def __init__(self, config: R1Config):
+        self.gamma = config.gamma
+
+    def discriminator(self, round: Round) -> Float[Tensor, ""]:
+        return self.gamma / 2 * self.squared_norm(round).mean()
+
+    @staticmethod
+    def squared_norm(round: Round) -> Float[Tensor, " b"]:
+        levels = round.real.levels
+        score = round.real_verdict.mean(lambda logit: logit).sum()
+        gradients = torch.autograd.grad(score, levels, create_graph=True)
+        finest = levels[0].shape[-1]
+        return sum(g.float().square().sum((1, 2, 3)) * (g.shape[-1] / finest) ** 2 for g in gradients)

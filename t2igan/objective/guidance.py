@@ -1,0 +1,73 @@
+"""A frozen CLIP tells G whether the picture shows the caption."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from t2igan.features.open_clip import ClipScorer
+from t2igan.objective.round import Round, Term
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    model: str  # an open_clip name, local-dir:FOLDER or hf-hub:ORG/REPO
+    pretrained: str | None = None
+    negatives: int = 0  # captions drawn once from the data set to contrast with; 0: the other captions of the batch
+
+
+class ClipContrastive(Term):
+    """Cross-entropy of each generated picture's embedding against its caption and others, at CLIP's own temperature.
+
+    Kang et al. 2023 (arXiv:2303.05511), section 3.3, Eq. 9. Ours: with small batches, a fixed sample of the data set's captions
+    serves as the others. A caption of the same thing is never a negative.
+    """
+
+    def __init__(self, config: ClipConfig, cache: Path | None = None):
+        self.scorer = ClipScorer(config.model, config.pretrained, cache)
+        self.negatives = config.negatives
+        self.bank: list[str] = []
+
+    def prepare(self, names: list[str], device) -> None:
+        """Reads CLIP and embeds the captions to contrast with, an even sample of `names`."""
+        self.scorer.load_pretrained()
+        self.scorer.to(device)
+        if self.negatives:
+            step = max(len(names) / self.negatives, 1)
+            self.bank = [names[int(i * step)] for i in range(min(self.negatives, len(names)))]
+            self.scorer.text(self.bank)
+
+    def generator(self, round: Round) -> Float[Tensor, ""]:
+        others = self.bank or round.names
+        image, own = self.scorer.images(round.fake.pyramid.finest), self.scorer.text(round.captions)
+        against = self.scorer.text(others) if self.bank else own
+        same = torch.tensor([[name == other for other in others] for name in round.names], device=image.device)
+        positive = (image * own).sum(1, keepdim=True)
+        logits = torch.cat([positive, (image @ against.T).masked_fill(same, -torch.inf)], 1) * self.scorer.logit_scale
+        return F.cross_entropy(logits, torch.zeros(len(image), dtype=torch.long, device=image.device))
+
+
+class ClipSpherical(Term):
+    """Squared great-circle distance between the picture's and the caption's embedding: 2 arcsin(|u - v| / 2)^2.
+
+    Sauer et al. 2023 (arXiv:2301.09515), section 3.3.
+    """
+
+    def __init__(self, config: ClipConfig, cache: Path | None = None):
+        self.scorer = ClipScorer(config.model, config.pretrained, cache)
+
+    def prepare(self, names: list[str], device) -> None:
+        self.scorer.load_pretrained()
+        self.scorer.to(device)
+
+    def generator(self, round: Round) -> Float[Tensor, ""]:
+        image, own = self.scorer.images(round.fake.pyramid.finest), self.scorer.text(round.captions)
+        return spherical_distance(image, own).mean()
+
+
+def spherical_distance(u: Float[Tensor, "b d"], v: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
+    """2 arcsin(|u - v| / 2)^2 for unit vectors."""
+    return ((u - v).norm(dim=1).clamp(max=2) / 2).arcsin().square() * 2

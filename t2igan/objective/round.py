@@ -1,0 +1,34 @@
+"""What a loss is, and everything it may look at for one half of a step."""
+
+from dataclasses import dataclass
+
+from t2igan.types import Fake, ImagePyramid, Now, TextDescriptors, Verdict
+
+
+@dataclass(frozen=True)
+class Round:
+    """One micro-batch as the terms see it. What a half of the step has no use for is None."""
+
+    fake: Fake  # as generated, before D's view of it
+    fake_verdict: Verdict
+    text: TextDescriptors
+    captions: list[str]
+    names: list[str]
+    now: Now
+    real: ImagePyramid | None = None  # D's view, leaves of the graph where a penalty is due
+    real_verdict: Verdict | None = None
+    real_mismatched: Verdict | None = None
+    fake_mismatched: Verdict | None = None
+
+
+class Term:
+    """A loss with a part for D, for G or for both: `discriminator(round)` and `generator(round)` return a scalar, a mean over pictures.
+
+    Terms never call backward. What a term needs beyond the verdicts on matched captions, it says here.
+    """
+
+    needs_mismatched = False  # verdicts on pictures with the caption of another thing
+    needs_real_gradient = False  # the real pyramid's levels as leaves of the graph
+
+    def prepare(self, names: list[str], device) -> None:
+        """Called once before training with the distinct first captions of the data set; reads frozen networks where a term has one."""

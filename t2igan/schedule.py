@@ -1,0 +1,45 @@
+"""A number, or a number that changes with the pictures seen."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`kind` says how the value goes from `start` to `end` while the clock goes from `begin` to `until` (pictures seen)."""
+
+    kind: Literal["constant", "linear", "cosine"] = "constant"
+    start: float = 0.0
+    end: float = 0.0
+    begin: int = 0
+    until: int = 1
+
+    def __call__(self, images: int) -> float:
+        if self.kind == "constant":
+            return self.start
+        progress = min(max((images - self.begin) / (self.until - self.begin), 0.0), 1.0)
+        if self.kind == "cosine":
+            progress = (1 - math.cos(math.pi * progress)) / 2
+        return self.start + (self.end - self.start) * progress
+
+
+def parse_schedule(value: float | dict) -> Schedule:
+    """`0.002`, `{linear: [from, to, images]}` or `{cosine: [from, to, begin, until]}` to a Schedule.
+
+    Raises:
+        ValueError: anything else, naming the forms that are allowed.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Schedule("constant", float(value), float(value))
+    forms = "a number, {linear: [from, to, images]} or {cosine: [from, to, begin, until]}"
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ValueError(f"got {value!r}, needs {forms}")
+    ((kind, numbers),) = value.items()
+    if kind not in ("linear", "cosine") or not isinstance(numbers, list | tuple) or len(numbers) not in (3, 4):
+        raise ValueError(f"got {value!r}, needs {forms}")
+    start, end, *times = numbers
+    begin, until = times if len(times) == 2 else (0, times[0])
+    if until <= begin:
+        raise ValueError(f"got {value!r}: the schedule must end after it begins")
+    return Schedule(kind, float(start), float(end), int(begin), int(until))

@@ -1,0 +1,5 @@
+"""Latents and descriptors to styles."""
+
+from t2igan.style.mapping import MappingConfig, MappingNetwork
+
+KINDS = {"mapping": (MappingConfig, MappingNetwork)}

@@ -1,0 +1,61 @@
+"""A latent and the global text descriptor to a style vector, by fully connected layers.
+
+Karras et al. 2019 (arXiv:1812.04948), section 2; with the text joined to z as in Kang et al. 2023 (arXiv:2303.05511), section 3.1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.layers.equalized import EqualizedLinear, lrelu
+from t2igan.layers.normalize import unit_rms
+from t2igan.types import TextDescriptors
+
+
+@dataclass(frozen=True)
+class MappingConfig:
+    z_dim: int = 128
+    style_dim: int = 1024
+    depth: int = 4  # fully connected layers
+    lr_multiplier: float = 0.01
+    modes: int = 0  # Ours: the first `modes` entries of z also choose, by argmax, one of `modes` learned vectors; 0 leaves z as it is
+
+
+def latent_mode(z: Float[Tensor, "b z_dim"], modes: int):
+    """Which mode a latent chooses: uniform over `modes` for z ~ N(0, I)."""
+    return z[:, :modes].argmax(1)
+
+
+class MappingNetwork(nn.Module):
+    """z and the global descriptor, each scaled to unit mean square and joined, to w."""
+
+    def __init__(self, config: MappingConfig, text_dim: int):
+        super().__init__()
+        self.z_dim, self.style_dim, self.modes = config.z_dim, config.style_dim, config.modes
+        self.mode = nn.Embedding(config.modes, config.z_dim) if config.modes else None
+        widths = [config.z_dim + text_dim] + [config.style_dim] * config.depth
+        self.layers = nn.ModuleList(
+            EqualizedLinear(a, b, lr_multiplier=config.lr_multiplier) for a, b in zip(widths, widths[1:], strict=False)
+        )
+
+    def forward(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, truncation: float = 1.0) -> Float[Tensor, "b style_dim"]:
+        """Styles; `truncation` below 1 pulls each towards the mean style of its own prompt."""
+        w = self.map(z, text)
+        return w if truncation == 1 else torch.lerp(self.conditional_mean(text), w, truncation)
+
+    def map(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
+        z = unit_rms(z)
+        if self.mode is not None:
+            z = z + self.mode(latent_mode(z, self.modes))
+        x = torch.cat([z, unit_rms(text.pooled)], 1)
+        for layer in self.layers:
+            x = lrelu(layer(x))
+        return x
+
+    @torch.no_grad()
+    def conditional_mean(self, text: TextDescriptors, latents: int = 256) -> Float[Tensor, "b style_dim"]:
+        """E_z w for each prompt, over a fixed set of latents, so that it is a function of the prompt alone."""
+        z = torch.randn(latents, self.z_dim, generator=torch.Generator().manual_seed(0)).to(text.pooled)
+        return torch.stack([self.map(z, text[i : i + 1].repeat(latents)).mean(0) for i in range(len(text))])

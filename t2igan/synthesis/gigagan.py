@@ -1,0 +1,149 @@
+"""Styles and words to an RGB pyramid: adaptive kernels, self-attention and cross-attention, a picture at every stage.
+
+Kang et al. 2023 (arXiv:2303.05511), section 3.1, Fig. 4. Pictures add up over the stages as in StyleGAN2 (arXiv:1912.04958, Fig. 7b).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionBlock
+from t2igan.layers.equalized import EqualizedLinear, lrelu
+from t2igan.layers.modulation import AdaptiveConv2d, Strategy
+from t2igan.layers.resample import upsample
+from t2igan.types import ImagePyramid, TextDescriptors
+
+FIRST = 4  # px, the side of the learned input
+
+
+@dataclass(frozen=True)
+class GigaGANSynthesisConfig:
+    """One entry per stage, 4 px first. The defaults are the paper's 64 px text-to-image generator."""
+
+    channels: tuple[int, ...] = (1600, 1600, 1024, 512, 256)
+    blocks: tuple[int, ...] = (3, 3, 3, 2, 2)  # of two 3x3 adaptive convolutions each
+    kernels: tuple[int, ...] = (1, 1, 2, 4, 8)  # N, the size of each convolution's bank
+    self_attention: tuple[int, ...] = (0, 2, 2, 1, 0)  # depth
+    cross_attention: tuple[int, ...] = (0, 2, 2, 1, 0)  # depth
+    head_dim: int = 32
+    mlp_ratio: int = 4
+    input: Literal["constant", "style"] = "constant"  # the 4x4 map: learned, or a linear function of the style
+    conv_gain: float = 0.4  # residual gains
+    attention_gain: float = 0.3
+    strategy: Strategy | None = None  # how kernels are mixed; none: the cheapest for each layer
+    backend: Backend = "auto"  # attention kernels
+
+
+class AdaptiveBlock(nn.Module):
+    """A map through two adaptive convolutions; upsampled after the first where asked, a residual where the shape allows."""
+
+    def __init__(self, in_channels: int, channels: int, style_dim: int, kernels: int, gain: float, up: bool, strategy: Strategy | None):
+        super().__init__()
+        self.conv1 = AdaptiveConv2d(in_channels, channels, style_dim, 3, kernels, strategy=strategy)
+        self.bias1 = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.conv2 = AdaptiveConv2d(channels, channels, style_dim, 3, kernels, strategy=strategy)
+        self.bias2 = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.up, self.gain = up, gain
+        self.residual = not up and in_channels == channels
+
+    def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b c2 h2 w2"]:
+        y = self.conv1(x, style)
+        if self.up:
+            y = upsample(y)  # after the convolution: a quarter of the arithmetic
+        y = lrelu(y + self.bias1)
+        y = lrelu(self.conv2(y, style) + self.bias2)
+        return x + self.gain * y if self.residual else y
+
+
+class AttentionStack(nn.Module):
+    """A map through self-attention (with the style as one more token) and cross-attention to the words, alternating."""
+
+    def __init__(self, channels: int, style_dim: int, token_dim: int, self_depth: int, cross_depth: int, config: GigaGANSynthesisConfig):
+        super().__init__()
+        args = (config.head_dim, config.attention_gain, config.backend, config.mlp_ratio)
+        # Ours: the paper says that self-attention hears w, not how; here as one token to attend to, shared by the stage
+        self.style_token = EqualizedLinear(style_dim, channels) if self_depth else None
+        self.self_attention = nn.ModuleList(SelfAttentionBlock(channels, *args) for _ in range(self_depth))
+        self.cross_attention = nn.ModuleList(CrossAttentionBlock(channels, token_dim, *args) for _ in range(cross_depth))
+
+    def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"], text: TextDescriptors) -> Float[Tensor, "b c h w"]:
+        side = x.shape[2]
+        tokens = rearrange(x, "b c h w -> b (h w) c")
+        style_token = None if self.style_token is None else self.style_token(style)[:, None].to(tokens.dtype)
+        for depth in range(max(len(self.self_attention), len(self.cross_attention))):
+            if depth < len(self.self_attention):
+                tokens = self.self_attention[depth](tokens, style_token)
+            if depth < len(self.cross_attention):
+                tokens = self.cross_attention[depth](tokens, text.local, text.source.mask)
+        return rearrange(tokens, "b (h w) c -> b c h w", h=side)
+
+
+class SynthesisStage(nn.Module):
+    """One resolution: adaptive blocks, attention, and this stage's share of the picture."""
+
+    def __init__(self, index: int, style_dim: int, token_dim: int, config: GigaGANSynthesisConfig):
+        super().__init__()
+        channels, previous = config.channels[index], config.channels[max(index - 1, 0)]
+        self.blocks = nn.ModuleList(
+            AdaptiveBlock(
+                previous if first else channels,
+                channels,
+                style_dim,
+                config.kernels[index],
+                config.conv_gain,
+                up=first and index > 0,
+                strategy=config.strategy,
+            )
+            for first in [True] + [False] * (config.blocks[index] - 1)
+        )
+        depths = config.self_attention[index], config.cross_attention[index]
+        self.attention = AttentionStack(channels, style_dim, token_dim, *depths, config) if any(depths) else None
+        self.to_rgb = AdaptiveConv2d(channels, 3, style_dim, kernel=1, demodulate=False)
+        self.rgb_bias = nn.Parameter(torch.zeros(3, 1, 1))
+
+    def forward(self, x, style: Float[Tensor, "b style_dim"], text: TextDescriptors):
+        """(map at this resolution, its contribution to the picture in float32)."""
+        for block in self.blocks:
+            x = block(x, style)
+        if self.attention is not None:
+            x = self.attention(x, style, text)
+        return x, self.to_rgb(x, style).float() + self.rgb_bias
+
+
+class GigaGANSynthesis(nn.Module):
+    """Styles (one per stage) and local descriptors to pictures at 4, 8, ... `resolution` px, finest first."""
+
+    def __init__(self, config: GigaGANSynthesisConfig, style_dim: int, token_dim: int):
+        super().__init__()
+        self.style_dim, self.stages_count = style_dim, len(config.channels)
+        first = config.channels[0]
+        self.from_style = EqualizedLinear(style_dim, first * FIRST**2) if config.input == "style" else None
+        self.constant = nn.Parameter(torch.randn(first, FIRST, FIRST)) if config.input == "constant" else None
+        self.stages = nn.ModuleDict(
+            {str(FIRST * 2**i): SynthesisStage(i, style_dim, token_dim, config) for i in range(len(config.channels))}
+        )
+
+    def forward(self, styles: Float[Tensor, "b l style_dim"], text: TextDescriptors) -> ImagePyramid:
+        x = self.input(styles[:, 0])
+        picture, pyramid = None, []
+        for index, stage in enumerate(self.stages.values()):
+            x, rgb = stage(x, styles[:, index], text)
+            picture = rgb if picture is None else upsample(picture) + rgb
+            pyramid.insert(0, picture)
+        return ImagePyramid(tuple(pyramid))
+
+    def input(self, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b c 4 4"]:
+        if self.from_style is None:
+            x = self.constant.expand(len(style), -1, -1, -1)
+        else:
+            x = rearrange(self.from_style(style), "b (c h w) -> b c h w", h=FIRST, w=FIRST)
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def resolutions(stages: int) -> list[int]:
+    """The sides of a synthesis network's pictures, coarsest first."""
+    return [FIRST * 2**i for i in range(stages)]

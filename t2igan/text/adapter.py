@@ -1,0 +1,66 @@
+"""Learned layers on top of a frozen text tower.
+
+Kang et al. 2023 (arXiv:2303.05511), section 3.1: T takes the tower's token states; its output at the end-of-text position is the
+global descriptor, the others are the local ones.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from t2igan.layers.attention import CrossAttention, FeedForward
+from t2igan.layers.equalized import EqualizedLinear
+from t2igan.layers.normalize import RMSNorm
+from t2igan.types import TextDescriptors
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    depth: int = 4  # transformer layers
+    head_dim: int = 64
+    summary: Literal["end", "pooled"] = "end"  # where the global descriptor comes from: the end-of-text state, or the tower's pooled vector
+
+
+class AdapterBlock(nn.Module):
+    """Token states to token states: masked self-attention and a pointwise network, both residual."""
+
+    def __init__(self, dim: int, head_dim: int):
+        super().__init__()
+        self.norm = RMSNorm(dim)
+        self.attention = CrossAttention(dim, dim, head_dim)
+        self.norm_ff = RMSNorm(dim)
+        self.feed_forward = FeedForward(dim)
+
+    def forward(self, x: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t c"]:
+        normed = self.norm(x)
+        x = x + self.attention(normed, normed, mask)
+        return x + self.feed_forward(self.norm_ff(x))
+
+
+class TextAdapter(nn.Module):
+    """Frozen descriptors to learned ones: local [b t token_dim] and global [b token_dim], masked to the true end of each text.
+
+    With `summary: pooled` the tower's pooled vector joins the tokens as one more, and its state is the global descriptor.
+    """
+
+    def __init__(self, config: AdapterConfig, token_dim: int, text_dim: int):
+        super().__init__()
+        self.from_pooled = EqualizedLinear(text_dim, token_dim) if config.summary == "pooled" else None
+        self.blocks = nn.ModuleList(AdapterBlock(token_dim, min(config.head_dim, token_dim)) for _ in range(config.depth))
+        self.norm = RMSNorm(token_dim)
+
+    def forward(self, text: TextDescriptors) -> TextDescriptors:
+        x, mask = text.local, text.source.mask
+        if self.from_pooled is not None:
+            summary = self.from_pooled(text.pooled * text.pooled.shape[1] ** 0.5)
+            x = torch.cat([x, summary[:, None]], 1)
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        for block in self.blocks:
+            x = block(x, mask)
+        x = self.norm(x)
+        if self.from_pooled is not None:
+            return TextDescriptors(x[:, :-1], x[:, -1], text.source)
+        return TextDescriptors(x, x[torch.arange(len(x), device=x.device), mask.sum(1) - 1], text.source)

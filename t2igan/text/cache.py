@@ -1,0 +1,104 @@
+"""Captions to descriptors, encoded once in a lifetime: in memory, then on disk, keyed by encoder, weights and caption."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from t2igan.text.encoder import TextEncoder
+from t2igan.types import TextDescriptors, Tokens
+
+MEMORY_ENTRIES = 50_000
+ENCODE_BATCH = 64
+
+
+def default_cache() -> Path:
+    """$T2IGAN_CACHE, else ~/.cache/t2igan."""
+    return Path(os.environ.get("T2IGAN_CACHE", "~/.cache/t2igan")).expanduser()
+
+
+class RowCache:
+    """Strings to tuples of arrays, in one SQLite file: any number of processes may read and write, a killed writer loses one batch."""
+
+    def __init__(self, folder: Path, fingerprint: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = folder / f"{fingerprint[:32]}.sqlite"
+        with self._open() as database:
+            database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value BLOB)")
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.file, timeout=60)
+
+    def read(self, keys: list[str]) -> dict[str, bytes]:
+        found = {}
+        with self._open() as database:
+            for start in range(0, len(keys), 500):
+                part = keys[start : start + 500]
+                found |= dict(database.execute(f"SELECT key, value FROM rows WHERE key IN ({','.join('?' * len(part))})", part))
+        return found
+
+    def write(self, rows: dict[str, bytes]) -> None:
+        with self._open() as database:
+            database.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", rows.items())
+
+
+class CaptionEncoder:
+    """Prompts to TextDescriptors with a text encoder behind a cache. Features are rounded to half precision, cached or not.
+
+    Args:
+        encoder: a TextEncoder whose weights are loaded.
+        folder: where the cache file lies; None keeps it in memory.
+    """
+
+    def __init__(self, encoder: TextEncoder, folder: Path | None = None):
+        self.encoder = encoder
+        self.disk = RowCache(folder, encoder.fingerprint()) if folder else None
+        self.memory: dict[str, tuple[torch.Tensor, ...]] = {}
+
+    def __call__(self, prompts: list[str]) -> TextDescriptors:
+        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.memory]
+        if missing:
+            self._fetch(missing)
+        ids, local, pooled = zip(*(self.memory[prompt] for prompt in prompts), strict=True)
+        lengths = torch.tensor([len(i) for i in ids])
+        size = self.encoder.max_tokens
+        mask = torch.arange(size) < lengths[:, None]
+        pad = [size - len(i) for i in ids]
+        padded_ids = torch.stack([torch.nn.functional.pad(i, (0, p)) for i, p in zip(ids, pad, strict=True)])
+        padded_local = torch.stack([torch.nn.functional.pad(x, (0, 0, 0, p)) for x, p in zip(local, pad, strict=True)])
+        return TextDescriptors(padded_local.float(), torch.stack(pooled).float(), Tokens(padded_ids, mask))
+
+    def _fetch(self, prompts: list[str]) -> None:
+        if len(self.memory) + len(prompts) > MEMORY_ENTRIES:
+            self.memory.clear()
+        found = self.disk.read(prompts) if self.disk else {}
+        self.memory |= {prompt: self._unpack(value) for prompt, value in found.items()}
+        missing = [prompt for prompt in prompts if prompt not in found]
+        for start in range(0, len(missing), ENCODE_BATCH):
+            part = missing[start : start + ENCODE_BATCH]
+            rows = dict(zip(part, self._encode(part), strict=True))
+            self.memory |= rows
+            if self.disk:
+                self.disk.write({prompt: self._pack(row) for prompt, row in rows.items()})
+
+    def _encode(self, prompts: list[str]) -> list[tuple[torch.Tensor, ...]]:
+        text = self.encoder(self.encoder.tokenize(prompts))
+        lengths = text.source.mask.sum(1).tolist()
+        return [
+            (text.source.ids[i, :n].clone(), text.local[i, :n].half().clone(), text.pooled[i].half().clone()) for i, n in enumerate(lengths)
+        ]
+
+    @staticmethod
+    def _pack(row: tuple[torch.Tensor, ...]) -> bytes:
+        ids, local, pooled = row
+        return ids.to(torch.int32).numpy().tobytes() + pooled.numpy().tobytes() + local.numpy().tobytes()
+
+    def _unpack(self, value: bytes) -> tuple[torch.Tensor, ...]:
+        per_token = 4 + 2 * self.encoder.token_dim
+        n, d = (len(value) - 2 * self.encoder.text_dim) // per_token, self.encoder.text_dim
+        ids = torch.from_numpy(np.frombuffer(value, np.int32, n).astype(np.int64))
+        pooled = torch.from_numpy(np.frombuffer(value, np.float16, d, 4 * n).copy())
+        local = torch.from_numpy(np.frombuffer(value, np.float16, -1, 4 * n + 2 * d).copy()).view(n, -1)
+        return ids, local, pooled

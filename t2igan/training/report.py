@@ -1,0 +1,102 @@
+"""What a run tells while it trains: metrics.jsonl, TensorBoard, prompt grids and a line of progress."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from t2igan.pictures import grid
+
+LINE_EVERY = 30.0  # seconds between lines when not on a terminal
+
+
+class Report:
+    """Collects values between log steps; only the main process writes."""
+
+    def __init__(self, out: Path, total: int, images: int, main: bool):
+        self.out, self.total, self.main = out, total, main
+        self.start_images, self.start, self.last_line = images, time.perf_counter(), 0.0
+        self.sums: dict[str, torch.Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.data_wait = 0.0
+        self.last = (images, self.start)
+        if main:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(out / "tensorboard"), purge_step=images)
+            self.metrics = _reopen(out / "metrics.jsonl", images)
+
+    def waited(self, seconds: float) -> None:
+        self.data_wait += seconds
+
+    def add(self, values: dict[str, torch.Tensor]) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """Means since the last call."""
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
+
+    def write(self, images: int, values: dict[str, float], rates: dict[str, float]) -> None:
+        if not self.main:
+            return
+        now, (before, then) = time.perf_counter(), self.last
+        speed = (images - before) / max(now - then, 1e-9)
+        record = {"images": images, "seconds": round(now - self.start, 2), "images_per_second": round(speed, 2)}
+        record |= {"data_wait_share": round(self.data_wait / max(now - then, 1e-9), 4)} | values | rates
+        self.data_wait, self.last = 0.0, (images, now)
+        self.metrics.write(json.dumps(record) + "\n")
+        self.metrics.flush()
+        for name, value in record.items():
+            self.board.add_scalar(name, value, images)
+        self._line(images, now, values)
+
+    def _line(self, images: int, now: float, values: dict[str, float]) -> None:
+        terminal = sys.stderr.isatty()
+        if not terminal and now - self.last_line < LINE_EVERY and images < self.total:
+            return
+        self.last_line = now
+        mean = (images - self.start_images) / max(now - self.start, 1e-9)
+        left = (self.total - images) / max(mean, 1e-9)
+        losses = "  ".join(f"{name} {values[name]:.3f}" for name in ("D/nonsaturating", "G/nonsaturating", "G/clip_contrastive") if name in values)
+        line = f"{images}/{self.total} pictures  {mean:.1f} images/s  {_clock(left)} left  {losses}"
+        print(f"\r\033[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+
+    def grid(self, images: int, pictures: list[list], prompts: list[str]) -> None:
+        folder = self.out / "samples"
+        folder.mkdir(exist_ok=True)
+        picture = grid(pictures, prompts)
+        picture.save(folder / f"{images:012d}.png")
+        self.board.add_image("samples", torch.tensor(list(picture.tobytes()), dtype=torch.uint8).view(picture.height, picture.width, 3), images, dataformats="HWC")
+
+    def close(self) -> None:
+        if self.main:
+            if sys.stderr.isatty():
+                print(file=sys.stderr)
+            self.metrics.close()
+            self.board.close()
+
+
+def _reopen(path: Path, images: int):
+    """metrics.jsonl without the lines a resumed run will write again."""
+    if path.is_file():
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["images"] <= images:
+                    kept.append(line + "\n")
+            except ValueError:
+                continue  # the line a killed run was writing
+        path.write_text("".join(kept))
+    return open(path, "a")
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

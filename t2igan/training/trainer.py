@@ -1,0 +1,285 @@
+"""The loop that trains every system of the lineage."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import nn
+
+from t2igan import pyramid as pyramids
+from t2igan.augment import uniform_rows
+from t2igan.config import OptimizerConfig, Recipe, dump_recipe
+from t2igan.data.shards import Shards, StepBatches, batches
+from t2igan.errors import UserError
+from t2igan.pipeline import Pipeline, save_model
+from t2igan.system import System
+from t2igan.text.cache import CaptionEncoder
+from t2igan.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
+from t2igan.training.ema import EMA
+from t2igan.training.precision import computes_in_bf16
+from t2igan.training.randomness import generator
+from t2igan.training.report import Report
+from t2igan.types import Batch, Fake, ImagePyramid, Now, TextDescriptors
+
+
+class Trainer:
+    """G and D, their optimizers, the average of G, and the one clock: pictures seen.
+
+    Args:
+        out: the run folder.
+        cache: where text features are kept; None keeps them in memory.
+    """
+
+    def __init__(self, recipe: Recipe, system: System, out: Path, cache: Path | None = None):
+        kwargs = DistributedDataParallelKwargs(broadcast_buffers=False)
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[kwargs])
+        self.recipe, self.config, self.out, self.device = recipe, recipe.training, Path(out), self.accelerator.device
+        self.sides = recipe.discriminator.network.inputs
+        self.share = self.config.batch // self.accelerator.num_processes
+        self.micro = min(self.config.micro_batch or self.share, self.share)
+        self.shards = Shards(recipe.data.shards)
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        self.dataset = StepBatches(self.shards, recipe.resolution, self.config.batch, recipe.seed, rank, world)
+        if self.share % self.micro:
+            raise UserError(f"training.micro_batch {self.micro} does not divide the {self.share} pictures of one process; choose a divisor")
+        system.text_encoder.load_pretrained()
+        self.describe = CaptionEncoder(system.text_encoder, cache)
+        self.objective, self.view = system.objective, system.view
+        self.objective.prepare(self.shards.names(), self.device)
+        layout = torch.channels_last
+        self.ema = EMA(system.generator.to(self.device, memory_format=layout), self.config.ema)
+        self.G = self.accelerator.prepare_model(system.generator)
+        self.D = self.accelerator.prepare_model(system.discriminator.to(self.device, memory_format=layout))
+        self.g_optimizer = self._adam(self.generator, self.config.generator_optimizer)
+        self.d_optimizer = self._adam(self.discriminator, self.config.discriminator_optimizer)
+        self.bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and computes_in_bf16(self.device))
+        self.checkpoints = Checkpoints(self.out, self.config.keep)
+        self.images = 0
+        self.skipped = 0  # steps whose gradients were not finite
+
+    @property
+    def generator(self) -> nn.Module:
+        return self.accelerator.unwrap_model(self.G)
+
+    @property
+    def discriminator(self) -> nn.Module:
+        return self.accelerator.unwrap_model(self.D)
+
+    def now(self) -> Now:
+        return Now(self.images, self.images // self.config.batch)
+
+    # ------------------------------------------------------------------------------------------------ one step
+
+    def step(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """One update of D and one of G; returns the named values of every loss, averaged over micro-batches."""
+        now, report = self.now(), {}
+        micro = batch.split(self.micro)
+        texts = [self.describe(part.captions).to(self.device) for part in micro]
+        rows = self._draw(now)
+        once = len(micro) == 1  # then one pass of G serves both halves; else the second half repeats it, to save memory
+        fakes: list[Fake | None] = [None] * len(micro)
+
+        for i, (part, text) in enumerate(zip(micro, texts, strict=True)):
+            with self.autocast(), contextlib.nullcontext() if once else torch.no_grad():
+                fake = self.G(rows["latents"][i], text)
+            fakes[i] = fake if once else None
+            with self._synchronised(self.D, last=i == len(micro) - 1), self.autocast():
+                losses = self.discriminator_losses(part, fake.detach(), text, rows, i, now)
+                self.accelerator.backward(losses.total / len(micro))
+            self._note(report, losses, len(micro))
+        self._update(self.d_optimizer, self.discriminator, self.config.discriminator_optimizer, now, report, "D")
+
+        with frozen(self.discriminator):
+            for i, (part, text) in enumerate(zip(micro, texts, strict=True)):
+                with self._synchronised(self.G, last=i == len(micro) - 1), self.autocast():
+                    fake = fakes[i] if once else self.G(rows["latents"][i], text)
+                    losses = self.generator_losses(part, fake, text, rows, i, now)
+                    self.accelerator.backward(losses.total / len(micro))
+                self._note(report, losses, len(micro))
+        self._update(self.g_optimizer, self.generator, self.config.generator_optimizer, now, report, "G")
+
+        self.images += self.config.batch
+        self.ema.update(self.generator, self.images, self.config.batch)
+        return report
+
+    def discriminator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: Now):
+        real = self.view(pyramids.build_pyramid(part.images.to(self.device), self.sides), rows["real view"][i])
+        seen = self._seen(fake, rows["fake view in D's half"][i])
+        return self.objective.discriminator_losses(self.D, real, fake, seen, text, part.captions, part.names, now)
+
+    def generator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: Now):
+        seen = self._seen(fake, rows["fake view in G's half"][i])
+        return self.objective.generator_losses(self.discriminator, fake, seen, text, part.captions, part.names, now)
+
+    def _seen(self, fake: Fake, rows: torch.Tensor) -> ImagePyramid:
+        return self.view(pyramids.select(fake.pyramid, self.sides), rows)
+
+    def _draw(self, now: Now) -> dict[str, list[torch.Tensor]]:
+        """Every random number of this step: drawn for the whole batch, this process's rows kept, split in micro-batches."""
+        drawn = {"latents": torch.randn(self.config.batch, self.generator.mapper.z_dim, generator=self._random(now, "latents"))}
+        for purpose in ("real view", "fake view in D's half", "fake view in G's half"):
+            drawn[purpose] = uniform_rows(self.config.batch, self._random(now, purpose))
+        first = self.accelerator.process_index * self.share
+        return {name: list(rows[first : first + self.share].to(self.device).split(self.micro)) for name, rows in drawn.items()}
+
+    def _random(self, now: Now, purpose: str) -> torch.Generator:
+        return generator(self.recipe.seed, now.step, purpose)
+
+    def _synchronised(self, model: nn.Module, last: bool):
+        return contextlib.nullcontext() if last else self.accelerator.no_sync(model)
+
+    def autocast(self):
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def _update(self, optimizer, module: nn.Module, config: OptimizerConfig, now: Now, report: dict, half: str) -> None:
+        """Steps the optimizer, unless a gradient is not finite: then the step is skipped and counted."""
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        report[f"{half}/gradient_norm"] = norm
+        if torch.isfinite(norm):
+            warmup = min(1.0, (now.images + self.config.batch) / config.warmup) if config.warmup else 1.0
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr(now.images) * warmup
+            optimizer.step()
+        else:
+            self.skipped += 1
+        optimizer.zero_grad(set_to_none=True)
+
+    @staticmethod
+    def _adam(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+        """AdamW; the projections of attention decay at a rate of their own (Kang et al. 2023, section 3.1)."""
+        attention = [p for name, p in module.named_parameters() if ".attention.to_" in name]
+        attention_ids = {id(p) for p in attention}
+        others = [p for p in module.parameters() if id(p) not in attention_ids]
+        groups = [
+            {"params": others, "weight_decay": config.weight_decay},
+            {"params": attention, "weight_decay": config.attention_weight_decay},
+        ]
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr(0), betas=tuple(map(float, config.betas)), eps=1e-8)
+
+    @staticmethod
+    def _note(report: dict, losses, micro: int) -> None:
+        for name, value in losses.parts.items():
+            report[name] = report.get(name, 0) + value.detach().float() / micro
+
+    # ------------------------------------------------------------------------------------------------ the run
+
+    def train(self, resume: bool = False) -> Path:
+        """Trains to the end of the recipe and returns the folder of the model; `resume` goes on from the newest checkpoint.
+
+        Raises:
+            UserError: the folder holds another run and `resume` is off, or there is nothing to resume.
+        """
+        self._open(resume)
+        total = self.config.images // self.config.batch
+        loader = batches(self.dataset, self.now().step, total, self.recipe.data.workers)
+        report = Report(self.out, self.config.images, self.images, main=self.accelerator.is_main_process)
+        waited = time.perf_counter()
+        for batch in loader:
+            report.waited(time.perf_counter() - waited)
+            values = self.step(batch)
+            step = self.now().step
+            values["data/replaced"] = torch.tensor(float(batch.replaced))
+            report.add(values)
+            if step % self.config.log_every == 0 or step == total:
+                report.write(self.images, self._mean_over_ranks(report.take()), self._rates())
+            last = step == total
+            if self._passed(self.config.sample_every) or last:
+                self._sample(report)
+            if self._passed(self.config.checkpoint_every) or last:
+                self.save()
+            waited = time.perf_counter()
+        report.close()
+        if self.accelerator.is_main_process:
+            self._publish()
+        self.accelerator.wait_for_everyone()
+        return self.out / "model"
+
+    def _open(self, resume: bool) -> None:
+        latest = self.checkpoints.latest()
+        if resume and latest is None:
+            raise UserError(f"{self.out} has no checkpoint to resume from; leave out --resume to start it")
+        if not resume and latest is not None:
+            raise UserError(f"{self.out} already holds a run; add --resume to go on with it, or choose another --out")
+        if latest is not None:
+            self.restore(latest)
+        if self.accelerator.is_main_process:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / "recipe.yaml").write_text(dump_recipe(self.recipe))
+        self.accelerator.print(
+            f"{self.recipe.name}: {len(self.shards)} pictures, {self.accelerator.num_processes} process(es) on {self.device.type}, "
+            f"{'bf16' if self.bf16 else 'fp32'}, batch {self.config.batch}, {self.images} of {self.config.images} pictures seen"
+        )
+
+    def _passed(self, every: int) -> bool:
+        """Whether the last step carried the clock over a multiple of `every`."""
+        return self.images // every > (self.images - self.config.batch) // every
+
+    def _rates(self) -> dict[str, float]:
+        now = Now(self.images - self.config.batch)
+        rates = {f"{name}/lr": config.lr(now.images) for name, config in (
+            ("G", self.config.generator_optimizer), ("D", self.config.discriminator_optimizer))}
+        return rates | {"ema/decay": self.ema.decay(self.images, self.config.batch), "skipped_steps": float(self.skipped)}
+
+    def _mean_over_ranks(self, values: dict[str, float]) -> dict[str, float]:
+        names = sorted(values)
+        mean = self.accelerator.reduce(torch.tensor([values[name] for name in names], device=self.device), "mean")
+        return dict(zip(names, mean.tolist(), strict=True))
+
+    def _sample(self, report: Report) -> None:
+        if self.accelerator.is_main_process and self.config.prompts:
+            report.grid(self.images, self.pipeline()(list(self.config.prompts), seeds=range(4)), list(self.config.prompts))
+
+    def pipeline(self) -> Pipeline:
+        """The averaged generator, ready for prompts."""
+        return Pipeline(self.ema.model, self.describe, self.recipe.resolution)
+
+    def save(self) -> None:
+        """A checkpoint of everything, by the main process."""
+        if self.accelerator.is_main_process:
+            modules = {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema.model}
+            tensors = {name: module.state_dict() for name, module in modules.items()}
+            tensors["generator_optimizer"] = optimizer_tensors(self.g_optimizer, self.generator)
+            tensors["discriminator_optimizer"] = optimizer_tensors(self.d_optimizer, self.discriminator)
+            state = {"images": self.images, "skipped_steps": self.skipped, "batch": self.config.batch, "seed": self.recipe.seed}
+            self.checkpoints.write(self.images, tensors, state)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self, path: Path) -> None:
+        """Sets everything to a checkpoint, on every process.
+
+        Raises:
+            UserError: the checkpoint belongs to a recipe with other sizes, another batch or another seed.
+        """
+        tensors, state = self.checkpoints.read(path)
+        for key, mine in (("batch", self.config.batch), ("seed", self.recipe.seed)):
+            if state[key] != mine:
+                raise UserError(f"{path} was trained with {key} {state[key]}, the recipe says {mine}; resume needs them equal")
+        try:
+            self.generator.load_state_dict(tensors["generator"])
+            self.discriminator.load_state_dict(tensors["discriminator"])
+            self.ema.model.load_state_dict(tensors["ema"])
+        except (RuntimeError, KeyError) as error:
+            raise UserError(f"{path} does not fit the recipe ({str(error).splitlines()[0]}); resume with {self.out / 'recipe.yaml'}") from None
+        restore_optimizer(self.g_optimizer, self.generator, tensors["generator_optimizer"])
+        restore_optimizer(self.d_optimizer, self.discriminator, tensors["discriminator_optimizer"])
+        self.images, self.skipped = state["images"], state["skipped_steps"]
+
+    def _publish(self) -> None:
+        save_model(self.out / "model", self.ema.model, self.recipe, {"images_seen": self.images, "pictures": len(self.shards)})
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module):
+    """No gradients for the parameters of `module` inside; their flags as before afterwards."""
+    flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
