@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
 
-from t2igan.errors import UserError, run_script  # noqa: E402
+from t2igan.errors import UserError, run_script
 
 ON_SHEET = 96
 LISTED = 20  # examples of each defect in the report

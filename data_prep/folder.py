@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
 
-from t2igan.data.index import IMAGE_EXTENSIONS  # noqa: E402
-from t2igan.errors import UserError, run_script  # noqa: E402
+from t2igan.data.index import IMAGE_EXTENSIONS
+from t2igan.errors import UserError, run_script
 
 FILE_COLUMNS = ("file", "file_name", "image")
 CAPTION_COLUMNS = ("caption", "captions", "text")
@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, help="folder of images; folders inside it count too")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an earlier data set there is replaced")
     parser.add_argument("--size", type=int, default=64, help="side in pixels (default: %(default)s)")
-    parser.add_argument("--captions", type=Path, help=".csv or .jsonl with captions; without it, the .txt beside each picture")
+    parser.add_argument("--captions", type=Path, help=".csv or .jsonl; for pictures it does not name, the .txt beside them")
     parser.add_argument("--held-out", type=float, default=0.05, help="share of pictures kept out of train (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()

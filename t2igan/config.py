@@ -24,26 +24,26 @@ def of_kind(kinds: dict, **options):
     return field(metadata={"kinds": {name: config for name, (config, _) in kinds.items()}}, **options)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     shards: str  # a folder of .tar files, one file, or a pattern with {00000..00099}
     workers: int = 0  # processes that decode; 0 decodes in the training process
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
     adapter: AdapterConfig | None = field(default_factory=AdapterConfig)
     style: Any = of_kind(style.KINDS)
     synthesis: Any = of_kind(synthesis.KINDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DiscriminatorConfig:
     adapter: AdapterConfig | None = field(default_factory=AdapterConfig)
     network: Any = of_kind(discriminator.KINDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TermConfig:
     kind: str
     options: Any
@@ -52,13 +52,13 @@ class TermConfig:
     after: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
     discriminator: tuple[TermConfig, ...] = field(metadata={"terms": objective.DISCRIMINATOR_KINDS})
     generator: tuple[TermConfig, ...] = field(metadata={"terms": objective.GENERATOR_KINDS})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     lr: Schedule = Schedule("constant", 0.0025, 0.0025)
     betas: tuple[float, ...] = (0.0, 0.99)
@@ -67,13 +67,13 @@ class OptimizerConfig:
     warmup: int = 0  # pictures over which the rate rises from 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EMAConfig:
     half_life: int = 500_000  # pictures until an old weight counts half
     ramp: float | None = 0.05  # the half-life is at most this share of the pictures seen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     images: int  # real pictures shown to D in all
     batch: int  # pictures per step, over all processes
@@ -89,7 +89,7 @@ class TrainingConfig:
     prompts: tuple[str, ...] = ()  # drawn at every `sample_every`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A system, its data and its training, whole."""
 
@@ -220,7 +220,7 @@ def _term(kinds: dict, value: Any, where: str) -> TermConfig:
     options = {k: v for k, v in value.items() if k not in shared} if isinstance(value, dict) else value
     parsed = _kind({name: config for name, (config, _) in kinds.items()}, options, where)
     hints = get_type_hints(TermConfig)
-    return TermConfig(value["kind"], parsed, **{name: _value(hints[name], item, f"{where}.{name}") for name, item in shared.items()})
+    return TermConfig(kind=value["kind"], options=parsed, **{name: _value(hints[name], item, f"{where}.{name}") for name, item in shared.items()})
 
 
 def _join(where: str, name: str) -> str:

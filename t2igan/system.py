@@ -55,15 +55,15 @@ def build_system(recipe: Recipe, cache: Path | None = None) -> System:
 
 def build_generator(config: GeneratorConfig, token_dim: int, text_dim: int) -> Generator:
     adapter = None if config.adapter is None else TextAdapter(config.adapter, token_dim, text_dim)
-    global_dim = text_dim if adapter is None else token_dim
+    local_dim, global_dim = (token_dim, text_dim) if adapter is None else (adapter.width, adapter.width)
     mapper = kind_of(config.style, styles.KINDS)(config.style, global_dim)
-    synthesis = kind_of(config.synthesis, syntheses.KINDS)(config.synthesis, config.style.style_dim, token_dim)
+    synthesis = kind_of(config.synthesis, syntheses.KINDS)(config.synthesis, config.style.style_dim, local_dim)
     return Generator(adapter, mapper, synthesis)
 
 
 def build_discriminator(config: DiscriminatorConfig, token_dim: int, text_dim: int, modes: int) -> nn.Module:
     adapter = None if config.adapter is None else TextAdapter(config.adapter, token_dim, text_dim)
-    global_dim = text_dim if adapter is None else token_dim
+    global_dim = text_dim if adapter is None else adapter.width
     return kind_of(config.network, discriminators.KINDS)(config.network, adapter, global_dim, modes)
 
 

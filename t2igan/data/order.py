@@ -11,9 +11,10 @@ ROUNDS = 4
 
 def mix(x: np.ndarray) -> np.ndarray:
     """splitmix64's finaliser: 64 bits to 64 well mixed bits."""
-    x = x.astype(np.uint64)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = np.asarray(x, dtype=np.uint64)
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
@@ -21,7 +22,7 @@ def hashed(seed: int, *values: np.ndarray | int) -> np.ndarray:
     """A 64-bit hash of the seed and of arrays of integers, elementwise."""
     state = mix(np.asarray(seed + 0x9E3779B9, dtype=np.uint64))
     for value in values:
-        state = mix(state ^ mix(np.asarray(value, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
+        state = mix(state ^ mix(np.asarray(value, dtype=np.uint64) ^ np.uint64(0x9E3779B97F4A7C15)))
     return state
 
 

@@ -75,7 +75,7 @@ def contact_sheet(rows: list[tuple[str, list[Image.Image]]], path: Path, cell: i
         for nth, picture in enumerate(pictures):
             sheet.paste(_shown(picture, cell), (x + nth * (cell + 2), y))
         pen.text((x, y + cell + 1), _fit(caption, font, width - 4), fill="black", font=font)
-    sheet.save(path)
+    sheet.save(path, "PNG")
 
 
 def _shown(picture: Image.Image, cell: int) -> Image.Image:

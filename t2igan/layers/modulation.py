@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.layers.equalized import EqualizedLinear
+from t2igan.layers.precision import full_precision
 
 Strategy = Literal["dense", "output_mix", "input_mix", "grouped"]
 EPS = 1e-8
@@ -95,19 +96,20 @@ class AdaptiveConv2d(nn.Module):
         super().__init__()
         self.modulate = EqualizedLinear(style_dim, in_channels, bias_init=1.0)
         self.select = EqualizedLinear(style_dim, kernels) if kernels > 1 else None
-        self.weight = nn.Parameter(torch.randn(kernels, out_channels, in_channels, kernel, kernel))
+        self.kernels = kernels
+        self.weight = nn.Parameter(torch.randn(kernels * out_channels, in_channels, kernel, kernel))  # the bank, (n o) i k k
         self.gain = 1 / math.sqrt(in_channels * kernel * kernel)
         self.demodulate = demodulate
         self.strategy = strategy
 
     def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
-        bank = self.weight * self.gain
+        bank = (self.weight * self.gain).unflatten(0, (self.kernels, -1))
         scale = self.modulate(style).float()
         mixture = self.mixture(style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
         y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, mixture.to(x.dtype), strategy)
         if self.demodulate:
-            with torch.autocast(x.device.type, enabled=False):  # norms of whole kernels: an fp32 island
+            with full_precision(x.device):  # norms of whole kernels
                 y = y * demodulation(bank.float(), scale, mixture).to(y.dtype)[:, :, None, None]
         return y
 

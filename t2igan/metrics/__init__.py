@@ -1,0 +1,1 @@
+"""Features and embeddings to numbers."""

@@ -39,22 +39,29 @@ class GigaGANSynthesisConfig:
 
 
 class AdaptiveBlock(nn.Module):
-    """A map through two adaptive convolutions; upsampled after the first where asked, a residual where the shape allows."""
+    """A map through two adaptive convolutions, of which the first of a stage upsamples; a residual where the shape stays.
 
-    def __init__(self, in_channels: int, channels: int, style_dim: int, kernels: int, gain: float, up: bool, strategy: Strategy | None):
+    The network's very first block has nothing to upsample and so, as in StyleGAN2, only the second convolution.
+    """
+
+    def __init__(
+        self, in_channels: int | None, channels: int, style_dim: int, kernels: int, gain: float, up: bool, strategy: Strategy | None
+    ):
         super().__init__()
-        self.conv1 = AdaptiveConv2d(in_channels, channels, style_dim, 3, kernels, strategy=strategy)
-        self.bias1 = nn.Parameter(torch.zeros(channels, 1, 1))
+        first = in_channels is None
+        self.conv1 = None if first else AdaptiveConv2d(in_channels, channels, style_dim, 3, kernels, strategy=strategy)
+        self.bias1 = None if first else nn.Parameter(torch.zeros(channels, 1, 1))
         self.conv2 = AdaptiveConv2d(channels, channels, style_dim, 3, kernels, strategy=strategy)
         self.bias2 = nn.Parameter(torch.zeros(channels, 1, 1))
         self.up, self.gain = up, gain
         self.residual = not up and in_channels == channels
 
     def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b c2 h2 w2"]:
-        y = self.conv1(x, style)
-        if self.up:
-            y = upsample(y)  # after the convolution: a quarter of the arithmetic
-        y = lrelu(y + self.bias1)
+        y = x
+        if self.conv1 is not None:
+            y = self.conv1(y, style)
+            y = upsample(y) if self.up else y  # after the convolution: a quarter of the arithmetic
+            y = lrelu(y + self.bias1)
         y = lrelu(self.conv2(y, style) + self.bias2)
         return x + self.gain * y if self.residual else y
 
@@ -87,7 +94,7 @@ class SynthesisStage(nn.Module):
 
     def __init__(self, index: int, style_dim: int, token_dim: int, config: GigaGANSynthesisConfig):
         super().__init__()
-        channels, previous = config.channels[index], config.channels[max(index - 1, 0)]
+        channels, previous = config.channels[index], config.channels[index - 1] if index else None
         self.blocks = nn.ModuleList(
             AdaptiveBlock(
                 previous if first else channels,

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from t2igan.layers.attention import CrossAttention, FeedForward
 from t2igan.layers.equalized import EqualizedLinear
-from t2igan.layers.normalize import RMSNorm
+from t2igan.layers.normalize import RMSNorm, unit_rms
 from t2igan.types import TextDescriptors
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
     depth: int = 4  # transformer layers
+    width: int | None = None  # of the learned layers and so of their descriptors; none: the tower's
     head_dim: int = 64
     summary: Literal["end", "pooled"] = "end"  # where the global descriptor comes from: the end-of-text state, or the tower's pooled vector
 
@@ -41,21 +42,25 @@ class AdapterBlock(nn.Module):
 
 
 class TextAdapter(nn.Module):
-    """Frozen descriptors to learned ones: local [b t token_dim] and global [b token_dim], masked to the true end of each text.
+    """Frozen descriptors to learned ones: local [b t width] and global [b width], masked to the true end of each text.
 
     With `summary: pooled` the tower's pooled vector joins the tokens as one more, and its state is the global descriptor.
     """
 
     def __init__(self, config: AdapterConfig, token_dim: int, text_dim: int):
         super().__init__()
-        self.from_pooled = EqualizedLinear(text_dim, token_dim) if config.summary == "pooled" else None
-        self.blocks = nn.ModuleList(AdapterBlock(token_dim, min(config.head_dim, token_dim)) for _ in range(config.depth))
-        self.norm = RMSNorm(token_dim)
+        self.width = config.width or token_dim
+        self.narrow = EqualizedLinear(token_dim, self.width) if self.width != token_dim else None
+        self.from_pooled = EqualizedLinear(text_dim, self.width) if config.summary == "pooled" else None
+        self.blocks = nn.ModuleList(AdapterBlock(self.width, min(config.head_dim, self.width)) for _ in range(config.depth))
+        self.norm = RMSNorm(self.width)
 
     def forward(self, text: TextDescriptors) -> TextDescriptors:
         x, mask = text.local, text.source.mask
+        if self.narrow is not None:
+            x = self.narrow(x)
         if self.from_pooled is not None:
-            summary = self.from_pooled(text.pooled * text.pooled.shape[1] ** 0.5)
+            summary = self.from_pooled(unit_rms(text.pooled))
             x = torch.cat([x, summary[:, None]], 1)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         for block in self.blocks:

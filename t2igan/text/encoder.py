@@ -32,6 +32,10 @@ class TextEncoder(nn.Module, ABC):
         """A hash of everything that decides the features, used as the cache's key."""
 
     @abstractmethod
+    def count_parameters(self) -> int | None:
+        """The tower's size without reading weights; None where its configuration is not on this machine."""
+
+    @abstractmethod
     def tokenize(self, prompts: list[str]) -> Tokens:
         """Prompts to ids padded to `max_tokens`, and a mask of the true length; warns once for each prompt that is cut."""
 
@@ -83,6 +87,9 @@ class NoText(TextEncoder):
 
     def fingerprint(self) -> str:
         return "none"
+
+    def count_parameters(self) -> int:
+        return 0
 
     def tokenize(self, prompts: list[str]) -> Tokens:
         return Tokens(torch.zeros(len(prompts), 1, dtype=torch.long), torch.ones(len(prompts), 1, dtype=torch.bool))

@@ -4,6 +4,9 @@ GigaGAN takes the penultimate layer's states of ViT-L/14 (Kang et al. 2023, arXi
 """
 
 import hashlib
+import json
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -40,6 +43,21 @@ class OpenClipText(TextEncoder):
             digest.update(name.encode())
             digest.update(weight.float().flatten()[:: max(1, weight.numel() // 4096)].contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def count_parameters(self) -> int | None:
+        """Counted from open_clip's own table of sizes; importing the library takes longer than everything else `show` does."""
+        package = find_spec("open_clip")
+        config = Path(package.submodule_search_locations[0]) / "model_configs" / f"{self.model}.json" if package else None
+        if config is None or not config.is_file():
+            return None
+        sizes = json.loads(config.read_text())
+        text = sizes["text_cfg"]
+        if not {"width", "layers", "vocab_size", "context_length"} <= set(text) or "hf_model_name" in text:
+            return None
+        width = text["width"]
+        layer = 12 * width**2 + 13 * width  # attention 4w^2 + 4w, pointwise network 8w^2 + 5w, two norms 4w
+        tables = (text["vocab_size"] + text["context_length"]) * width
+        return tables + text["layers"] * layer + 2 * width + width * sizes["embed_dim"]
 
     def tokenize(self, prompts: list[str]) -> Tokens:
         ids = self.tokenizer(prompts)

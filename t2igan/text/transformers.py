@@ -31,7 +31,9 @@ class TransformersText(TextEncoder):
 
     def load_pretrained(self) -> None:
         from transformers import AutoModelForTextEncoding, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         where = locate(self.model)
         if self.sha256:
             verify_hash(Path(where), self.sha256)
@@ -50,6 +52,16 @@ class TransformersText(TextEncoder):
             digest.update(name.encode())
             digest.update(weight.flatten()[:: max(1, weight.numel() // 4096)].contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def count_parameters(self) -> int | None:
+        from transformers import AutoConfig, AutoModelForTextEncoding
+
+        try:
+            config = AutoConfig.from_pretrained(locate(self.model), local_files_only=True)
+        except (OSError, ValueError):
+            return None
+        with torch.device("meta"):
+            return sum(p.numel() for p in AutoModelForTextEncoding.from_config(config).parameters())
 
     def tokenize(self, prompts: list[str]) -> Tokens:
         full = self.tokenizer(prompts, return_offsets_mapping=self.tokenizer.is_fast)

@@ -1,0 +1,3 @@
+from t2igan.cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""How often a picture finds its own caption among others.
+
+R-precision of Xu et al. 2018 (arXiv:1711.10485), section 4.1: the true caption against drawn ones by cosine similarity.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def retrieval(
+    images: Float[Tensor, "n d"],
+    captions: Float[Tensor, "c d"],
+    truth: list[int],
+    candidates: int,
+    ks: tuple[int, ...] = (1, 5),
+    always: list[int] = (),
+    seed: int = 0,
+) -> dict[int, float]:
+    """Share of pictures whose true caption is among the best k of `candidates`.
+
+    Args:
+        images, captions: embeddings of unit length; captions are of distinct things.
+        truth: which caption each picture shows.
+        candidates: the true caption and candidates - 1 others, drawn anew for each picture from a fixed seed.
+        always: captions that are among the others of every picture, such as the siblings of a held-out composition.
+    """
+    if candidates > len(captions):
+        raise ValueError(f"{candidates} candidates need as many captions, got {len(captions)}")
+    generator = torch.Generator().manual_seed(seed)
+    hits = dict.fromkeys(ks, 0)
+    for image, own in zip(images, truth, strict=True):
+        others = list(dict.fromkeys([*always, *torch.randperm(len(captions), generator=generator).tolist()]))
+        others = torch.tensor([other for other in others if other != own][: candidates - 1])
+        similarity = captions @ image
+        rank = int((similarity[others] >= similarity[own]).sum())
+        for k in ks:
+            hits[k] += rank < k
+    return {k: hits[k] / len(images) for k in ks}

@@ -1,0 +1,52 @@
+"""Runs the data-preparation scripts as a user does, and reads back what they wrote."""
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # data_prep is a folder of scripts, not an installed package
+
+
+@pytest.fixture(scope="session")
+def run_script():
+    """run_script("emoji.py", "--out", ...) -> the finished process, from the clone's root."""
+
+    def run(script: str, *arguments, **options) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(ROOT / "data_prep" / script), *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def read_shards():
+    """read_shards(folder) -> [(image bytes, .txt, .json record)] in the order of the tars."""
+
+    def read(folder: Path) -> list[tuple[bytes, str, dict]]:
+        found: dict[str, dict[str, bytes]] = {}
+        for tar in sorted(Path(folder).glob("*.tar")):
+            with tarfile.open(tar) as archive:
+                for member in archive:
+                    key, _, extension = member.name.partition(".")
+                    found.setdefault(key, {})[extension] = archive.extractfile(member).read()
+        return [(parts["png"], parts["txt"].decode(), json.loads(parts["json"])) for parts in found.values()]
+
+    return read
+
+
+@pytest.fixture
+def refused(run_script):
+    """refused(script, ...) runs a script that must end with exit code 2 and one line on stderr; returns that line."""
+
+    def run(script: str, *arguments, **options) -> str:
+        done = run_script(script, *arguments, **options)
+        assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        return done.stderr
+
+    return run

@@ -1,0 +1,197 @@
+"""A folder of captioned images to shards: captions, framing, counting, refusals."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import folder as script
+from t2igan.errors import UserError
+
+
+def save(path: Path, colour="red", size=(40, 30), mode="RGB", **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """Twelve captioned squares of different greys."""
+    for n in range(12):
+        save(tmp_path / "in" / f"p{n:02d}.png", (20 * n, 20 * n, 20 * n)).with_suffix(".txt").write_text(f"grey {n}\n")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def made(tmp_path, read_shards):
+    """made(folder, ...) -> ({file: (pixels, record)} over all splits, report)."""
+
+    def make(folder: Path, size: int = 16, table: Path | None = None, held_out: float = 0.0):
+        report = script.build(folder, tmp_path / "out", size, table, held_out)
+        found = {}
+        for split in ("train", "held_out"):
+            for png, text, record in read_shards(tmp_path / "out" / split):
+                assert text == record["captions"][0] and record["split"] == split
+                found[record["file"]] = (np.asarray(Image.open(io.BytesIO(png))), record)
+        return found, report
+
+    return make
+
+
+def test_every_line_of_the_txt_is_a_caption(pictures, made):
+    (pictures / "p00.txt").write_text("a dark  square\n\n  black\nblack\n", encoding="utf-8-sig")
+    found, report = made(pictures)
+    assert found["p00.png"][1]["captions"] == ["a dark square", "black"]
+    assert report["splits"] == {"train": 12, "held_out": 0} and report["captions"] == 13
+    assert all(pixels.shape == (16, 16, 3) for pixels, _ in found.values())
+
+
+def test_the_centre_of_the_longer_side_is_kept(tmp_path, made):
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255
+    (tmp_path / "in").mkdir()
+    Image.fromarray(wide).save(tmp_path / "in" / "wide.png")
+    (tmp_path / "in" / "wide.txt").write_text("wide")
+    found, _ = made(tmp_path / "in", 20)
+    assert found["wide.png"][0].min() == 255
+
+
+def test_transparency_becomes_white(tmp_path, made):
+    save(tmp_path / "in" / "clear.png", (0, 0, 0, 0), mode="RGBA").with_suffix(".txt").write_text("nothing")
+    found, _ = made(tmp_path / "in")
+    assert (found["clear.png"][0] == 255).all()
+
+
+def test_exif_orientation_is_honoured(tmp_path, made):
+    """Orientation 6: the camera was turned; what is stored on the left belongs at the top."""
+    stored = np.zeros((32, 32, 3), np.uint8)
+    stored[:, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "in").mkdir()
+    Image.fromarray(stored).save(tmp_path / "in" / "turned.jpg", exif=exif, quality=95)
+    (tmp_path / "in" / "turned.txt").write_text("turned")
+    upright = made(tmp_path / "in")[0]["turned.jpg"][0]
+    assert upright[:6].min() > 200 and upright[10:].max() < 55
+
+
+def test_sixteen_bit_and_cmyk_pictures_keep_their_brightness(tmp_path, made):
+    Image.fromarray(np.full((20, 20), 32896, np.uint16)).save(save(tmp_path / "in" / "deep.png"))
+    save(tmp_path / "in" / "ink.jpg", (0, 0, 0, 127), mode="CMYK", quality=95)
+    for name in ("deep", "ink"):
+        (tmp_path / "in" / f"{name}.txt").write_text(name)
+    found, _ = made(tmp_path / "in")
+    for pixels, _ in found.values():
+        assert np.abs(pixels.astype(int) - 128).max() <= 2
+
+
+def test_broken_and_captionless_pictures_are_counted_not_fatal(pictures, made):
+    data = (pictures / "p01.png").read_bytes()
+    (pictures / "p01.png").write_bytes(data[: len(data) // 2])
+    (pictures / "p02.png").write_bytes(b"not a picture")
+    (pictures / "p03.txt").unlink()
+    (pictures / "p04.txt").write_text(" \n")
+    found, report = made(pictures)
+    assert len(found) == 8
+    assert report["broken"] == 2 and sorted(line.split(":")[0] for line in report["broken_files"]) == ["p01.png", "p02.png"]
+    assert report["without_caption_files"] == ["p03.png", "p04.png"]
+
+
+def test_small_pictures_are_enlarged_and_counted(pictures, made):
+    assert made(pictures, 64)[1]["smaller_than_size"] == 12
+
+
+@pytest.mark.parametrize(("file", "caption"), [("file", "caption"), ("file_name", "text"), ("image", "caption")])
+def test_captions_from_a_csv(pictures, made, tmp_path, file, caption):
+    table = tmp_path / "captions.csv"
+    table.write_text(f'{file},{caption}\np00.png,"black, quite"\np00.png,dark\nelsewhere.png,lost\n')
+    (pictures / "p01.txt").unlink()
+    found, report = made(pictures, table=table)
+    assert found["p00.png"][1]["captions"] == ["black, quite", "dark"]
+    assert found["p02.png"][1]["captions"] == ["grey 2"]  # not in the table: the .txt beside it
+    assert report["captions_without_picture"] == 1 and report["without_caption"] == 1
+
+
+def test_captions_from_a_jsonl_for_pictures_in_folders(tmp_path, made):
+    save(tmp_path / "in" / "a" / "x.png", "blue")
+    save(tmp_path / "in" / "b" / "x.png", "red")
+    table = tmp_path / "captions.jsonl"
+    rows = [{"file": "a/x.png", "captions": ["blue", "azure"]}, {"file": "b/x.png", "text": "red"}]
+    table.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    found, _ = made(tmp_path / "in", table=table)
+    assert found["a/x.png"][1]["captions"] == ["blue", "azure"] and found["b/x.png"][1]["captions"] == ["red"]
+
+
+def test_held_out_pictures_are_apart_and_stay_when_others_join(pictures, made):
+    def held(found: dict) -> set[str]:
+        return {file for file, (_, record) in found.items() if record["split"] == "held_out"}
+
+    before, report = made(pictures, held_out=0.4)
+    assert 0 < report["splits"]["held_out"] < 12 and sum(report["splits"].values()) == 12
+    save(pictures / "aaa.png").with_suffix(".txt").write_text("red")
+    after, _ = made(pictures, held_out=0.4)
+    assert held(after) - {"aaa.png"} == held(before)
+
+
+def test_same_folder_gives_the_same_bytes(pictures, tmp_path):
+    for out in ("one", "two"):
+        script.build(pictures, tmp_path / out, 16, None, 0.2)
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    assert files and all((tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes() for file in files)
+
+
+def test_a_second_run_into_the_same_folder_does_not_read_its_own_output(pictures):
+    out = pictures / "shards"
+    first, second = (script.build(pictures, out, 16, None, 0.0) for _ in range(2))
+    assert first == second and first["pictures_found"] == 12
+
+
+def test_the_command_writes_shards_report_and_sheet(run_script, pictures, tmp_path):
+    done = run_script("folder.py", pictures, "--out", tmp_path / "out", "--size", 32)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"train", "report.json", "contact_sheet.png"}
+
+
+def test_bad_input_is_one_line_and_writes_nothing(refused, pictures, tmp_path):
+    out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    assert "no picture in" in refused("folder.py", tmp_path / "empty", "--out", out)
+    assert "no folder" in refused("folder.py", tmp_path / "missing", "--out", out)
+    for text in pictures.glob("*.txt"):
+        text.unlink()
+    line = refused("folder.py", pictures, "--out", out)
+    assert "no caption" in line and "p00.txt" in line and "--captions" in line
+    assert not out.exists() and not list(tmp_path.glob(".*"))
+
+
+def test_pictures_that_all_fail_to_decode_write_nothing(refused, pictures, tmp_path):
+    for picture in pictures.glob("*.png"):
+        picture.write_bytes(b"no")
+    assert "do not decode" in refused("folder.py", pictures, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("c.csv", b"picture,words\np00.png,hello\n", "'picture', 'words'"),
+        ("c.jsonl", b'{"file": "p00.png"\n', "line 1 is not JSON"),
+        ("c.jsonl", b'["p00.png"]\n', "no JSON object"),
+        ("c.csv", b"file,caption\np00.png,caf\xe9\n", "not UTF-8"),
+        ("c.xlsx", b"PK", "neither .csv nor .jsonl"),
+    ],
+)
+def test_a_bad_caption_file_is_refused(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        script.read_table(tmp_path / name)
+
+
+def test_a_foreign_folder_or_file_is_not_replaced(refused, pictures, tmp_path):
+    assert "is a file" in refused("folder.py", pictures, "--out", pictures / "p00.png")
+    assert "no data set of ours" in refused("folder.py", pictures, "--out", pictures)
+    assert len(list(pictures.iterdir())) == 24
