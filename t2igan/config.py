@@ -210,7 +210,7 @@ def _list(value: Any, where: str) -> list:
 def _kind(kinds: dict[str, type], value: Any, where: str):
     if not isinstance(value, dict) or "kind" not in value:
         raise UserError(f"{where} needs a 'kind', one of {', '.join(kinds)}")
-    if value["kind"] not in kinds:
+    if not isinstance(value["kind"], str) or value["kind"] not in kinds:
         raise UserError(f"{where}.kind is {value['kind']!r}, needs one of {', '.join(kinds)}{_did_you_mean(value['kind'], kinds)}")
     return parse(kinds[value["kind"]], {k: v for k, v in value.items() if k != "kind"}, where)
 

@@ -105,6 +105,9 @@ def check_sizes(recipe: Recipe) -> None:
     if network.inputs[:1] != (r,) or not set(network.inputs) <= set(sides):
         raise UserError(f"discriminator.network.inputs is {list(network.inputs)}, needs {r} first and then any of {sides[-2::-1]}")
     for what, weights in (("inputs", network.input_weights), ("outputs", network.output_weights)):
+        listed = list(getattr(network, what))
+        if listed != sorted(set(listed), reverse=True):  # weights are matched to predictions by this order
+            raise UserError(f"discriminator.network.{what} is {listed}, needs each side once, finest first")
         if len(weights) != len(getattr(network, what)):
             raise UserError(f"discriminator.network.{what[:-1]}_weights has {len(weights)} entries, needs one per entry of {what}")
     reached = {1, *sides[:-1]}

@@ -8,6 +8,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from t2igan.data.render import on_white
+
 
 def decode(data: bytes, size: int) -> UInt8[Tensor, "3 r r"]:
     """Bytes of any format Pillow reads to RGB at `size` px: transparency on white, centre crop to the short side, Lanczos.
@@ -24,12 +26,7 @@ def decode(data: bytes, size: int) -> UInt8[Tensor, "3 r r"]:
 
 def to_rgb(picture: Image.Image) -> Image.Image:
     """Upright (EXIF), without palette, transparency composited on white."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode == "RGB":
-        return picture
-    rgba = picture.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    return Image.alpha_composite(white, rgba).convert("RGB")
+    return on_white(ImageOps.exif_transpose(picture))
 
 
 def fit_square(picture: Image.Image, size: int) -> Image.Image:

@@ -7,9 +7,10 @@ in constant memory (Black and Rogaway 2002, "Ciphers with arbitrary finite domai
 import numpy as np
 
 ROUNDS = 4
+Whole = int | np.integer | np.ndarray  # one number or many
 
 
-def mix(x: np.ndarray) -> np.ndarray:
+def mix(x: Whole) -> np.uint64 | np.ndarray:
     """splitmix64's finaliser: 64 bits to 64 well mixed bits."""
     x = np.asarray(x, dtype=np.uint64)
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64
@@ -18,7 +19,7 @@ def mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def hashed(seed: int, *values: np.ndarray | int) -> np.ndarray:
+def hashed(seed: int, *values: Whole) -> np.uint64 | np.ndarray:
     """A 64-bit hash of the seed and of arrays of integers, elementwise."""
     state = mix(np.asarray(seed + 0x9E3779B9, dtype=np.uint64))
     for value in values:

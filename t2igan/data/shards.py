@@ -99,7 +99,10 @@ class Shards:
         row = self.rows[number]
         image, txt, meta = (os.pread(self._descriptors[shard], int(row[2 * i + 1]), int(row[2 * i])) for i in range(3))
         meta = json.loads(meta) if meta else {}
-        captions = [c for c in meta.get("captions") or [txt.decode("utf-8", "replace")] if c and c.strip()]
+        meta = meta if isinstance(meta, dict) else {}
+        stored = meta.get("captions")
+        stored = stored if isinstance(stored, list) and stored else [txt.decode("utf-8", "replace")]
+        captions = [c for c in stored if isinstance(c, str) and c.strip()]
         if not captions:
             raise ValueError(f"sample {number} has no caption")
         return Record(image, captions, meta)

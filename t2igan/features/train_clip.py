@@ -5,6 +5,7 @@ Radford et al. 2021 (arXiv:2103.00020), section 2.3. Ours: each picture is told 
 
 import json
 import math
+import re
 import shutil
 import time
 from collections import defaultdict
@@ -48,11 +49,13 @@ class Recipe:
     warmup: int = 50  # steps
     symmetric: float = 0.5  # weight of captions against the pictures of the batch
     smoothing: float = 0.1  # of the labels
-    distortion: float = 1.0  # strength of the random views
+    distortion: float = 0.5  # strength of the random views
     styled: float = 0.5  # chance that a caption is drawn at all instead of the name
     max_tokens: int = 16  # read of a caption
-    spread: float = 0.5
-    init_scale: float = 10.0
+    spread: float = 0.25
+    init_scale: float = 20.0
+    recolour: float = 0.0
+    redraw: bool = False
 
 
 RECIPES = {
@@ -70,6 +73,8 @@ class CaptionedPictures:
     captions: list[str]  # the distinct ones
     own: list[list[int]]  # per picture: its captions, the name first
     skipped: int = 0
+    fills: dict[int, "Fill"] = field(default_factory=dict)  # of pictures that can be recoloured
+    recoloured: dict[tuple[int, str], list[int]] = field(default_factory=dict)  # (picture, colour word): the captions it then has
 
     names: list[int] = field(init=False)  # the distinct names
     siblings: list[list[int]] = field(init=False)  # per picture: captions of pictures of the same name that are not its own
@@ -79,6 +84,8 @@ class CaptionedPictures:
         of_name = defaultdict(set)
         for mine in self.own:
             of_name[mine[0]].update(mine)
+        for (picture, _), captions in self.recoloured.items():
+            of_name[self.own[picture][0]].update(captions)
         self.siblings = [sorted(of_name[mine[0]].difference(mine)) for mine in self.own]
 
 
@@ -102,6 +109,61 @@ def read_pictures(shards: Shards, size: int, tick: Callable[[int, int], None] = 
     if len({mine[0] for mine in own}) < 2:
         raise UserError(f"a CLIP learns to tell captions apart, these shards have {len(own)} readable pictures of {len({m[0] for m in own})} names; add pictures with other captions")
     return CaptionedPictures(torch.stack(pixels), list(number_of), own, skipped)
+
+
+PALETTE = {  # plain English colour words, as flat art uses them; sRGB in 0..255
+    "red": (221, 46, 68),
+    "orange": (244, 144, 12),
+    "yellow": (253, 203, 88),
+    "green": (120, 177, 89),
+    "blue": (60, 140, 230),
+    "purple": (150, 110, 200),
+    "brown": (170, 95, 70),
+    "pink": (255, 160, 195),
+    "black": (45, 48, 52),
+    "grey": (150, 160, 168),
+    "white": (232, 236, 238),
+}
+
+
+@dataclass(frozen=True)
+class Fill:
+    """The part of a picture that has the colour its name says."""
+
+    colour: Float[Tensor, " 3"]
+    where: Float[Tensor, "r r"]  # 0..1
+
+
+def find_fill(image: Float[Tensor, "3 r r"], word: str) -> Fill | None:
+    """None where the picture hardly shows that colour."""
+    near = (image - signed_colour(word)[:, None, None]).norm(dim=0) < 0.75
+    if near.float().mean() < 0.04:
+        return None
+    colour = image[:, near].mean(1)
+    return Fill(colour, (1.4 - (image - colour[:, None, None]).norm(dim=0) / 0.55).clamp(0, 1))
+
+
+def signed_colour(word: str) -> Float[Tensor, " 3"]:
+    return torch.tensor(PALETTE[word]) / 127.5 - 1
+
+
+def add_recoloured(data: CaptionedPictures) -> CaptionedPictures:
+    """Also the captions that pictures with a colour in their name would have in another colour."""
+    number_of = {caption: number for number, caption in enumerate(data.captions)}
+    fills, recoloured = {}, {}
+    for picture, mine in enumerate(data.own):
+        words = [word for word in PALETTE if re.search(rf"\b{word}\b", data.captions[mine[0]])]
+        if len(words) != 1 or words[0] == "white":
+            continue
+        fill = find_fill(to_signed(data.pixels[picture]), words[0])
+        if fill is None:
+            continue
+        fills[picture] = fill
+        for other in PALETTE:
+            if other != words[0]:
+                texts = [re.sub(rf"\b{words[0]}\b", other, data.captions[c]) for c in mine if re.search(rf"\b{words[0]}\b", data.captions[c])]
+                recoloured[picture, other] = [number_of.setdefault(text, len(number_of)) for text in texts]
+    return CaptionedPictures(data.pixels, list(number_of), data.own, data.skipped, fills, recoloured)
 
 
 def sentences(captions: list[str], max_tokens: int, cache: Path | None) -> Float[Tensor, "n d"]:
@@ -187,6 +249,21 @@ def distort(x: Float[Tensor, "b 3 r r"], strength: float, generator: torch.Gener
     return torch.where(hole, signed(1, 1, 1).expand_as(x), x)
 
 
+def redraw(x: Float[Tensor, "b 3 r r"], generator: torch.Generator) -> Float[Tensor, "b 3 r r"]:
+    """Some pictures get dark outlines, some lose their thin dark lines: the same thing in another hand."""
+    b = len(x)
+    chance, amount = (torch.rand(b, 1, 1, 1, generator=generator) for _ in range(2))
+
+    def widest(x):
+        return F.max_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+
+    lighter = widest(x)
+    edges = (lighter + widest(-x)).amax(1, keepdim=True)
+    outlined = (x - 0.8 * amount * edges).clamp(-1, 1)
+    without = torch.lerp(x, -widest(-lighter), amount)
+    return torch.where(chance < 0.3, outlined, torch.where(chance > 0.65, without, x))
+
+
 @dataclass
 class Question:
     """A batch: pictures, the captions they are held against, and which is whose."""
@@ -197,20 +274,21 @@ class Question:
     excluded: Bool[Tensor, "b c"]  # captions that are true of a picture without being its answer
 
 
-def ask(data: CaptionedPictures, pictures: list[int], styled: float, generator: torch.Generator) -> Question:
+def ask(data: CaptionedPictures, pictures: list[int], colours: list[str | None], styled: float, generator: torch.Generator) -> Question:
     """Draws a caption for each picture; against it stand all names, the batch's other captions, and captions of the same name that are not the picture's."""
     drawn = []
-    for chance, pick, picture in zip(torch.rand(len(pictures), generator=generator), torch.rand(len(pictures), generator=generator), pictures, strict=True):
-        mine = data.own[picture]
+    own = [data.recoloured[picture, colour] if colour else data.own[picture] for picture, colour in zip(pictures, colours, strict=True)]
+    others = [data.siblings[p] + (data.own[p] if colour else []) for p, colour in zip(pictures, colours, strict=True)]
+    for chance, pick, mine in zip(torch.rand(len(pictures), generator=generator), torch.rand(len(pictures), generator=generator), own, strict=True):
         drawn.append(mine[int(pick * len(mine))] if chance < styled else mine[0])
     names = data.names
     if len(names) > MAX_NAMES:
         names = [names[int(i)] for i in torch.randint(len(names), (MAX_NAMES,), generator=generator)]
-    captions = list(dict.fromkeys([*drawn, *(c for picture in pictures for c in data.siblings[picture][:8]), *names]))
+    captions = list(dict.fromkeys([*drawn, *(c for more in others for c in more[:24]), *names]))
     place = {caption: position for position, caption in enumerate(captions)}
     excluded = torch.zeros(len(pictures), len(captions), dtype=torch.bool)
-    for row, (picture, answer) in enumerate(zip(pictures, drawn, strict=True)):
-        for caption in data.own[picture]:
+    for row, (mine, answer) in enumerate(zip(own, drawn, strict=True)):
+        for caption in mine:
             if caption in place and caption != answer:
                 excluded[row, place[caption]] = True
     return Question(pictures, captions, torch.tensor([place[c] for c in drawn]), excluded)
@@ -237,6 +315,7 @@ def fit(model: TinyClip, data: CaptionedPictures, features: Float[Tensor, "n s"]
     rest = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}], lr=recipe.lr, betas=(0.9, 0.98))
     model.train()
+    data_names = set(data.names) | {c[0] for c in data.recoloured.values()}
     pixels, losses, queue, began = data.pixels, [], [], time.perf_counter()
     batch = min(recipe.batch, len(pixels))
     for step in range(recipe.steps):
@@ -247,8 +326,21 @@ def fit(model: TinyClip, data: CaptionedPictures, features: Float[Tensor, "n s"]
         rate = min(1, (step + 1) / recipe.warmup) * 0.5 * (1 + math.cos(math.pi * done))
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * rate
-        question = ask(data, pictures, recipe.styled, generator)
-        views = distort(to_signed(pixels[pictures]), recipe.distortion, generator)
+        images = to_signed(pixels[pictures])
+        colours = []
+        for row, (picture, chance, pick) in enumerate(zip(pictures, *torch.rand(2, batch, generator=generator).tolist(), strict=True)):
+            can = picture in data.fills and chance < recipe.recolour
+            words = [w for w in PALETTE if (picture, w) in data.recoloured] if can else []
+            colours.append(words[int(pick * len(words))] if can else None)
+            if can:
+                fill = data.fills[picture]
+                target = signed_colour(colours[-1]) + 0.15 * (torch.rand(3, generator=generator) - 0.5)
+                images[row] = (images[row] + fill.where * (target - fill.colour)[:, None, None]).clamp(-1, 1)
+        question = ask(data, pictures, colours, recipe.styled, generator)
+        if recipe.redraw:
+            plain = torch.tensor([int(a) in data_names for a in torch.tensor(question.captions)[question.answers]])[:, None, None, None]
+            images = torch.where(plain, redraw(images, generator), images)
+        views = distort(images, recipe.distortion, generator)
         loss = contrast(model.images(views), model.text(features[question.captions]), model.logit_scale.exp(), question, recipe.symmetric, recipe.smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -259,3 +351,36 @@ def fit(model: TinyClip, data: CaptionedPictures, features: Float[Tensor, "n s"]
         losses.append(float(loss.detach()))
         tick(step + 1, recipe.steps, losses[-1])
     return losses
+
+
+def state_dict(model: TinyClip, text_tower: nn.Module) -> dict[str, Tensor]:
+    """Weights under the names of open_clip's CustomTextCLIP."""
+    parts = {"visual": model.visual, "text.transformer": text_tower, "text.proj": model.proj}
+    state = {f"{part}.{name}": weight for part, module in parts.items() for name, weight in module.state_dict().items()}
+    state = {name: weight for name, weight in state.items() if not name.startswith("text.transformer.pooler.")}
+    return {name: weight.detach().contiguous() for name, weight in (state | {"logit_scale": model.logit_scale}).items()}
+
+
+def save(model: TinyClip, recipe: Recipe, folder: Path, final: Path) -> None:
+    """Writes the folder `folder` as it will stand at `final`: open_clip's local-dir layout, with the tokenizer and the sentence encoder in it."""
+    from safetensors.torch import save_file
+
+    source = Path(locate(TEXT_MODEL))
+    for name in TEXT_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    encoder = TransformersText(TEXT_MODEL, TEXT_WIDTH, recipe.max_tokens)
+    encoder.load_pretrained()
+    save_file(state_dict(model, encoder.tower), folder / "open_clip_model.safetensors")
+    text = {
+        "hf_model_name": str(final.resolve()),  # t2igan reads the folder it finds, wherever it was moved; open_clip by itself reads this path
+        "hf_tokenizer_name": str(final.resolve()),
+        "hf_pooler_type": "mean_pooler",
+        "hf_proj_type": recipe.projection,
+        "context_length": recipe.max_tokens,
+    }
+    config = {
+        "model_cfg": {"embed_dim": recipe.embed_dim, "vision_cfg": recipe.vision, "text_cfg": text},
+        "preprocess_cfg": {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"},
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")

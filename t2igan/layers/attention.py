@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from t2igan.layers.equalized import EqualizedLinear
 from t2igan.layers.normalize import RMSNorm
+from t2igan.layers.precision import widen
 
 Backend = Literal["auto", "sdpa", "math"]
 FUSED_WIDTH = 8  # fused kernels want head widths that are multiples of 8
@@ -48,7 +49,7 @@ def attend(
         logits = logits + bias
     if keep is not None:
         logits = logits.masked_fill(~keep, -math.inf)
-    return logits.float().softmax(-1).to(v.dtype) @ v if logits.dtype != torch.float64 else logits.softmax(-1) @ v
+    return widen(logits).softmax(-1).to(v.dtype) @ v
 
 
 def l2_attend(
@@ -59,8 +60,7 @@ def l2_attend(
     The key term c_j = -tau |k_j|^2 is centred (free: it cancels in the softmax) and, in half precision, split in two features so that
     no digit is lost. Augmented q, k and v share one width, a multiple of 8, so that the flash kernels take them.
     """
-    squares = k.float().square() if k.dtype != torch.float64 else k.square()
-    c = -tau * squares.sum(-1, keepdim=True)
+    c = -tau * widen(k).square().sum(-1, keepdim=True)
     c = c - c.mean(-2, keepdim=True)
     high = c.to(k.dtype)
     extra = [high] if k.dtype in (torch.float32, torch.float64) else [high, (c - high).to(k.dtype)]

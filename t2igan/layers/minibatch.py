@@ -8,6 +8,8 @@ from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from t2igan.layers.precision import widen
+
 EPS = 1e-8
 
 
@@ -20,7 +22,7 @@ class MinibatchStd(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c+1 h w"]:
         group = self.group if len(x) % self.group == 0 else len(x)
-        grouped = rearrange(x.float(), "(m g) c h w -> g m c h w", g=group)
+        grouped = rearrange(widen(x), "(m g) c h w -> g m c h w", g=group)
         centred = grouped - grouped.mean(0)
         std = (centred.square().mean(0) + EPS).sqrt().mean((1, 2, 3))
         map_ = repeat(std, "m -> (m g) 1 h w", g=group, h=x.shape[2], w=x.shape[3])

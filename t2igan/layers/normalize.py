@@ -4,12 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from t2igan.layers.precision import widen
+
 EPS = 1e-8
 
 
 def unit_rms(x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
     """Vectors scaled to mean square 1 (Karras et al. 2018, arXiv:1710.10196, section 4.2)."""
-    x = x.float()
+    x = widen(x)
     return x * (x.square().mean(-1, keepdim=True) + EPS).rsqrt()
 
 

@@ -3,6 +3,12 @@
 import contextlib
 
 import torch
+from torch import Tensor
+
+
+def widen(x: Tensor) -> Tensor:
+    """Half precision to float32; wider numbers as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager:

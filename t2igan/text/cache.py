@@ -58,7 +58,10 @@ class CaptionEncoder:
         self.memory: dict[str, tuple[torch.Tensor, ...]] = {}
 
     def __call__(self, prompts: list[str]) -> TextDescriptors:
-        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.memory]
+        distinct = dict.fromkeys(prompts)
+        if len(self.memory) + len(distinct) > MEMORY_ENTRIES:
+            self.memory.clear()
+        missing = [prompt for prompt in distinct if prompt not in self.memory]
         if missing:
             self._fetch(missing)
         ids, local, pooled = zip(*(self.memory[prompt] for prompt in prompts), strict=True)
@@ -71,8 +74,6 @@ class CaptionEncoder:
         return TextDescriptors(padded_local.float(), torch.stack(pooled).float(), Tokens(padded_ids, mask))
 
     def _fetch(self, prompts: list[str]) -> None:
-        if len(self.memory) + len(prompts) > MEMORY_ENTRIES:
-            self.memory.clear()
         found = self.disk.read(prompts) if self.disk else {}
         self.memory |= {prompt: self._unpack(value) for prompt, value in found.items()}
         missing = [prompt for prompt in prompts if prompt not in found]

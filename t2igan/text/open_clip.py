@@ -5,10 +5,12 @@ GigaGAN takes the penultimate layer's states of ViT-L/14 (Kang et al. 2023, arXi
 
 import hashlib
 import json
+from bisect import bisect_right
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
@@ -64,7 +66,9 @@ class OpenClipText(TextEncoder):
         for prompt, row in zip(prompts, ids, strict=True):
             words = self.tokenizer.encode(prompt)
             if len(words) > self.max_tokens - 2:
-                warn_cut(prompt, prompt[: len(self.tokenizer.decode(words[: self.max_tokens - 2]).rstrip())], self.max_tokens)
+                limit = self.max_tokens - 2
+                read = bisect_right(range(len(prompt) + 1), limit, key=lambda n: len(self.tokenizer.encode(prompt[:n]))) - 1
+                warn_cut(prompt, prompt[:read], self.max_tokens)
             assert row.max() == self.tokenizer.eot_token_id
         end = ids.argmax(-1, keepdim=True)  # the end token has the highest id; padding after it may be 0 or the end token again
         return Tokens(ids, torch.arange(ids.shape[1]) <= end)
@@ -90,9 +94,23 @@ def load_open_clip(model: str, pretrained: str | None = None) -> tuple[nn.Module
     if not name.startswith(("local-dir:", "hf-hub:")) and not pretrained:
         raise UserError(f"{model} is a name without weights: add text.pretrained (a tag such as openai, or a weight file)")
     try:
-        clip = open_clip.create_model(name, pretrained=pretrained, force_custom_text=True)
+        clip = open_clip.create_model(name, pretrained=pretrained, force_custom_text=True, **_own_text_tower(name))
         tokenizer = open_clip.get_tokenizer(name)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"no CLIP weights for {model!r} ({reason}); give local-dir:FOLDER with open_clip_config.json and weights") from None
     return clip.eval().requires_grad_(False), tokenizer
+
+
+def _own_text_tower(name: str) -> dict:
+    """For a local folder that carries its Hugging Face text tower: its config with the folder's present path, as the folder may have been moved."""
+    folder = Path(name.removeprefix("local-dir:"))
+    if not name.startswith("local-dir:") or not (folder / "config.json").is_file():
+        return {}
+    text = open_clip_config(folder).get("text_cfg", {})
+    return {"text_cfg": text | {"hf_model_name": str(folder.resolve()), "hf_model_pretrained": False}} if "hf_model_name" in text else {}
+
+
+def open_clip_config(folder: Path) -> dict:
+    """The model's part of `open_clip_config.json`. Raises OSError or ValueError."""
+    return json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
@@ -30,17 +31,20 @@ class TransformersText(TextEncoder):
         self.tower: nn.Module | None = None
 
     def load_pretrained(self) -> None:
-        from transformers import AutoModelForTextEncoding, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForTextEncoding, AutoTokenizer
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+        logging.set_verbosity_error()  # its lists of weights not needed, and its own word on long prompts
         where = locate(self.model)
         if self.sha256:
             verify_hash(Path(where), self.sha256)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(where)
-            self.tower = AutoModelForTextEncoding.from_pretrained(where, dtype=torch.float32).eval().requires_grad_(False)
-        except (OSError, ValueError) as error:
+            config = AutoConfig.from_pretrained(where).get_text_config()  # of a whole CLIP, its text half
+            tower = AutoModelForTextEncoding.from_pretrained(where, config=config, dtype=torch.float32)
+            self.tower = tower.eval().requires_grad_(False)
+        except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"no text encoder at {self.model!r} ({reason}); give text.model a folder made by save_pretrained, or go online") from None
         width = self.tower.config.hidden_size
@@ -57,7 +61,7 @@ class TransformersText(TextEncoder):
         from transformers import AutoConfig, AutoModelForTextEncoding
 
         try:
-            config = AutoConfig.from_pretrained(locate(self.model), local_files_only=True)
+            config = AutoConfig.from_pretrained(locate(self.model), local_files_only=True).get_text_config()
         except (OSError, ValueError):
             return None
         with torch.device("meta"):

@@ -157,7 +157,7 @@ class Trainer:
             {"params": others, "weight_decay": config.weight_decay},
             {"params": attention, "weight_decay": config.attention_weight_decay},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr(0), betas=tuple(map(float, config.betas)), eps=1e-8)
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr(0), betas=tuple(map(float, config.betas)), eps=1e-8, fused=True)
 
     @staticmethod
     def _note(report: dict, losses, micro: int) -> None:

@@ -1,0 +1,100 @@
+"""Checks the shapes in every signature of t2igan while tests run, and makes the small inputs that many tests share."""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import install_import_hook
+from PIL import Image
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test waits for the network
+install_import_hook("t2igan", "beartype.beartype")  # before anything of t2igan is imported
+
+from t2igan.data.write import Sample, write_shards  # noqa: E402
+from t2igan.types import TextDescriptors, Tokens  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def reproducible():
+    """One thread and the same random numbers in every test; nothing that a test sets leaks into the next one."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        yield
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The clone's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def randomised():
+    """randomised(module) -> the module with every parameter drawn anew, so that nothing is zero as it is at initialisation."""
+
+    def draw(module, seed: int = 1):
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter))
+        return module
+
+    return draw
+
+
+@pytest.fixture
+def descriptors():
+    """descriptors(lengths, tokens=, token_dim=, text_dim=) -> random TextDescriptors whose texts have these true lengths."""
+
+    def make(lengths, tokens=6, token_dim=12, text_dim=10, dtype=torch.float32) -> TextDescriptors:
+        lengths = torch.as_tensor(lengths)
+        mask = torch.arange(tokens) < lengths[:, None]
+        local = torch.randn(len(lengths), tokens, token_dim, dtype=dtype)
+        source = Tokens(torch.zeros(mask.shape, dtype=torch.long), mask)
+        return TextDescriptors(local, torch.randn(len(lengths), text_dim, dtype=dtype), source)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def png():
+    """png(colour or array, size) -> PNG bytes."""
+
+    def encode(content, size: int = 16) -> bytes:
+        picture = Image.fromarray(content) if isinstance(content, np.ndarray) else Image.new("RGB", (size, size), content)
+        stream = io.BytesIO()
+        picture.save(stream, "PNG")
+        return stream.getvalue()
+
+    return encode
+
+
+def noise_samples(count: int, size: int, png) -> list[Sample]:
+    """Pictures of noise, no two alike, each with a name and two further captions; three neighbours share a name."""
+    rng = np.random.default_rng(0)
+    pictures = [png(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(count)]
+    captions = [[f"thing {i // 3}", f"thing {i // 3} in style {i % 3}", f"number {i}"] for i in range(count)]
+    return [Sample(f"{i:05d}", picture, captions[i], {"style": f"style {i % 3}"}) for i, picture in enumerate(pictures)]
+
+
+@pytest.fixture(scope="session")
+def samples(png) -> list[Sample]:
+    """23 captioned pictures of 16 px."""
+    return noise_samples(23, 16, png)
+
+
+@pytest.fixture(scope="session")
+def shards(samples, tmp_path_factory) -> Path:
+    """A folder with the samples in three shards (of 8, 8 and 7), for reading only."""
+    out = tmp_path_factory.mktemp("shards") / "train"
+    write_shards(samples, out, per_shard=8)
+    return out

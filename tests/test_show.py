@@ -1,0 +1,50 @@
+"""The published sizes, counted without weights."""
+
+import time
+
+import pytest
+
+from t2igan.config import load_recipe
+from t2igan.show import describe, table
+
+
+@pytest.fixture(scope="module")
+def paper(root):
+    started = time.perf_counter()
+    description = describe(load_recipe(root / "configs" / "gigagan_64.yaml"))
+    return description | {"seconds": time.perf_counter() - started}
+
+
+def test_the_papers_generator_has_652_million_parameters(paper):
+    """Kang et al. 2023, Table A2 counts G without the text layers, which are listed apart here."""
+    parts = paper["parts"]
+    assert parts["generator"]["params"] - parts["generator.adapter"]["params"] == pytest.approx(652.5e6, rel=0.005)
+
+
+def test_the_papers_discriminator_has_381_million_parameters(paper):
+    assert paper["parts"]["discriminator"]["params"] == pytest.approx(381.4e6, rel=0.02)
+
+
+def test_text_tower_and_adapters_stand_on_their_own(paper):
+    parts = paper["parts"]
+    assert parts["text_encoder"] == {"params": 123_650_304, "trainable": 0, "gflops_per_image": None}
+    width = 768
+    layers = 4 * (4 * width**2 + 2 * 4 * width**2 + 5 * width + 2 * width)  # attention, pointwise network, biases, norms
+    assert parts["generator.adapter"]["params"] == parts["discriminator.adapter"]["params"] == layers + width
+    assert parts["generator"]["trainable"] == parts["generator"]["params"]
+
+
+def test_convolutions_are_the_greater_part_of_the_arithmetic(paper):
+    """101.5 GFLOPs of convolutions by ../shared/specs/gigagan.md 4a, and 31.7 more where 16 px mix activations."""
+    assert 133 < paper["parts"]["generator"]["gflops_per_image"] < 165
+
+
+def test_a_laptop_does_it_in_seconds(paper):
+    assert paper["seconds"] < 30  # alone on a core 5 s
+    assert paper["memory_gb"]["weights_gradients_moments_average"] == pytest.approx(19.85, abs=0.3)
+
+
+def test_the_table_names_every_part(paper):
+    text = table(paper)
+    for name in ("gigagan_64, 64 px", "generator.adapter", "discriminator", "123,650,304", "GB per picture"):
+        assert name in text

@@ -1,0 +1,160 @@
+"""Checkpoints: whole or absent, the newest ones, without pickle."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from t2igan import folders
+from t2igan.errors import UserError
+from t2igan.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
+
+
+@pytest.fixture
+def tensors():
+    return {"generator": {"weight": torch.randn(3, 2), "steps": torch.tensor(7)}, "ema": {"weight": torch.randn(3, 2)}}
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints(tmp_path / "run", keep=2)
+
+
+def test_what_is_written_is_read_back(checkpoints, tensors):
+    path = checkpoints.write(96, tensors, {"images": 96})
+    read, state = checkpoints.read(path)
+    assert state == {"images": 96} and set(read) == {"generator", "ema"}
+    for name, group in tensors.items():
+        assert set(read[name]) == set(group)
+        assert all(torch.equal(read[name][key], value) and read[name][key].dtype == value.dtype for key, value in group.items())
+
+
+def test_a_checkpoint_holds_safetensors_and_json_only(checkpoints, tensors):
+    path = checkpoints.write(96, tensors, {"images": 96})
+    assert sorted(file.name for file in path.iterdir()) == ["ema.safetensors", "generator.safetensors", "state.json"]
+
+
+def test_the_newest_are_kept(checkpoints, tensors):
+    for images in (8, 16, 96, 1024):
+        checkpoints.write(images, tensors, {"images": images})
+    assert [int(path.name) for path in checkpoints.all()] == [96, 1024]
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["000000000096", "000000001024"]
+    assert int(checkpoints.latest().name) == 1024
+
+
+def test_a_run_without_checkpoints_has_no_latest(checkpoints):
+    assert checkpoints.latest() is None
+
+
+def test_a_half_written_folder_is_never_chosen(checkpoints, tensors):
+    whole = checkpoints.write(8, tensors, {"images": 8})
+    for name in (".000000000016.partial", "000000000024"):
+        shutil.copytree(whole, checkpoints.folder / name)
+    (checkpoints.folder / "000000000024" / "state.json").unlink()
+    assert checkpoints.latest() == whole and checkpoints.all() == [whole]
+    checkpoints.write(16, tensors, {"images": 16})
+    checkpoints.write(24, tensors, {"images": 24})
+    assert [int(path.name) for path in checkpoints.all()] == [16, 24], "the leftovers are in nobody's way"
+    assert not list(checkpoints.folder.glob(".*"))
+
+
+@pytest.mark.parametrize("call", range(6))
+def test_a_write_that_dies_at_any_point_leaves_the_one_before(call, checkpoints, tensors, monkeypatch):
+    """The process is killed at the call-th operation on the disk; what `latest` finds afterwards is whole."""
+    checkpoints.write(8, tensors, {"images": 8})
+    calls = 0
+
+    def deadly(function):
+        def wrapped(*arguments, **options):
+            nonlocal calls
+            calls += 1
+            if calls > call:
+                raise KeyboardInterrupt
+            return function(*arguments, **options)
+
+        return wrapped
+
+    monkeypatch.setattr(folders, "save_file", deadly(folders.save_file))
+    monkeypatch.setattr(folders, "_flush", deadly(folders._flush))
+    monkeypatch.setattr(folders.os, "replace", deadly(folders.os.replace))
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.write(16, tensors, {"images": 16})
+    monkeypatch.undo()
+    assert int(checkpoints.latest().name) == 8
+    read, state = checkpoints.read(checkpoints.latest())
+    assert state == {"images": 8} and torch.equal(read["ema"]["weight"], tensors["ema"]["weight"])
+
+
+def test_everything_is_flushed_before_the_folder_gets_its_name(checkpoints, tensors, monkeypatch):
+    events = []
+    flush, replace = folders._flush, folders.os.replace
+    monkeypatch.setattr(folders, "_flush", lambda path: (events.append(path.name), flush(path)))
+    monkeypatch.setattr(folders.os, "replace", lambda a, b: (events.append("rename"), replace(a, b)))
+    path = checkpoints.write(16, tensors, {"images": 16})
+    before = events[: events.index("rename")]
+    assert set(before) == {"ema.safetensors", "generator.safetensors", "state.json", f".{path.name}.partial"}
+    assert events[-1] == "checkpoints", "and then the folder that holds the name"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: (path / "generator.safetensors").write_bytes((path / "generator.safetensors").read_bytes()[:-5]),
+        lambda path: (path / "generator.safetensors").write_bytes(b"\0" * 64),
+        lambda path: (path / "generator.safetensors").write_bytes(b""),
+        lambda path: (path / "state.json").write_text('{"images": 8'),
+        lambda path: (path / "state.json").write_text(""),
+    ],
+    ids=["cut tensors", "zeroed tensors", "empty tensors", "cut state", "empty state"],
+)
+def test_a_damaged_file_is_one_clear_error(harm, checkpoints, tensors):
+    path = checkpoints.write(8, tensors, {"images": 8})
+    harm(path)
+    with pytest.raises(UserError, match="cannot be read.*delete that folder") as error:
+        checkpoints.read(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_state_is_json(checkpoints, tensors):
+    path = checkpoints.write(8, tensors, {"images": 8, "seed": 3})
+    assert json.loads((path / "state.json").read_text()) == {"images": 8, "seed": 3}
+
+
+def steps(model, optimizer, first, last):
+    for step in range(first, last):
+        x = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(step))
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def make():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(), nn.Conv2d(4, 2, 3)).to(memory_format=torch.channels_last)
+    return model, torch.optim.AdamW(model.parameters(), lr=0.01, betas=(0.0, 0.99))
+
+
+def test_a_restored_optimizer_goes_on_bit_for_bit(checkpoints):
+    straight, optimizer = make()
+    steps(straight, optimizer, 0, 6)
+    before, optimizer = make()
+    steps(before, optimizer, 0, 3)
+    path = checkpoints.write(3, {"model": before.state_dict(), "moments": optimizer_tensors(optimizer, before)}, {})
+    after, optimizer = make()
+    read, _ = checkpoints.read(path)
+    after.load_state_dict(read["model"])
+    restore_optimizer(optimizer, after, read["moments"])
+    steps(after, optimizer, 3, 6)
+    assert all(torch.equal(a, b) for a, b in zip(after.parameters(), straight.parameters(), strict=True))
+
+
+def test_restored_moments_keep_their_parameters_memory_layout(checkpoints):
+    model, optimizer = make()
+    steps(model, optimizer, 0, 1)
+    path = checkpoints.write(1, {"moments": optimizer_tensors(optimizer, model)}, {})
+    _, fresh = make()
+    restore_optimizer(optimizer := fresh, model := make()[0], checkpoints.read(path)[0]["moments"])
+    weight = model[0].weight
+    assert optimizer.state[weight]["exp_avg_sq"].stride() == weight.stride() != weight.contiguous().stride()
