@@ -51,6 +51,7 @@ def run_train(arguments: argparse.Namespace) -> None:
     from t2igan.config import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
+    check_folder(arguments.out)
 
     import torch
 
@@ -73,6 +74,9 @@ def run_sample(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.truncation <= 1:
         raise UserError(f"--truncation is {arguments.truncation}, needs a number from 0 (the prompt's mean picture) to 1 (as trained)")
 
+    is_grid = arguments.out.suffix.lower() == ".png"
+    check_folder(arguments.out.parent if is_grid else arguments.out)
+
     import warnings
 
     from t2igan.pipeline import Pipeline, check_prompts
@@ -88,7 +92,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pipeline = Pipeline.load(arguments.model, device, default_cache())
     rows = pipeline(prompts, seeds, arguments.truncation)
-    if arguments.out.suffix.lower() == ".png":
+    if is_grid:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         grid(rows, prompts).save(arguments.out)
         print(arguments.out)
@@ -101,12 +105,17 @@ def run_sample(arguments: argparse.Namespace) -> None:
     print(f"{len(prompts) * len(seeds)} pictures in {arguments.out}")
 
 
+def check_folder(folder: Path) -> None:
+    if folder.is_file():
+        raise UserError(f"--out needs a folder, {folder} is a file; choose another name")
+
+
 def parse_seeds(text: str) -> list[int]:
     """`0-3,7` to [0, 1, 2, 3, 7]."""
     seeds = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise UserError(f"--seeds is {text!r}, needs numbers or ranges such as 0-7 or 1,5,9")
         seeds += range(int(first), int(last or first) + 1)
     return seeds

@@ -118,7 +118,7 @@ def load_recipe(path: Path | str, overrides: list[str] = ()) -> Recipe:
         raise UserError(f"no recipe at {path}; give a YAML file such as configs/emoji_32.yaml, or a run folder")
     try:
         data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     for override in overrides:
         apply_override(data, override)
@@ -141,6 +141,8 @@ def apply_override(data: dict, override: str) -> None:
         data[int(last) if isinstance(data, list) else last] = yaml.safe_load(value)
     except (ValueError, IndexError, TypeError, AttributeError):
         raise UserError(f"override {override!r}: the recipe has nothing at {path!r}") from None
+    except yaml.YAMLError:
+        raise UserError(f"override {override!r}: {value!r} is not YAML; quote it for the shell, such as 'training.prompts=[a, b]'") from None
 
 
 def parse(cls: type, data: Any, where: str):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from t2igan.config import GeneratorConfig, Recipe, parse, to_dict
@@ -86,7 +87,7 @@ class Pipeline:
         generator = build_generator(config.generator, encoder.token_dim, encoder.text_dim)
         try:
             generator.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise UserError(f"the weights in {folder} do not load ({str(error).splitlines()[0]}); train again or get the folder again") from None
         encoder.load_pretrained()
         generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

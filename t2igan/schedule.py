@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Schedule:
         return self.start + (self.end - self.start) * progress
 
 
-def parse_schedule(value: float | dict) -> Schedule:
+def parse_schedule(value: Any) -> Schedule:
     """`0.002`, `{linear: [from, to, images]}` or `{cosine: [from, to, begin, until]}` to a Schedule.
 
     Raises:

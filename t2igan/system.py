@@ -116,6 +116,15 @@ def check_sizes(recipe: Recipe) -> None:
     if reads_modes(recipe) and not recipe.generator.style.modes:
         raise UserError("mode_information has no mode to read: set generator.style.modes to 2 or more")
     training = recipe.training
+    counted = ("images", "batch", "log_every", "checkpoint_every", "sample_every", "keep")
+    counts = {f"training.{name}": getattr(training, name) for name in counted}
+    for half, terms in vars(recipe.objective).items():
+        counts |= {f"objective.{half}.{i}.every": term.every for i, term in enumerate(terms)}
+        if not any(term.every == 1 and term.after == 0 for term in terms):
+            raise UserError(f"objective.{half} has no term that is due from the first step at every step; some steps would train nothing")
+    for name, count in counts.items():
+        if count < 1:
+            raise UserError(f"{name} is {count}, needs a whole number above 0")
     if training.micro_batch and training.batch % training.micro_batch:
         raise UserError(f"training.batch {training.batch} must be a multiple of training.micro_batch {training.micro_batch}")
 

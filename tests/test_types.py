@@ -50,7 +50,10 @@ def test_schedules():
     assert parse_schedule(2) == Schedule("constant", 2.0, 2.0)
 
 
-@pytest.mark.parametrize("wrong", [True, "x", None, [1, 2], {}, {"linear": [1, 2]}, {"step": [1, 2, 3]}, {"linear": [1, 2, 3], "cosine": [1, 2, 3]}])
+NO_SCHEDULES = [True, "x", None, [1, 2], {}, {"linear": [1, 2]}, {"step": [1, 2, 3]}, {"linear": [1, 2, 3], "cosine": [1, 2, 3]}]
+
+
+@pytest.mark.parametrize("wrong", NO_SCHEDULES)
 def test_other_forms_of_schedules_are_refused(wrong):
     with pytest.raises(ValueError, match=r"needs a number, \{linear"):
         parse_schedule(wrong)

@@ -5,6 +5,7 @@ import os
 import sys
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from unittest import mock
 
 import torch
 import yaml
@@ -22,11 +23,9 @@ def write_bert(folder: Path) -> Path:
     """A two-layer BERT with random weights that spells words, as `save_pretrained` writes it."""
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    folder.mkdir(parents=True)
     letters = "abcdefghijklmnopqrstuvwxyz0123456789,.'"
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    BertTokenizerFast(vocab={token: number for number, token in enumerate(vocabulary)}).save_pretrained(folder)
     sizes = {"hidden_size": TOKEN_DIM, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 2 * TOKEN_DIM}
     config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=128, **sizes)
     with torch.random.fork_rng():
@@ -193,10 +192,15 @@ def shrink(recipe: Recipe, kit: Kit) -> Recipe:
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """For a process of its own: this clone's code, one thread, nothing from the network."""
+    """For a process of its own: this clone's code, one thread, no GPU, nothing from the network."""
     paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    own = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "T2IGAN_CACHE": str(cache)}
-    return os.environ | own
+    own = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return os.environ | own | {"HF_HUB_OFFLINE": "1", "T2IGAN_CACHE": str(cache)}
+
+
+def on_cpu():
+    """This process as one of those, where there is a GPU: bits and 1e-4 are compared on one and the same kind of device."""
+    return mock.patch("torch.cuda.is_available", return_value=False)
 
 
 def command(*arguments) -> list[str]:

@@ -30,18 +30,19 @@ def hashed(seed: int, *values: Whole) -> np.uint64 | np.ndarray:
 def shuffled(positions: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Which sample of an endless stream stands at each position: epoch after epoch, each a permutation of range(size) of its own."""
     positions = np.asarray(positions, dtype=np.uint64)
-    epoch, place = positions // np.uint64(size), positions % np.uint64(size)
-    return np.array([_permute(int(p), size, seed, int(e)) for p, e in zip(place, epoch, strict=True)], dtype=np.int64)
-
-
-def _permute(x: int, size: int, seed: int, epoch: int) -> int:
+    epoch, found = positions // np.uint64(size), positions % np.uint64(size)
     half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
+    outside = np.arange(len(positions))
+    while len(outside):  # cycle walking: what falls outside the data set goes through again
+        found[outside] = _feistel(found[outside], half, seed, epoch[outside])
+        outside = outside[found[outside] >= size]
+    return found.astype(np.int64)
+
+
+def _feistel(x: np.ndarray, half: np.uint64, seed: int, epoch: np.ndarray) -> np.ndarray:
+    """A bijection of numbers of 2 * half bits."""
     low = (np.uint64(1) << half) - np.uint64(1)
-    x = np.uint64(x)
-    while True:
-        left, right = x >> half, x & low
-        for round in range(ROUNDS):
-            left, right = right, left ^ (hashed(seed, epoch, round, right) & low)
-        x = (left << half) | right
-        if x < size:
-            return int(x)
+    left, right = x >> half, x & low
+    for round in range(ROUNDS):
+        left, right = right, left ^ (hashed(seed, epoch, round, right) & low)
+    return (left << half) | right

@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,7 +78,10 @@ class Shards:
     def _index(file: Path) -> np.ndarray:
         stored = index_path(file)
         if stored.is_file() and stored.stat().st_mtime >= file.stat().st_mtime:
-            index = np.load(stored)
+            try:
+                index = np.load(stored)
+            except (OSError, ValueError, EOFError):  # half-written
+                return index_tar(file)
             if len(index) and index[:, ::2].max() < file.stat().st_size:
                 return index
         return index_tar(file)
@@ -158,6 +162,9 @@ class StepBatches(Dataset):
         raise UserError(f"{MAX_BROKEN_RUN} samples in a row are broken, from sample {number} on ({last}); run data_prep/check.py on the shards")
 
 
-def batches(dataset: StepBatches, first: int, last: int, workers: int = 0) -> DataLoader:
+def batches(dataset: StepBatches, first: int, last: int, workers: int = 0) -> Iterator[Batch]:
     """Batches of the steps first..last-1 in order, decoded ahead by `workers` processes."""
-    return DataLoader(dataset, batch_size=None, sampler=range(first, last), num_workers=workers, persistent_workers=False)
+    try:
+        yield from DataLoader(dataset, batch_size=None, sampler=range(first, last), num_workers=workers, persistent_workers=False)
+    except UserError as error:  # a worker's comes wrapped in its traceback
+        raise UserError(str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")) from None

@@ -12,7 +12,7 @@ def spread(features: Float[Tensor, "p s d"]) -> float:
     return float(distances.sum() / (len(features) * s * (s - 1)))
 
 
-def coverage(generated: Float[Tensor, "p s d"], real: list[Float[Tensor, "k d"]]) -> float:
+def coverage(generated: Float[Tensor, "p s d"], real: list[Float[Tensor, "_ d"]]) -> float:
     """Of each prompt's k real pictures, the share that is the nearest real one of some of its s generated pictures; mean over prompts.
 
     A prompt that always gives the same picture scores 1 / k, one that wobbles around one real drawing too.

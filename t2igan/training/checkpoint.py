@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -59,5 +60,5 @@ class Checkpoints:
         try:
             tensors = {file.stem: load_file(file) for file in path.glob("*.safetensors")}
             return tensors, json.loads((path / "state.json").read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise UserError(f"the checkpoint {path} cannot be read ({error}); delete that folder to go on from the one before") from None

@@ -44,6 +44,7 @@ class Trainer:
         self.dataset = StepBatches(self.shards, recipe.resolution, self.config.batch, recipe.seed, rank, world)
         if self.share % self.micro:
             raise UserError(f"training.micro_batch {self.micro} does not divide the {self.share} pictures of one process; choose a divisor")
+        self.dataset[0]  # data that cannot be read is refused before anything is written
         system.text_encoder.load_pretrained()
         self.describe = CaptionEncoder(system.text_encoder, cache)
         self.objective, self.view = system.objective, system.view
@@ -218,9 +219,7 @@ class Trainer:
         return self.images // every > (self.images - self.config.batch) // every
 
     def _rates(self) -> dict[str, float]:
-        now = Now(self.images - self.config.batch)
-        rates = {f"{name}/lr": config.lr(now.images) for name, config in (
-            ("G", self.config.generator_optimizer), ("D", self.config.discriminator_optimizer))}
+        rates = {f"{name}/lr": optimizer.param_groups[0]["lr"] for name, optimizer in (("G", self.g_optimizer), ("D", self.d_optimizer))}
         return rates | {"ema/decay": self.ema.decay(self.images, self.config.batch), "skipped_steps": float(self.skipped)}
 
     def _mean_over_ranks(self, values: dict[str, float]) -> dict[str, float]:
@@ -261,10 +260,10 @@ class Trainer:
             self.generator.load_state_dict(tensors["generator"])
             self.discriminator.load_state_dict(tensors["discriminator"])
             self.ema.model.load_state_dict(tensors["ema"])
+            restore_optimizer(self.g_optimizer, self.generator, tensors["generator_optimizer"])
+            restore_optimizer(self.d_optimizer, self.discriminator, tensors["discriminator_optimizer"])
         except (RuntimeError, KeyError) as error:
             raise UserError(f"{path} does not fit the recipe ({str(error).splitlines()[0]}); resume with {self.out / 'recipe.yaml'}") from None
-        restore_optimizer(self.g_optimizer, self.generator, tensors["generator_optimizer"])
-        restore_optimizer(self.d_optimizer, self.discriminator, tensors["discriminator_optimizer"])
         self.images, self.skipped = state["images"], state["skipped_steps"]
 
     def _publish(self) -> None:

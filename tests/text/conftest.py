@@ -1,7 +1,5 @@
 """Tiny text towers in the layouts that users have on disk."""
 
-import json
-
 import pytest
 import torch
 
@@ -62,22 +60,4 @@ def whole_clip_folder(tmp_path_factory, clip_sizes):
     torch.manual_seed(0)
     vision = sizes | {"image_size": 32, "patch_size": 16}
     CLIPModel(CLIPConfig(text_config=sizes | clip_sizes["text"], vision_config=vision, projection_dim=16)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def open_clip_folder(tmp_path_factory):
-    """A random CLIP with a text tower of width 32, embedding 24 and 16 tokens, in open_clip's local-dir layout."""
-    import open_clip
-    from safetensors.torch import save_file
-
-    folder = tmp_path_factory.mktemp("open_clip")
-    vision = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
-    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3}
-    model = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
-    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
-    torch.manual_seed(0)
-    clip = open_clip.CLIP(**model)
-    save_file({name: weight.contiguous() for name, weight in clip.state_dict().items()}, folder / "open_clip_model.safetensors")
     return folder

@@ -1,0 +1,237 @@
+"""Shards to batches: the same pictures whatever the ranks, workers, restarts and broken samples."""
+
+import gc
+import io
+import json
+import os
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+
+from t2igan.data.index import BrokenShard
+from t2igan.data.shards import Shards, StepBatches, batches, find_shards
+from t2igan.data.write import Sample, write_shards
+from t2igan.errors import UserError
+
+
+def same(a, b) -> bool:
+    return torch.equal(a.images, b.images) and (a.captions, a.names, a.replaced) == (b.captions, b.names, b.replaced)
+
+
+def written(tmp_path, samples, **options):
+    write_shards(samples, tmp_path / "train", **options)
+    return Shards(str(tmp_path / "train"))
+
+
+def plain_tar(path, members):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------- finding and reading
+
+
+def test_folder_file_glob_and_range(shards):
+    names = [path.name for path in find_shards(str(shards))]
+    assert names == ["00000.tar", "00001.tar", "00002.tar"]
+    for pattern, expected in (("00001.tar", names[1:2]), ("*.tar", names), ("0000[02].tar", names[::2]), ("{00001..00009}.tar", names[1:])):
+        assert [path.name for path in find_shards(str(shards / pattern))] == expected
+
+
+@pytest.mark.parametrize(("pattern", "hint"), [("", "did you mean .*train"), ("train/x.tar", "data_prep"), ("nothing", "data_prep")])
+def test_nothing_there_says_what_to_do(pattern, hint, shards):
+    with pytest.raises(UserError, match=f"no .tar shards at .*{hint}"):
+        find_shards(str(shards.parent / pattern))
+
+
+def test_every_sample_is_read_back_as_it_was_written(shards, samples):
+    read = Shards(str(shards))
+    assert len(read) == len(samples) == 23
+    for number in (22, *range(23)):
+        record = read.read(number)
+        assert (record.image, record.captions) == (samples[number].image, samples[number].captions)
+        assert record.meta == {"captions": samples[number].captions, "style": samples[number].meta["style"]}
+    assert read.names() == sorted({sample.captions[0] for sample in samples})
+
+
+def test_shards_travel_to_worker_processes(shards):
+    read = Shards(str(shards))
+    first = read.read(0)
+    copy = pickle.loads(pickle.dumps(read))
+    assert copy.read(0) == first
+
+
+# ---------------------------------------------------------------------------------------------------- the order
+
+
+def test_two_ranks_together_read_exactly_what_one_reads(shards):
+    read = Shards(str(shards))
+    alone = StepBatches(read, 16, 8, seed=4)
+    ranks = [StepBatches(read, 16, 8, seed=4, rank=rank, world=2) for rank in (0, 1)]
+    for step in range(6):
+        parts = [rank[step] for rank in ranks]
+        assert [len(part) for part in parts] == [4, 4]
+        assert torch.equal(torch.cat([part.images for part in parts]), alone[step].images)
+        assert parts[0].captions + parts[1].captions == alone[step].captions
+        assert parts[0].names + parts[1].names == alone[step].names
+
+
+def test_an_epoch_shows_every_picture_once(shards, samples):
+    """23 pictures in batches of 4: 23 steps are four epochs."""
+    dataset = StepBatches(Shards(str(shards)), 16, 4, seed=0)
+    seen = [name for step in range(23) for name in dataset[step].names]
+    for epoch in range(4):
+        assert sorted(seen[23 * epoch : 23 * (epoch + 1)]) == sorted(sample.captions[0] for sample in samples)
+    assert seen[:23] != seen[23:46]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resuming_at_a_step_equals_going_on(workers, shards):
+    uninterrupted = list(batches(StepBatches(Shards(str(shards)), 16, 4, seed=0), 0, 8))
+    resumed = list(batches(StepBatches(Shards(str(shards)), 16, 4, seed=0), 5, 8, workers))
+    assert len(uninterrupted) == 8 and len(resumed) == 3
+    assert all(same(a, b) for a, b in zip(uninterrupted[5:], resumed, strict=True))
+
+
+def test_other_seeds_give_another_order_and_captions_vary(shards, samples):
+    read = Shards(str(shards))
+    assert StepBatches(read, 16, 8, seed=0)[0].names != StepBatches(read, 16, 8, seed=1)[0].names
+    dataset, drawn = StepBatches(read, 16, 23, seed=0), {}
+    for step in range(60):
+        batch = dataset[step]
+        for image, caption in zip(batch.images, batch.captions, strict=True):
+            drawn.setdefault(image.sum().item(), []).append(caption)
+    assert len(drawn) == 23
+    counts = [[captions.count(caption) for caption in set(captions)] for captions in drawn.values()]
+    assert all(len(count) == 3 for count in counts), "each of a picture's three captions gets its turn"
+
+
+def test_pictures_are_decoded_to_the_size_asked_for_in_signed_floats(shards):
+    batch = StepBatches(Shards(str(shards)), 8, 4, seed=0)[0]
+    assert batch.images.shape == (4, 3, 8, 8)
+    assert batch.images.dtype == torch.float32
+    assert -1 <= batch.images.min() < -0.2 < 0.2 < batch.images.max() <= 1
+    assert batch.replaced == 0
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused(shards):
+    with pytest.raises(UserError, match=r"batch 8 .* 3 processes; make it a multiple of 3"):
+        StepBatches(Shards(str(shards)), 16, 8, seed=0, world=3)
+
+
+# ---------------------------------------------------------------------------------------------------- broken samples
+
+
+def broken(samples, numbers, image=b"no picture"):
+    return [Sample(s.key, image if i in numbers else s.image, s.captions, s.meta) for i, s in enumerate(samples)]
+
+
+def test_a_corrupt_picture_is_replaced_by_its_successor_and_counted(tmp_path, samples):
+    half = samples[5].image[: len(samples[5].image) // 2]
+    damaged = [Sample(s.key, half if i == 5 else s.image, s.captions) for i, s in enumerate(broken(samples, {22}))]
+    dataset = StepBatches(written(tmp_path, damaged, per_shard=8), 16, 23, seed=0)
+    whole = StepBatches(written(tmp_path / "whole", samples), 16, 23, seed=0)
+    batch, expected = dataset[0], whole[0]
+    assert batch.replaced == 2
+    changed = [i for i in range(23) if not torch.equal(batch.images[i], expected.images[i])]
+    assert len(changed) == 2
+    for i in changed:
+        victim = next(n for n in (5, 22) if samples[n].captions[0] == expected.names[i])
+        successor = samples[(victim + 1) % 23]
+        assert batch.names[i] == successor.captions[0]
+        assert batch.captions[i] in successor.captions
+
+
+def test_a_run_of_broken_samples_counts_each(tmp_path, samples):
+    dataset = StepBatches(written(tmp_path, broken(samples, {3, 4, 5})), 16, 23, seed=0)
+    assert dataset[0].replaced == 3 + 2 + 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nothing_but_broken_samples_is_an_error_not_a_hang(workers, tmp_path, samples, monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)  # torch waits this long for a worker that failed
+    dataset = StepBatches(written(tmp_path, broken(samples, set(range(23)))), 16, 4, seed=0)
+    with pytest.raises(UserError, match=r"^100 samples in a row are broken.*check\.py") as caught:
+        next(iter(batches(dataset, 0, 2, workers)))
+    assert "\n" not in str(caught.value)
+    del caught
+    gc.collect()
+
+
+def test_a_sample_without_caption_is_replaced(tmp_path, png):
+    members = [("0.png", png("red")), ("1.png", png("blue")), ("1.txt", b"a caption"), ("2.png", png("lime")), ("2.txt", b"  \n")]
+    plain_tar(tmp_path / "x.tar", members)
+    batch = StepBatches(Shards(str(tmp_path)), 16, 3, seed=0)[0]
+    assert batch.captions == ["a caption"] * 3
+    assert batch.replaced == 1 + 2  # 0 by 1; 2 by 0 by 1
+    assert Shards(str(tmp_path)).names() == ["a caption"]
+
+
+def test_shards_of_somebody_else(tmp_path, png):
+    """As img2dataset writes LAION: .jpg, .txt, a .json without 'captions', no index."""
+    meta = {"url": "http://x", "caption": "ignored", "width": 16, "captions": None}
+    members = [("000000000.jpg", png("red")), ("000000000.json", json.dumps(meta).encode()), ("000000000.txt", "ein Bär".encode())]
+    path = plain_tar(tmp_path / "00000.tar", members)
+    record = Shards(str(path)).read(0)
+    assert record.captions == ["ein Bär"]
+    assert record.meta["url"] == "http://x"
+
+
+ODD_JSON = [b'["a", "list"]', b'"text"', b'{"captions": "one string"}', b'{"captions": [3, null, " "]}', b'{"captions": []}']
+
+
+@pytest.mark.parametrize("meta", ODD_JSON)
+def test_odd_json_falls_back_to_the_text_or_counts_as_broken(meta, tmp_path, png):
+    members = [("0.png", png("red")), ("0.txt", b"a caption"), ("0.json", meta), ("1.png", png("blue")), ("1.txt", b"b")]
+    plain_tar(tmp_path / "x.tar", members)
+    batch = StepBatches(Shards(str(tmp_path)), 16, 2, seed=0)[0]
+    assert set(batch.captions) <= {"a caption", "b"}
+    assert batch.replaced == (0 if "a caption" in batch.captions else 1)
+
+
+def test_broken_json_counts_as_broken(tmp_path, png):
+    plain_tar(tmp_path / "x.tar", [("0.png", png("red")), ("0.json", b"{half"), ("1.png", png("blue")), ("1.txt", b"b")])
+    batch = StepBatches(Shards(str(tmp_path)), 16, 2, seed=0)[0]
+    assert (batch.captions, batch.replaced) == (["b", "b"], 1)
+
+
+def test_a_truncated_shard_without_index_is_named(shards, tmp_path):
+    cut = tmp_path / "00000.tar"
+    cut.write_bytes((shards / "00000.tar").read_bytes()[:3000])
+    with pytest.raises(BrokenShard, match=r"00000\.tar is cut off"):
+        Shards(str(tmp_path))
+
+
+def test_shards_without_a_picture_say_so(tmp_path):
+    plain_tar(tmp_path / "x.tar", [("0.txt", b"a caption")])
+    with pytest.raises(UserError, match="hold no picture"):
+        Shards(str(tmp_path))
+
+
+# ---------------------------------------------------------------------------------------------------- the index beside a shard
+
+
+def test_the_stored_index_is_used_and_a_stale_one_is_not(tmp_path, samples):
+    written(tmp_path, samples[:5])
+    tar = tmp_path / "train" / "00000.tar"
+    index = tmp_path / "train" / "00000.tar.idx.npy"
+    np.save(index, np.load(index)[:2])
+    assert len(Shards(str(tar))) == 2
+    older = tar.stat().st_mtime - 10
+    os.utime(index, (older, older))
+    assert len(Shards(str(tar))) == 5
+
+
+def test_an_unreadable_index_is_read_anew(tmp_path, samples):
+    written(tmp_path, samples[:5])
+    for rubbish in (b"", b"no numpy file", b"\x93NUMPY\x01\x00"):
+        (tmp_path / "train" / "00000.tar.idx.npy").write_bytes(rubbish)
+        assert len(Shards(str(tmp_path / "train"))) == 5

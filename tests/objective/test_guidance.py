@@ -1,0 +1,138 @@
+"""CLIP's opinion as a loss."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from t2igan.objective.guidance import ClipConfig, ClipContrastive, ClipSpherical, spherical_distance
+
+SCALE = 5.0
+
+
+class Embeddings:
+    """Stands in for a CLIP: a picture's embedding is its first eight red values, a caption's is looked up."""
+
+    logit_scale = SCALE
+
+    def __init__(self, captions: dict[str, torch.Tensor]):
+        self.captions = captions
+
+    def images(self, images):
+        return F.normalize(images[:, 0].flatten(1)[:, :8], dim=1)
+
+    def text(self, captions):
+        return torch.stack([self.captions[caption] for caption in captions])
+
+
+def pictures(embeddings) -> torch.Tensor:
+    images = torch.zeros(len(embeddings), 3, 4, 4)
+    images[:, 0].view(len(embeddings), 16)[:, :8] = embeddings
+    return images
+
+
+def unit(n):
+    return F.normalize(torch.randn(n, 8), dim=1)
+
+
+@pytest.fixture
+def words():
+    """Six captions: two of thing a, two of b, one each of c and d."""
+    return dict(zip(["a1", "a2", "b1", "b2", "c", "d"], unit(6), strict=True))
+
+
+def contrastive(words, bank=()) -> ClipContrastive:
+    term = ClipContrastive(ClipConfig("unused"))
+    term.scorer, term.bank = Embeddings(words), list(bank)
+    return term
+
+
+def test_equals_a_loop_over_pictures_without_captions_of_the_same_thing(words, make_round):
+    captions, names = ["a1", "b1", "a2", "c"], ["a", "b", "a", "c"]
+    embeddings = unit(4)
+    got = contrastive(words).generator(make_round(4, pictures=pictures(embeddings), captions=captions, names=names))
+    losses = []
+    for i, name in enumerate(names):
+        others = [j for j in range(4) if names[j] != name]
+        scores = SCALE * torch.stack([embeddings[i] @ words[captions[j]] for j in [i, *others]])
+        losses.append(-scores.log_softmax(0)[0])
+    assert got.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+
+
+def test_equals_a_loop_over_a_bank_of_names(words, make_round):
+    captions, names, bank = ["a1", "c"], ["a2", "c"], ["a2", "b1", "c", "d"]
+    embeddings = unit(2)
+    got = contrastive(words, bank).generator(make_round(2, pictures=pictures(embeddings), captions=captions, names=names))
+    losses = []
+    for embedding, caption, name in zip(embeddings, captions, names, strict=True):
+        scores = SCALE * torch.stack([embedding @ words[c] for c in [caption, *(other for other in bank if other != name)]])
+        losses.append(-scores.log_softmax(0)[0])
+    assert got.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+
+
+def test_a_perfect_match_lowers_the_loss(words, make_round):
+    captions = ["a1", "b1", "c", "d"]
+    own = torch.stack([words[caption] for caption in captions])
+    term = contrastive(words)
+    perfect = term.generator(make_round(4, pictures=pictures(own), captions=captions, names=captions))
+    shuffled = term.generator(make_round(4, pictures=pictures(own.roll(1, 0)), captions=captions, names=captions))
+    assert perfect < term.generator(make_round(4, pictures=pictures(unit(4)), captions=captions, names=captions)) < shuffled
+
+
+def test_captions_of_the_same_thing_are_never_negatives(words, make_round):
+    """A batch of one thing has nothing to contrast with."""
+    for bank in ((), ("a",)):
+        words = words | {"a": unit(1)[0]}
+        round = make_round(2, pictures=pictures(unit(2)), captions=["a1", "a2"], names=["a", "a"])
+        assert contrastive(words, bank).generator(round).item() == 0
+
+
+def clip_term(kind, folder, **options):
+    term = kind(ClipConfig(f"local-dir:{folder}", **options))
+    term.prepare([f"thing {i}" for i in range(10)], torch.device("cpu"))
+    return term
+
+
+@pytest.mark.parametrize("kind", [ClipContrastive, ClipSpherical])
+def test_following_the_gradient_of_a_real_clip_brings_the_picture_closer_to_its_caption(kind, open_clip_folder, make_round):
+    term = clip_term(kind, open_clip_folder)
+    images = (torch.rand(2, 3, 20, 20) - 0.5).requires_grad_()
+    fields = dict(captions=["a red heart", "a cat"], names=["heart", "cat"])
+    loss = term.generator(make_round(2, pictures=images, **fields))
+    (gradient,) = torch.autograd.grad(loss, images)
+    assert (gradient.flatten(1).abs().amax(1) > 0).all()
+    step = 0.02 * gradient / gradient.abs().max()
+    assert term.generator(make_round(2, pictures=(images - step).detach(), **fields)) < loss
+    assert not any(p.requires_grad for p in term.scorer.clip.parameters())
+
+
+def test_the_bank_is_an_even_sample_of_the_names(open_clip_folder):
+    assert clip_term(ClipContrastive, open_clip_folder, negatives=4).bank == ["thing 0", "thing 2", "thing 5", "thing 7"]
+    assert clip_term(ClipContrastive, open_clip_folder, negatives=99).bank == [f"thing {i}" for i in range(10)]
+    assert clip_term(ClipContrastive, open_clip_folder).bank == []
+
+
+def test_spherical_distance_at_known_angles():
+    u = F.normalize(torch.randn(3, 8, dtype=torch.float64), dim=1)
+    v = F.normalize(torch.randn(3, 8, dtype=torch.float64), dim=1)
+    v = F.normalize(v - (u * v).sum(1, keepdim=True) * u, dim=1)
+    assert torch.equal(spherical_distance(u, u), torch.zeros(3, dtype=torch.float64))
+    assert torch.allclose(spherical_distance(u, -u), torch.full((3,), math.pi**2 / 2, dtype=torch.float64), rtol=1e-6)
+    for angle in torch.linspace(0.1, 3.1, 7, dtype=torch.float64):
+        w = angle.cos() * u + angle.sin() * v
+        assert torch.allclose(spherical_distance(u, w), (angle**2 / 2).expand(3), rtol=1e-6)
+
+
+def test_spherical_distance_grows_with_the_angle():
+    u, v = torch.eye(2, dtype=torch.float64)
+    angles = torch.linspace(0, math.pi, 50, dtype=torch.float64)[:, None]
+    distances = spherical_distance(u.expand(50, 2), angles.cos() * u + angles.sin() * v)
+    assert (distances.diff() > 0).all()
+
+
+def test_a_perfect_picture_has_a_finite_gradient():
+    u = F.normalize(torch.randn(2, 8), dim=1)
+    v = u.clone().requires_grad_()
+    spherical_distance(u, v).sum().backward()
+    assert torch.isfinite(v.grad).all()

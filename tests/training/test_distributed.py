@@ -1,0 +1,120 @@
+"""Two processes do what one process does at the same global batch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import processes
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import ROOT, environment, on_cpu, override, tiny_recipe
+
+pytest_plugins = ["kit"]
+STEPS = 4  # two of them with R1
+CASES = ("one pass", "accumulated", "adam")
+
+
+@pytest.fixture(scope="module")
+def recorded(kit, tmp_path_factory):
+    """{case: (one process, first of two, second of two)}, each with every gradient of every step and the final weights."""
+    recipe = override(tiny_recipe(kit), training__batch=8)
+    rate = {"lr": 0.01}
+    slow = override(recipe, training__generator_optimizer=rate, training__discriminator_optimizer=rate)
+    # one process goes through the batch in the parts that two processes have, as minibatch statistics and wrong captions stay inside a part
+    cases = {
+        "one pass": {"recipe": override(slow, training__micro_batch=4), "steps": STEPS, "sgd": True},
+        "accumulated": {"recipe": override(slow, training__micro_batch=2), "steps": STEPS, "sgd": True},
+        "adam": {"recipe": override(recipe, training__micro_batch=4), "steps": 3, "sgd": False},
+    }
+    folder = tmp_path_factory.mktemp("distributed")
+    (folder / "cases.json").write_text(json.dumps(cases))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    script = [str(Path(processes.__file__)), str(folder / "cases.json"), str(folder)]
+    done = subprocess.run(launch + script, env=environment(folder / "cache"), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = {}
+    for name, case in cases.items():
+        pair = [load_file(folder / f"{name}.{rank}.safetensors") for rank in (0, 1)]
+        with on_cpu():
+            found[name] = (processes.run(case, folder / "single"), *pair)
+    return found
+
+
+def close(one: torch.Tensor, two: torch.Tensor) -> bool:
+    """Relative 1e-4, with an absolute floor of 1e-5 of the tensor's largest entry for the entries that are sums of cancelling terms."""
+    return torch.allclose(two, one, rtol=1e-4, atol=1e-5 * float(one.abs().max()))
+
+
+def names(found: dict, prefix: str) -> list[str]:
+    return [name for name in found if name.startswith(prefix)]
+
+
+def test_the_launch_really_had_two_processes(recorded):
+    for one, first, second in recorded.values():
+        assert [int(found["world"]) for found in (one, first, second)] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("half", ["D", "G"])
+@pytest.mark.parametrize("case", ["one pass", "accumulated"])
+def test_two_processes_have_the_gradients_of_one(case, half, recorded):
+    """D with R1 (steps 0 and 2), G with guidance by CLIP, in every step."""
+    one, first, _ = recorded[case]
+    for step in range(STEPS):
+        found = names(one, f"gradient/{step}/{half}/")
+        assert len(found) == len(names(first, f"gradient/{step}/{half}/")) > 20
+        for name in found:
+            assert close(one[name], first[name]), f"{name}: {(one[name] - first[name]).abs().max():.2e} of {one[name].abs().max():.2e}"
+
+
+@pytest.mark.parametrize("case", ["one pass", "accumulated"])
+def test_two_processes_end_in_the_weights_of_one(case, recorded):
+    one, first, _ = recorded[case]
+    for name in names(one, "weight/"):
+        assert close(one[name], first[name]), name
+
+
+def test_first_gradients_under_adam_are_those_of_one_process(recorded):
+    """Later ones follow weights that Adam has moved by rounding noise; G's first already follow D's first update."""
+    one, first, _ = recorded["adam"]
+    for name in names(one, "gradient/0/D/"):
+        assert close(one[name], first[name]), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_process_ends_with_identical_weights(case, recorded):
+    _, first, second = recorded[case]
+    assert set(first) == set(second)
+    for name in names(first, "weight/") + names(first, "gradient/"):
+        assert torch.equal(first[name], second[name]), name
+
+
+@pytest.mark.slow
+def test_accelerate_launch_trains_the_demo_recipe_with_two_processes(kit, tmp_path):
+    """On a few hundred real emoji; guided, where the recipe says so, by a random CLIP in the place of the trained one."""
+    from t2igan.config import load_recipe
+    from t2igan.pipeline import Pipeline
+
+    environ = environment(tmp_path / "cache")
+    data = tmp_path / "emoji_32"
+    prepare = [sys.executable, ROOT / "data_prep" / "emoji.py", "--out", data, "--size", "32", "--styles", "twemoji"]
+    subprocess.run(prepare, env=environ, check=True, timeout=600)
+    overrides = [
+        f"data.shards={data / 'train'}", "training.images=192", "training.batch=16", "training.log_every=1", "training.checkpoint_every=96",
+        "training.sample_every=192", "training.precision=fp32",
+    ]
+    demo = load_recipe(ROOT / "configs" / "emoji_32.yaml")
+    for number, term in enumerate(demo.objective.generator):
+        if term.kind.startswith("clip_"):
+            overrides.append(f"objective.generator.{number}.model=local-dir:{kit.clip}")
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--mixed_precision", "no"]
+    arguments = ["-m", "t2igan", "train", "configs/emoji_32.yaml", *overrides, "--out", tmp_path / "run"]
+    done = subprocess.run([*launch, *arguments], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("2 process(es)") == 1
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines] == [16 * step for step in range(1, 13)]
+    assert all(line["skipped_steps"] == 0 for line in lines)
+    ((picture,),) = Pipeline.load(tmp_path / "run")(["red heart"])
+    assert picture.size == (32, 32)

@@ -1,0 +1,208 @@
+"""One step of the trainer: what it updates, at which rate, and what it refuses."""
+
+import pytest
+import torch
+from tiny import override, tiny_recipe, trainer_of
+from torch import nn
+
+from t2igan.errors import UserError
+from t2igan.training.trainer import frozen
+
+pytest_plugins = ["kit"]
+
+
+@pytest.fixture
+def tiny(kit, tmp_path):
+    def make(**values):
+        return trainer_of(override(tiny_recipe(kit, guided=False), **values), tmp_path / "run")
+
+    return make
+
+
+def weights(module):
+    return {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+def moved(module, before):
+    return {name for name, p in module.named_parameters() if not torch.equal(p, before[name])}
+
+
+def record_gradients(trainer):
+    """{"G": [...], "D": [...]}: each update's gradients by name."""
+    found, update = {"G": [], "D": []}, trainer._update
+
+    def recorded(optimizer, module, config, now, report, half):
+        found[half].append({name: p.grad.clone() for name, p in module.named_parameters()})
+        update(optimizer, module, config, now, report, half)
+
+    trainer._update = recorded
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ frozen
+
+
+def test_frozen_restores_every_flag():
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    module[0].bias.requires_grad_(False)
+    flags = [p.requires_grad for p in module.parameters()]
+    with frozen(module):
+        assert not any(p.requires_grad for p in module.parameters())
+    assert [p.requires_grad for p in module.parameters()] == flags == [True, False, True, True]
+
+
+def test_frozen_restores_flags_after_an_error():
+    module = nn.Linear(2, 2)
+    with pytest.raises(RuntimeError, match="boom"), frozen(module):
+        raise RuntimeError("boom")
+    assert all(p.requires_grad for p in module.parameters())
+
+
+def test_gradients_pass_through_a_frozen_module_but_not_into_it():
+    module, x = nn.Linear(2, 2), torch.randn(3, 2, requires_grad=True)
+    with frozen(module):
+        module(x).sum().backward()
+    assert x.grad is not None and module.weight.grad is None
+
+
+# ------------------------------------------------------------------------------------------------ a step
+
+
+def test_a_step_moves_both_networks_and_the_average_and_the_clock(tiny):
+    trainer = tiny()
+    g, d, average = weights(trainer.generator), weights(trainer.discriminator), weights(trainer.ema.model)
+    trainer.step(trainer.dataset[0])
+    values = trainer.step(trainer.dataset[2])  # the second step reaches what lies behind layers that start at zero
+    assert moved(trainer.generator, g) == set(g) and moved(trainer.discriminator, d) == set(d)
+    assert moved(trainer.ema.model, average) == set(average)
+    assert trainer.images == 16 and trainer.now().step == 2
+    assert {"D/nonsaturating", "D/matching", "D/mode_information", "G/nonsaturating", "G/mode_information"} <= set(values)
+    assert all(value.isfinite() for value in values.values())
+    assert all(p.grad is None and p.requires_grad for net in (trainer.generator, trainer.discriminator) for p in net.parameters())
+
+
+def test_a_lazy_penalty_is_due_every_second_step(tiny):
+    trainer = tiny()
+    assert ["D/r1" in trainer.step(trainer.dataset[step]) for step in range(4)] == [True, False, True, False]
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tiny):
+    """Where no term looks across the batch. The rate is 0, so that both halves see the same networks."""
+    found = {}
+    for micro in (8, 4, 2):
+        trainer = tiny(
+            training__micro_batch=micro,
+            discriminator__network__minibatch_std=0,
+            objective__discriminator=[{"kind": "nonsaturating"}, {"kind": "r1"}, {"kind": "mode_information"}],
+            objective__generator=[{"kind": "nonsaturating"}, {"kind": "mode_information"}],
+            training__generator_optimizer={"lr": 0.0},
+            training__discriminator_optimizer={"lr": 0.0},
+        )
+        found[micro] = record_gradients(trainer)
+        trainer.step(trainer.dataset[0])
+    for half in ("D", "G"):
+        for name, whole in found[8][half][0].items():
+            for micro in (4, 2):
+                part = found[micro][half][0][name]
+                assert torch.allclose(part, whole, rtol=1e-4, atol=1e-5 * whole.abs().max()), f"{name} of {half}, micro_batch {micro}"
+
+
+def test_reported_losses_do_not_depend_on_micro_batches(tiny):
+    values = {}
+    for micro in (8, 2):
+        trainer = tiny(
+            training__micro_batch=micro,
+            discriminator__network__minibatch_std=0,
+            objective__discriminator=[{"kind": "nonsaturating"}, {"kind": "r1"}],
+            objective__generator=[{"kind": "nonsaturating"}],
+        )
+        values[micro] = trainer.step(trainer.dataset[0])
+    for name in ("D/nonsaturating", "D/r1", "D/logit_real"):
+        assert torch.allclose(values[2][name], values[8][name], rtol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------ rates
+
+
+def test_rate_follows_the_schedule_times_the_warmup(tiny):
+    schedule = {"lr": {"linear": [0.004, 0.0, 80]}, "warmup": 32}
+    trainer = tiny(training__generator_optimizer=schedule, training__discriminator_optimizer={"lr": 0.003})
+    rates = []
+    for step in range(6):
+        trainer.step(trainer.dataset[step])
+        rates.append([group["lr"] for group in trainer.g_optimizer.param_groups])
+        assert {group["lr"] for group in trainer.d_optimizer.param_groups} == {0.003}
+    expected = [0.004 * (1 - 8 * step / 80) * min(1, 8 * (step + 1) / 32) for step in range(6)]
+    assert all(rate == pytest.approx(value) for rate, value in zip(rates, [[e] * len(rates[0]) for e in expected], strict=True))
+
+
+def test_the_log_tells_the_rate_that_was_used(tiny):
+    trainer = tiny(training__generator_optimizer={"lr": {"linear": [0.004, 0.0, 80]}, "warmup": 32})
+    trainer.step(trainer.dataset[0])
+    assert trainer._rates()["G/lr"] == pytest.approx(trainer.g_optimizer.param_groups[0]["lr"]) == pytest.approx(0.001)
+
+
+def test_attention_projections_decay_at_their_own_rate(tiny):
+    trainer = tiny()
+    names = {id(p): name for name, p in trainer.generator.named_parameters()}
+    decays = {names[id(p)]: group["weight_decay"] for group in trainer.g_optimizer.param_groups for p in group["params"]}
+    assert set(decays) == set(names.values())
+    attention = {name for name, decay in decays.items() if decay == 0.01}
+    assert attention == {name for name in decays if ".attention.to_" in name} != set()
+    assert any(name.startswith("synthesis.stages.8.attention.self_attention") for name in attention)
+
+
+# ------------------------------------------------------------------------------------------------ gradients that are not finite
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_skips_that_half_and_is_counted(poison, tiny):
+    trainer = tiny()
+    trainer.step(trainer.dataset[0])
+    g, d = weights(trainer.generator), weights(trainer.discriminator)
+    moments = {id(p): state["exp_avg_sq"].clone() for p, state in trainer.d_optimizer.state.items()}
+    batch = trainer.dataset[1]
+    batch.images[3, 0, 5, 5] = poison
+    trainer.step(batch)
+    assert trainer.skipped == 1 and trainer._rates()["skipped_steps"] == 1
+    assert moved(trainer.discriminator, d) == set(), "D saw the broken picture"
+    assert all(torch.equal(state["exp_avg_sq"], moments[id(p)]) for p, state in trainer.d_optimizer.state.items())
+    assert moved(trainer.generator, g) == set(g), "G did not"
+    values = trainer.step(trainer.dataset[2])
+    assert trainer.skipped == 1 and trainer.images == 24
+    assert moved(trainer.discriminator, d) == set(d) and all(value.isfinite() for value in values.values())
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+def test_micro_batch_that_does_not_divide_is_refused(tiny):
+    with pytest.raises(UserError, match=r"multiple of training\.micro_batch 3"):
+        tiny(training__micro_batch=3)
+
+
+@pytest.mark.parametrize(("path", "value", "what"), [("seed", 4, "seed 3"), ("training__batch", 4, "batch 8")])
+def test_a_checkpoint_of_another_seed_or_batch_is_refused(path, value, what, tiny):
+    trainer = tiny()
+    trainer.step(trainer.dataset[0])
+    trainer.save()
+    other = tiny(**{path: value})
+    with pytest.raises(UserError, match=f"trained with {what}"):
+        other.train(resume=True)
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(tiny):
+    trainer = tiny()
+    trainer.step(trainer.dataset[0])
+    trainer.save()
+    with pytest.raises(UserError, match=r"does not fit the recipe .*resume with .*recipe.yaml"):
+        tiny(generator__synthesis__channels=[8, 8, 4]).train(resume=True)
+
+
+def test_a_checkpoint_that_lacks_a_file_is_refused(tiny):
+    trainer = tiny()
+    trainer.step(trainer.dataset[0])
+    trainer.save()
+    (trainer.checkpoints.latest() / "generator_optimizer.safetensors").unlink()
+    with pytest.raises(UserError, match="generator_optimizer"):
+        tiny().train(resume=True)
