@@ -35,7 +35,16 @@ def main() -> None:
     print(f"{arguments.recipe} on {platform.processor() or platform.machine()}, {cpu_name()}")
     for threads in arguments.threads:
         # a process of its own: the thread pools of torch are set once
-        command = [sys.executable, __file__, arguments.recipe, *arguments.overrides, "--inside", str(threads), "--rounds", str(arguments.rounds)]
+        command = [
+            sys.executable,
+            __file__,
+            arguments.recipe,
+            *arguments.overrides,
+            "--inside",
+            str(threads),
+            "--rounds",
+            str(arguments.rounds),
+        ]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         result = json.loads(output.splitlines()[-1])
         shares = "  ".join(f"{name} {share:.1%}" for name, share in result["shares"].items())

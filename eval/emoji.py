@@ -3,9 +3,9 @@
     python eval/emoji.py --model runs/demo --data data/emoji_32 --scorer runs/scorer_32 --out runs/demo/result.json
 
 Every figure stands beside what real pictures reach through the same code: retrieval accuracy of training concepts, of colour x thing
-compositions kept out in every style, of concepts kept out whole and of (concept, style) pairs; the Fréchet distance in the scorer's features;
-the spread of one prompt's pictures against the spread of the real styles, with how many real styles they cover; and how close the
-pictures come to training pictures.
+compositions kept out in every style, of concepts kept out whole and of (concept, style) pairs; the Fréchet distance in its features;
+the spread of one prompt's pictures against the spread of the real styles, with how many real styles they cover; and how close pictures
+come to training pictures.
 """
 
 import argparse
@@ -23,7 +23,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="run folder")
     parser.add_argument("--data", type=Path, required=True, help="folder made by data_prep/emoji.py")
-    parser.add_argument("--scorer", type=Path, required=True, help="CLIP folder made by data_prep/train_clip.py with another seed and architecture")
+    parser.add_argument(
+        "--scorer", type=Path, required=True, help="CLIP folder made by data_prep/train_clip.py with another seed and architecture"
+    )
     parser.add_argument("--out", type=Path, required=True, help="result.json to write")
     parser.add_argument("--picture", type=Path, help="grid of pictures to write")
     parser.add_argument("--truncation", type=float, default=1.0)
@@ -92,7 +94,9 @@ class Benchmark:
         split_names = {split: sorted({meta["name"] for meta in metas}) for split, metas in self.metas.items()}
         # Pictures of training concepts: as many per concept as there are real ones on average, so that Fréchet compares equal counts
         per_concept = round(len(self.metas["train"]) / len(split_names["train"]))
-        generated = {split: self.draw(names, range(max(2, per_concept))) for split, names in split_names.items() if split != "held_out_pairs"}
+        generated = {
+            split: self.draw(names, range(max(2, per_concept))) for split, names in split_names.items() if split != "held_out_pairs"
+        }
         result = {split: self.retrieval(split, split_names[split], generated[split]) for split in generated}
         pairs = self.metas["held_out_pairs"]
         styled = self.draw([meta["captions_styled"][0] for meta in pairs], [0])[:, 0]
@@ -104,7 +108,9 @@ class Benchmark:
         half = len(self.real["train"]) // 2
         result["frechet_real"] = {
             "one half of the real pictures against the other": frechet_distance(self.real["train"][:half], self.real["train"][half:]),
-            "one style against the others": frechet_distance(by_style[0], self.real["train"][[m["style"] != styles[0] for m in self.metas["train"]]]),
+            "one style against the others": frechet_distance(
+                by_style[0], self.real["train"][[m["style"] != styles[0] for m in self.metas["train"]]]
+            ),
         }
         result |= self.frechet_by_style(styles, by_style)
         return result | self.spread(split_names["train"]) | self.neighbours(fake)

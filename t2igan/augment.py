@@ -70,5 +70,3 @@ class DiffAugment:
 def uniform_rows(pictures: int, generator: torch.Generator) -> Float[Tensor, "b 9"]:
     """The numbers that `pictures` views take."""
     return torch.rand(pictures, COLUMNS, generator=generator)
-
-

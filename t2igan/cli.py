@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> None:
     sample.add_argument("--prompts", dest="file", type=Path, help="file with one prompt per line")
     sample.add_argument("--seeds", default="0", help="such as 0-7 or 1,5,9")
     sample.add_argument("--truncation", type=float, default=1.0, help="below 1: closer to the prompt's mean picture, less varied")
-    sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PATH.png for one captioned grid, or a folder for single files")
+    sample.add_argument(
+        "--out", type=Path, default=Path("samples.png"), help="PATH.png for one captioned grid, or a folder for single files"
+    )
     sample.set_defaults(run=run_sample)
 
     show = commands.add_parser("show", help="parameters, FLOPs and memory of a recipe or a run; reads no weights, downloads nothing")

@@ -1,6 +1,6 @@
 """Recipes: strict YAML to frozen typed configs and back, and the difference between two of them.
 
-An unknown key is refused with the nearest known one; every value is checked against its field's type. There is no inheritance between files.
+An unknown key is refused with the nearest known one; every value is checked against its field's type. Files do not inherit.
 """
 
 import dataclasses
@@ -142,7 +142,9 @@ def apply_override(data: dict, override: str) -> None:
     except (ValueError, IndexError, TypeError, AttributeError):
         raise UserError(f"override {override!r}: the recipe has nothing at {path!r}") from None
     except yaml.YAMLError:
-        raise UserError(f"override {override!r}: {value!r} is not YAML; quote it for the shell, such as 'training.prompts=[a, b]'") from None
+        raise UserError(
+            f"override {override!r}: {value!r} is not YAML; quote it for the shell, such as 'training.prompts=[a, b]'"
+        ) from None
 
 
 def parse(cls: type, data: Any, where: str):
@@ -222,7 +224,9 @@ def _term(kinds: dict, value: Any, where: str) -> TermConfig:
     options = {k: v for k, v in value.items() if k not in shared} if isinstance(value, dict) else value
     parsed = _kind({name: config for name, (config, _) in kinds.items()}, options, where)
     hints = get_type_hints(TermConfig)
-    return TermConfig(kind=value["kind"], options=parsed, **{name: _value(hints[name], item, f"{where}.{name}") for name, item in shared.items()})
+    return TermConfig(
+        kind=value["kind"], options=parsed, **{name: _value(hints[name], item, f"{where}.{name}") for name, item in shared.items()}
+    )
 
 
 def _join(where: str, name: str) -> str:

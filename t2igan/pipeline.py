@@ -88,7 +88,9 @@ class Pipeline:
         try:
             generator.load_state_dict(load_file(folder / "model.safetensors"))
         except (OSError, RuntimeError, SafetensorError) as error:
-            raise UserError(f"the weights in {folder} do not load ({str(error).splitlines()[0]}); train again or get the folder again") from None
+            raise UserError(
+                f"the weights in {folder} do not load ({str(error).splitlines()[0]}); train again or get the folder again"
+            ) from None
         encoder.load_pretrained()
         generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
         return cls(generator, CaptionEncoder(encoder, cache), config.resolution)

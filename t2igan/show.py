@@ -83,5 +83,7 @@ def table(description: dict) -> str:
         gflops = "" if row["gflops_per_image"] is None else f"{row['gflops_per_image']:.3f}"
         lines.append(f"{name:24} {params:>15} {gflops:>13}")
     memory = description["memory_gb"]
-    lines.append(f"training in fp32: {memory['weights_gradients_moments_average']:.2f} GB, plus {memory['activations_per_picture']:.3f} GB per picture")
+    lines.append(
+        f"training, fp32: {memory['weights_gradients_moments_average']:.2f} GB, plus {memory['activations_per_picture']:.3f} GB per picture"
+    )
     return "\n".join(lines)

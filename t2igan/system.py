@@ -46,7 +46,9 @@ def build_system(recipe: Recipe, cache: Path | None = None) -> System:
     encoder = build_text_encoder(recipe.text)
     return System(
         build_generator(recipe.generator, encoder.token_dim, encoder.text_dim),
-        build_discriminator(recipe.discriminator, encoder.token_dim, encoder.text_dim, recipe.generator.style.modes if reads_modes(recipe) else 0),
+        build_discriminator(
+            recipe.discriminator, encoder.token_dim, encoder.text_dim, recipe.generator.style.modes if reads_modes(recipe) else 0
+        ),
         build_objective(recipe.objective, cache),
         DiffAugment(recipe.augment),
         encoder,

@@ -58,7 +58,9 @@ def _members(tar: Path):
                 raise BrokenShard(f"{tar} is not a tar (no 'ustar' header at byte {position}); write or download it again")
             size, data = _number(header[124:136]), position + BLOCK
             if data + size > end:
-                raise BrokenShard(f"{tar} is cut off: a member at byte {position} needs {size} bytes, the file has {end - data}; write or download it again")
+                raise BrokenShard(
+                    f"{tar} is cut off: a member at byte {position} needs {size} bytes, the file has {end - data}; get it again"
+                )
             kind = header[156:157]
             if kind == b"L":  # GNU: the data is the next member's name
                 long_name = file.read(size).rstrip(b"\0").decode()

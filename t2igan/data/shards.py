@@ -159,7 +159,9 @@ class StepBatches(Dataset):
                 return record, decode(record.image, self.size), skipped
             except (OSError, ValueError) as error:
                 last = error
-        raise UserError(f"{MAX_BROKEN_RUN} samples in a row are broken, from sample {number} on ({last}); run data_prep/check.py on the shards")
+        raise UserError(
+            f"{MAX_BROKEN_RUN} samples in a row are broken, from sample {number} on ({last}); run data_prep/check.py on the shards"
+        )
 
 
 def batches(dataset: StepBatches, first: int, last: int, workers: int = 0) -> Iterator[Batch]:

@@ -78,7 +78,8 @@ class DiscriminatorStage(nn.Module):
         residual = config.blocks[index] if last else max(config.blocks[index] - 1, 0)
         self.blocks = nn.ModuleList(ResidualBlock(channels, config.conv_gain) for _ in range(residual))
         self.attention = nn.ModuleList(
-            SelfAttentionBlock(channels, config.head_dim, config.attention_gain, config.backend) for _ in range(config.self_attention[index])
+            SelfAttentionBlock(channels, config.head_dim, config.attention_gain, config.backend)
+            for _ in range(config.self_attention[index])
         )
         self.std = MinibatchStd(config.minibatch_std) if last and config.minibatch_std else None
         extra = 1 if self.std is not None else 0

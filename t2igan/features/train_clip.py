@@ -64,7 +64,7 @@ class Recipe:
 
 
 RECIPES = {
-    "guide": Recipe({"layers": [1, 1, 1, 1], "width": 24, "image_size": 32}, steps=700),
+    "guide": Recipe({"layers": [1, 1, 1, 1], "width": 24, "image_size": 32}, steps=750),
     "scorer": Recipe({"timm_model_name": "cs3darknet_s", "image_size": 64}, new_names=True),
     "tiny": Recipe({"layers": [1, 1, 1, 1], "width": 8, "image_size": 32}, embed_dim=32, steps=30, batch=16, warmup=5),
 }

@@ -44,9 +44,7 @@ def gram(bank: Float[Tensor, "n o i k k"]) -> Float[Tensor, "pairs o i"]:
     return torch.stack([(p * q).sum((2, 3)) * (1 if p is q else 2) for p, q in pairs])
 
 
-def demodulation(
-    bank: Float[Tensor, "n o i k k"], scale: Float[Tensor, "b i"], mixture: Float[Tensor, "b n"]
-) -> Float[Tensor, "b o"]:
+def demodulation(bank: Float[Tensor, "n o i k k"], scale: Float[Tensor, "b i"], mixture: Float[Tensor, "b n"]) -> Float[Tensor, "b o"]:
     """1 / norm of each sample's mixed and modulated kernel, per output channel."""
     products = gram(bank)
     norms = scale.square() @ rearrange(products, "p o i -> i (p o)")

@@ -103,7 +103,7 @@ def load_open_clip(model: str, pretrained: str | None = None) -> tuple[nn.Module
 
 
 def _own_text_tower(name: str) -> dict:
-    """For a local folder that carries its Hugging Face text tower: its config with the folder's present path, as the folder may have been moved."""
+    """The config of a local folder with a Hugging Face text tower of its own, with the present path: the folder may have been moved."""
     folder = Path(name.removeprefix("local-dir:"))
     if not name.startswith("local-dir:") or not (folder / "config.json").is_file():
         return {}

@@ -24,7 +24,13 @@ class TransformersText(TextEncoder):
     """
 
     def __init__(
-        self, model: str, token_dim: int, max_tokens: int, pool: Literal["mean", "last"] = "mean", layer: int = -1, sha256: str | None = None
+        self,
+        model: str,
+        token_dim: int,
+        max_tokens: int,
+        pool: Literal["mean", "last"] = "mean",
+        layer: int = -1,
+        sha256: str | None = None,
     ):
         super().__init__(token_dim, token_dim, max_tokens)
         self.model, self.pool, self.layer, self.sha256 = model, pool, layer, sha256
@@ -46,7 +52,9 @@ class TransformersText(TextEncoder):
             self.tower = tower.eval().requires_grad_(False)
         except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise UserError(f"no text encoder at {self.model!r} ({reason}); give text.model a folder made by save_pretrained, or go online") from None
+            raise UserError(
+                f"no text encoder at {self.model!r} ({reason}); give text.model a folder made by save_pretrained, or go online"
+            ) from None
         width = self.tower.config.hidden_size
         self._check_sizes(width, width)
 
@@ -97,4 +105,6 @@ def verify_hash(folder: Path, sha256: str) -> None:
     with open(file, "rb") as stream:
         got = hashlib.file_digest(stream, "sha256").hexdigest()
     if got != sha256:
-        raise UserError(f"{file} has SHA-256 {got[:16]}..., the recipe asks for {sha256[:16]}...: get the file again, or correct text.sha256")
+        raise UserError(
+            f"{file} has SHA-256 {got[:16]}..., the recipe asks for {sha256[:16]}...: get the file again, or correct text.sha256"
+        )

@@ -63,7 +63,9 @@ class Report:
         self.last_line = now
         mean = (images - self.start_images) / max(now - self.start, 1e-9)
         left = (self.total - images) / max(mean, 1e-9)
-        losses = "  ".join(f"{name} {values[name]:.3f}" for name in ("D/nonsaturating", "G/nonsaturating", "G/clip_contrastive") if name in values)
+        losses = "  ".join(
+            f"{name} {values[name]:.3f}" for name in ("D/nonsaturating", "G/nonsaturating", "G/clip_contrastive") if name in values
+        )
         line = f"{images}/{self.total} pictures  {mean:.1f} images/s  {_clock(left)} left  {losses}"
         print(f"\r\033[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
@@ -72,7 +74,12 @@ class Report:
         folder.mkdir(exist_ok=True)
         picture = grid(pictures, prompts)
         picture.save(folder / f"{images:012d}.png")
-        self.board.add_image("samples", torch.tensor(list(picture.tobytes()), dtype=torch.uint8).view(picture.height, picture.width, 3), images, dataformats="HWC")
+        self.board.add_image(
+            "samples",
+            torch.tensor(list(picture.tobytes()), dtype=torch.uint8).view(picture.height, picture.width, 3),
+            images,
+            dataformats="HWC",
+        )
 
     def close(self) -> None:
         if self.main:

@@ -158,7 +158,9 @@ class Trainer:
             {"params": others, "weight_decay": config.weight_decay},
             {"params": attention, "weight_decay": config.attention_weight_decay},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr(0), betas=tuple(map(float, config.betas)), eps=1e-8, fused=True)
+        return torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=config.lr(0), betas=tuple(map(float, config.betas)), eps=1e-8, fused=True
+        )
 
     @staticmethod
     def _note(report: dict, losses, micro: int) -> None:
@@ -263,7 +265,9 @@ class Trainer:
             restore_optimizer(self.g_optimizer, self.generator, tensors["generator_optimizer"])
             restore_optimizer(self.d_optimizer, self.discriminator, tensors["discriminator_optimizer"])
         except (RuntimeError, KeyError) as error:
-            raise UserError(f"{path} does not fit the recipe ({str(error).splitlines()[0]}); resume with {self.out / 'recipe.yaml'}") from None
+            raise UserError(
+                f"{path} does not fit the recipe ({str(error).splitlines()[0]}); resume with {self.out / 'recipe.yaml'}"
+            ) from None
         self.images, self.skipped = state["images"], state["skipped_steps"]
 
     def _publish(self) -> None:
@@ -280,5 +284,3 @@ def frozen(module: nn.Module):
     finally:
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
-
-
