@@ -63,7 +63,7 @@ class OptimizerConfig:
     lr: Schedule = Schedule("constant", 0.0025, 0.0025)
     betas: tuple[float, ...] = (0.0, 0.99)
     weight_decay: float = 0.0
-    attention_weight_decay: float = 0.0  # on the projections of self-attention
+    attention_weight_decay: float = 0.0  # on the projections of attention
     warmup: int = 0  # pictures over which the rate rises from 0
 
 
@@ -270,6 +270,7 @@ def _flatten(value: Any, where: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
         return {k: v for key, item in value.items() for k, v in _flatten(item, _join(where, key)).items()}
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        named = [(f"{item['kind']}" if isinstance(item, dict) and "kind" in item else str(i), item) for i, item in enumerate(value)]
+        kinds = [item.get("kind") if isinstance(item, dict) else None for item in value]
+        named = [(kind if kind and kinds.count(kind) == 1 else str(i), item) for i, (kind, item) in enumerate(zip(kinds, value, strict=True))]
         return {k: v for key, item in named for k, v in _flatten(item, _join(where, key)).items()}
     return {where: value}

@@ -19,16 +19,18 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], file
         (temporary / name).write_text(content)
     for path in [*temporary.iterdir(), temporary]:
         _flush(path)
-    if folder.exists():
-        # two renames, so that at no moment the old content is gone and the new one not yet there
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(folder, old)
-        os.replace(temporary, folder)
-        shutil.rmtree(old)
-    else:
-        os.replace(temporary, folder)
+    replace_folder(temporary, folder)
     _flush(folder.parent)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Puts `new` in the place of `folder` by renaming: at no moment is the old content gone and the new one not there."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

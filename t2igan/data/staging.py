@@ -1,13 +1,13 @@
 """A data-set folder that appears complete or not at all."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from t2igan.errors import UserError
+from t2igan.folders import replace_folder
 
 MARKER = "report.json"  # every data set we write has one; a folder without it is somebody's own
 
@@ -21,7 +21,7 @@ def staged(out: Path) -> Iterator[Path]:
     """
     check_replaceable(out)
     out = out.resolve()
-    temporary, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
+    temporary = out.with_name(f".{out.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
@@ -29,11 +29,7 @@ def staged(out: Path) -> Iterator[Path]:
         raise UserError(f"cannot write beside {out} ({error.strerror}); choose another --out") from error
     try:
         yield temporary
-        shutil.rmtree(old, ignore_errors=True)
-        if out.exists():
-            os.replace(out, old)
-        os.replace(temporary, out)
-        shutil.rmtree(old, ignore_errors=True)
+        replace_folder(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

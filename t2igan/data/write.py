@@ -5,7 +5,6 @@ A sample is three members that share a key: `KEY.png` (or .jpg, .webp), `KEY.txt
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from t2igan.data.index import index_path, index_tar
+from t2igan.folders import replace_folder
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,5 @@ def write_shards(samples: Iterable[Sample], out: Path, per_shard: int = 1000) ->
             tar.unlink()  # ShardWriter opens its first shard before the first sample
             continue
         np.save(index_path(tar), index_tar(tar))
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(temporary, out)
+    replace_folder(temporary, out)
     return count

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +30,10 @@ class RowCache:
         with self._open() as database:
             database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value BLOB)")
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.file, timeout=60)
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.file, timeout=60)) as database, database:  # commits, then closes
+            yield database
 
     def read(self, keys: list[str]) -> dict[str, bytes]:
         found = {}

@@ -45,6 +45,9 @@ class Trainer:
         if self.share % self.micro:
             raise UserError(f"training.micro_batch {self.micro} does not divide the {self.share} pictures of one process; choose a divisor")
         self.dataset[0]  # data that cannot be read is refused before anything is written
+        group = recipe.discriminator.network.minibatch_std
+        if group and self.micro % group:
+            raise UserError(f"discriminator.network.minibatch_std {group} does not divide {self.micro} pictures per pass; choose a divisor")
         system.text_encoder.load_pretrained()
         self.describe = CaptionEncoder(system.text_encoder, cache)
         self.objective, self.view = system.objective, system.view
