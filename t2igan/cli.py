@@ -55,6 +55,8 @@ def run_train(arguments: argparse.Namespace) -> None:
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     check_folder(arguments.out)
 
+    import warnings
+
     import torch
 
     from t2igan.system import build_system

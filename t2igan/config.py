@@ -271,6 +271,6 @@ def _flatten(value: Any, where: str = "") -> dict[str, Any]:
         return {k: v for key, item in value.items() for k, v in _flatten(item, _join(where, key)).items()}
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         kinds = [item.get("kind") if isinstance(item, dict) else None for item in value]
-        named = [(kind if kind and kinds.count(kind) == 1 else str(i), item) for i, (kind, item) in enumerate(zip(kinds, value, strict=True))]
-        return {k: v for key, item in named for k, v in _flatten(item, _join(where, key)).items()}
+        names = [kind if kind and kinds.count(kind) == 1 else str(i) for i, kind in enumerate(kinds)]
+        return {k: v for name, item in zip(names, value, strict=True) for k, v in _flatten(item, _join(where, name)).items()}
     return {where: value}
