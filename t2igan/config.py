@@ -74,6 +74,12 @@ class EMAConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatentsConfig:
+    candidates: int = 1  # latents tried per picture; the one whose coarse picture is nearest to the real one is trained with
+    side: int = 8  # px, where they are compared
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     images: int  # real pictures shown to D in all
     batch: int  # pictures per step, over all processes
@@ -82,6 +88,7 @@ class TrainingConfig:
     generator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     discriminator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: EMAConfig = field(default_factory=EMAConfig)
+    latents: LatentsConfig = field(default_factory=LatentsConfig)
     log_every: int = 50  # steps
     checkpoint_every: int = 100_000  # pictures
     sample_every: int = 100_000  # pictures

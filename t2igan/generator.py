@@ -5,7 +5,7 @@ from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from t2igan.types import Fake, TextDescriptors
+from t2igan.types import Fake, Stage, TextDescriptors
 
 
 class Generator(nn.Module):
@@ -14,7 +14,7 @@ class Generator(nn.Module):
     Args:
         adapter: frozen TextDescriptors to learned ones, or None where the frozen ones are used as they are.
         mapper: (z, text, truncation) to w.
-        synthesis: (styles, text) to an ImagePyramid in float32.
+        synthesis: (styles, text, stage) to an ImagePyramid in float32.
     """
 
     def __init__(self, adapter: nn.Module | None, mapper: nn.Module, synthesis: nn.Module):
@@ -23,10 +23,18 @@ class Generator(nn.Module):
         self.mapper = mapper
         self.synthesis = synthesis
 
-    def forward(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, *, truncation: float = 1.0) -> Fake:
-        if self.adapter is not None:
-            text = self.adapter(text)
+    def forward(
+        self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, *, truncation: float = 1.0, stage: Stage | None = None
+    ) -> Fake:
+        return self.draw(z, self.adapt(text), truncation=truncation, stage=stage)
+
+    def adapt(self, text: TextDescriptors) -> TextDescriptors:
+        """Frozen descriptors to learned ones."""
+        return text if self.adapter is None else self.adapter(text)
+
+    def draw(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, *, truncation: float = 1.0, stage: Stage | None = None) -> Fake:
+        """Pictures from learned descriptors; `stage` stops at a coarser resolution."""
         w = self.mapper(z, text, truncation)
         styles = repeat(w, "b d -> b l d", l=self.synthesis.stages_count)
-        pyramid = self.synthesis(styles, text).map(torch.Tensor.float)
+        pyramid = self.synthesis(styles, text, stage).map(torch.Tensor.float)
         return Fake(pyramid, styles, z)

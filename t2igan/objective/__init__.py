@@ -7,6 +7,7 @@ from t2igan.objective.gradient_penalty import R1, R1Config
 from t2igan.objective.guidance import ClipConfig, ClipContrastive, ClipSpherical
 from t2igan.objective.latent import ModeInformation
 from t2igan.objective.matching import Matching, MatchingConfig
+from t2igan.objective.reconstruction import Reconstruction, ReconstructionConfig
 
 
 @dataclass(frozen=True)
@@ -25,5 +26,6 @@ GENERATOR_KINDS = {
     "matching": (MatchingConfig, Matching),
     "clip_contrastive": (ClipConfig, ClipContrastive),
     "clip_spherical": (ClipConfig, ClipSpherical),
+    "reconstruction": (ReconstructionConfig, Reconstruction),
     "mode_information": (NoOptions, ModeInformation),
 }

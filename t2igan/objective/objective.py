@@ -67,14 +67,23 @@ class Objective:
         return replace(losses, parts=losses.parts | verdict_statistics(round))
 
     def generator_losses(
-        self, D, fake: Fake, seen: ImagePyramid, text: TextDescriptors, captions: list[str], names: list[str], now: Now
+        self,
+        D,
+        images: Float[Tensor, "b 3 r r"],
+        fake: Fake,
+        seen: ImagePyramid,
+        text: TextDescriptors,
+        captions: list[str],
+        names: list[str],
+        now: Now,
     ) -> Losses:
+        """`images` are the real pictures of the captions, `seen` is D's view of the generated ones."""
         due = [entry for entry in self.generator if entry.due(now)]
         pairings = [torch.arange(len(captions), device=text.pooled.device)]
         if any(entry.term.needs_mismatched for entry in due):
             pairings.append(mismatch(names).to(text.pooled.device))
         verdict, *wrong = D(seen, text, *pairings)
-        round = Round(fake, verdict, text, captions, names, now, fake_mismatched=wrong[0] if wrong else None)
+        round = Round(fake, verdict, text, captions, names, now, fake_mismatched=wrong[0] if wrong else None, images=images)
         return self._sum(due, "generator", round)
 
     @staticmethod

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
 from t2igan.types import Fake, ImagePyramid, Now, TextDescriptors, Verdict
 
 
@@ -19,6 +22,7 @@ class Round:
     real_verdict: Verdict | None = None
     real_mismatched: Verdict | None = None
     fake_mismatched: Verdict | None = None
+    images: Float[Tensor, "b 3 r r"] | None = None  # the real pictures of the captions, before D's view
 
 
 class Term:

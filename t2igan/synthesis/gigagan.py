@@ -15,7 +15,7 @@ from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionB
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import upsample
-from t2igan.types import ImagePyramid, TextDescriptors
+from t2igan.types import ImagePyramid, Stage, TextDescriptors
 
 FIRST = 4  # px, the side of the learned input
 
@@ -134,11 +134,14 @@ class GigaGANSynthesis(nn.Module):
             {str(FIRST * 2**i): SynthesisStage(i, style_dim, token_dim, config) for i in range(len(config.channels))}
         )
 
-    def forward(self, styles: Float[Tensor, "b l style_dim"], text: TextDescriptors) -> ImagePyramid:
+    def forward(self, styles: Float[Tensor, "b l style_dim"], text: TextDescriptors, stage: Stage | None = None) -> ImagePyramid:
+        """All levels, or only those up to the resolution of `stage`."""
         x = self.input(styles[:, 0])
         picture, pyramid = None, []
-        for index, stage in enumerate(self.stages.values()):
-            x, rgb = stage(x, styles[:, index], text)
+        for index, (side, block) in enumerate(self.stages.items()):
+            if stage is not None and int(side) > stage.resolution:
+                break
+            x, rgb = block(x, styles[:, index], text)
             picture = rgb if picture is None else upsample(picture) + rgb
             pyramid.insert(0, picture)
         return ImagePyramid(tuple(pyramid))

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from t2igan.training.ema import EMA
 from t2igan.training.precision import computes_in_bf16
 from t2igan.training.randomness import generator
 from t2igan.training.report import Report
-from t2igan.types import Batch, Fake, ImagePyramid, Now, TextDescriptors
+from t2igan.types import Batch, Fake, ImagePyramid, Now, Stage, TextDescriptors
 
 
 class Trainer:
@@ -33,6 +34,7 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, system: System, out: Path, cache: Path | None = None):
+        warnings.filterwarnings("ignore", message=".*(Grad strides|broadcast_buffers|forward_sync_buffers)")  # no news for a user
         kwargs = DistributedDataParallelKwargs(broadcast_buffers=False)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[kwargs])
         self.recipe, self.config, self.out, self.device = recipe, recipe.training, Path(out), self.accelerator.device
@@ -82,12 +84,13 @@ class Trainer:
         micro = batch.split(self.micro)
         texts = [self.describe(part.captions).to(self.device) for part in micro]
         rows = self._draw(now)
+        latents = [self._choose(*each) for each in zip(rows["latents"], micro, texts, strict=True)]
         once = len(micro) == 1  # then one pass of G serves both halves; else the second half repeats it, to save memory
         fakes: list[Fake | None] = [None] * len(micro)
 
         for i, (part, text) in enumerate(zip(micro, texts, strict=True)):
             with self.autocast(), contextlib.nullcontext() if once else torch.no_grad():
-                fake = self.G(rows["latents"][i], text)
+                fake = self.G(latents[i], text)
             fakes[i] = fake if once else None
             with self._synchronised(self.D, last=i == len(micro) - 1), self.autocast():
                 losses = self.discriminator_losses(part, fake.detach(), text, rows, i, now)
@@ -98,7 +101,7 @@ class Trainer:
         with frozen(self.discriminator):
             for i, (part, text) in enumerate(zip(micro, texts, strict=True)):
                 with self._synchronised(self.G, last=i == len(micro) - 1), self.autocast():
-                    fake = fakes[i] if once else self.G(rows["latents"][i], text)
+                    fake = fakes[i] if once else self.G(latents[i], text)
                     losses = self.generator_losses(part, fake, text, rows, i, now)
                     self.accelerator.backward(losses.total / len(micro))
                 self._note(report, losses, len(micro))
@@ -115,18 +118,37 @@ class Trainer:
 
     def generator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: Now):
         seen = self._seen(fake, rows["fake view in G's half"][i])
-        return self.objective.generator_losses(self.discriminator, fake, seen, text, part.captions, part.names, now)
+        images = part.images.to(self.device)
+        return self.objective.generator_losses(self.discriminator, images, fake, seen, text, part.captions, part.names, now)
 
     def _seen(self, fake: Fake, rows: torch.Tensor) -> ImagePyramid:
         return self.view(pyramids.select(fake.pyramid, self.sides), rows)
 
     def _draw(self, now: Now) -> dict[str, list[torch.Tensor]]:
         """Every random number of this step: drawn for the whole batch, this process's rows kept, split in micro-batches."""
-        drawn = {"latents": torch.randn(self.config.batch, self.generator.mapper.z_dim, generator=self._random(now, "latents"))}
+        shape = self.config.batch, self.config.latents.candidates, self.generator.mapper.z_dim
+        drawn = {"latents": torch.randn(shape, generator=self._random(now, "latents"))}
         for purpose in ("real view", "fake view in D's half", "fake view in G's half"):
             drawn[purpose] = uniform_rows(self.config.batch, self._random(now, purpose))
         first = self.accelerator.process_index * self.share
         return {name: list(rows[first : first + self.share].to(self.device).split(self.micro)) for name, rows in drawn.items()}
+
+    @torch.no_grad()
+    def _choose(self, candidates: torch.Tensor, part: Batch, text: TextDescriptors) -> torch.Tensor:
+        """Of each picture's candidate latents [b, m, z_dim] the one whose coarse picture comes nearest to the real one.
+
+        Implicit maximum likelihood (Li and Malik 2018, arXiv:1809.09087; conditional: Li et al. 2020, arXiv:2011.12926): every real
+        picture of a caption claims the latents near it, so that none is forgotten and what captions leave open is left to z.
+        """
+        b, m, _ = candidates.shape
+        if m == 1:
+            return candidates[:, 0]
+        side = self.config.latents.side
+        with self.autocast():
+            fake = self.generator.draw(candidates.flatten(0, 1), self.generator.adapt(text).repeat(m), stage=Stage(side))
+        real = pyramids.build_pyramid(part.images.to(self.device), (side,)).finest
+        distance = (fake.pyramid.finest.unflatten(0, (b, m)) - real[:, None]).square().mean((2, 3, 4))
+        return candidates[torch.arange(b, device=distance.device), distance.argmin(1)]
 
     def _random(self, now: Now, purpose: str) -> torch.Generator:
         return generator(self.recipe.seed, now.step, purpose)

@@ -1,0 +1,82 @@
+"""Every shell block of the README runs, in a folder laid out as a clone."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+SHORT = ["training.images=48", "training.checkpoint_every=24", "training.sample_every=24"]
+LINKS = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text())
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """The project's files, a folder of the user's pictures, and what `make demo` leaves, from trainings of a few steps."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("configs", "data_prep", "eval", "t2igan", "Makefile", "pyproject.toml", "constraints.txt"):
+        os.symlink(ROOT / name, folder / name)
+    pictures = folder / "my_pictures"
+    pictures.mkdir()
+    for number, colour in enumerate(("red", "green", "blue", "orange", "purple", "black")):
+        for shape in ("circle", "square"):
+            image = Image.new("RGB", (48, 40), "white")
+            getattr(ImageDraw.Draw(image), "ellipse" if shape == "circle" else "rectangle")((8, 8, 32, 32), fill=colour)
+            image.save(pictures / f"{number}_{shape}.png")
+            (pictures / f"{number}_{shape}.txt").write_text(f"a {colour} {shape}\n")
+    run(folder, ".venv/bin/python data_prep/emoji.py --out data/emoji_32 --size 32")
+    for name, seed in (("guide_32", 1), ("scorer_32", 2)):
+        train_clip = f".venv/bin/python data_prep/train_clip.py --data data/emoji_32/train --out runs/{name} --architecture tiny"
+        run(folder, f"{train_clip} --steps 5 --seed {seed}")
+    run(folder, ".venv/bin/t2igan train configs/emoji_32.yaml --out runs/demo")
+    return folder
+
+
+def run(folder: Path, command: str) -> str:
+    """A line of the README, as typed, with this Python for the clone's; training is cut to a few steps."""
+    line = command.replace(".venv/bin/t2igan", f"{sys.executable} -m t2igan").replace(".venv/bin/python", sys.executable)
+    if " train " in line:
+        line = line.replace(" --out", f" {' '.join(SHORT)} --out")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_readme_has_the_commands_a_stranger_needs():
+    assert COMMANDS[:1] == ["make demo"] and "make test" in COMMANDS
+    assert sum("my_pictures" in command or "runs/mine" in command for command in COMMANDS) == 3
+
+
+@pytest.mark.parametrize("link", sorted(set(LINKS)))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make")])
+def test_make_targets_exist(command):
+    subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith("make")])
+def test_command_runs(clone, command):
+    run(clone, command)
+    out = re.search(r"--out (\S+)", command)
+    assert out is None or (clone / out.group(1)).exists()
+
+
+@pytest.mark.slow
+def test_make_demo_in_a_fresh_clone(tmp_path):
+    """The whole demo, with the real environment: about 25 minutes on two cores."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    subprocess.run(["make", "demo"], cwd=clone, check=True)
+    assert (clone / "runs/demo/result.json").is_file() and (clone / "runs/demo/grid.png").is_file()
+    shutil.rmtree(clone)
