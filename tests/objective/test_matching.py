@@ -81,7 +81,7 @@ def test_wrong_captions_are_those_of_other_things(half, descriptors):
         assert losses.parts["D/logit_real"].item() == pytest.approx((10 + 21 + 32) / 3)
         assert losses.parts["D/logit_fake"].item() == pytest.approx((40 + 51 + 62) / 3)
     else:
-        losses = objective.generator_losses(CaptionCritic(), fake, generated, text, list("abc"), names, now)
+        losses = objective.generator_losses(CaptionCritic(), generated.finest, fake, generated, text, list("abc"), names, now)
         (round,) = seen
         assert round.real_verdict is None and round.real_mismatched is None
     assert round.fake_verdict.logits[0].flatten().tolist() == [40, 51, 62]

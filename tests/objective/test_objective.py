@@ -43,7 +43,7 @@ def play(terms, now, descriptors, half="discriminator", D=None):
     fake = Fake(pictures, torch.zeros(2, 1, 4), torch.zeros(2, 6))
     names = ["a", "b"]
     if half == "generator":
-        return objective.generator_losses(D or Recorder(), fake, pictures, text, names, names, now)
+        return objective.generator_losses(D or Recorder(), pictures.finest, fake, pictures, text, names, names, now)
     return objective.discriminator_losses(D or Recorder(), pictures, fake, pictures, text, names, names, now)
 
 
