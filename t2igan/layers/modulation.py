@@ -91,12 +91,13 @@ class AdaptiveConv2d(nn.Module):
         kernels: int = 1,
         demodulate: bool = True,
         strategy: Strategy | None = None,
+        weight_init: float = 1.0,
     ):
         super().__init__()
         self.modulate = EqualizedLinear(style_dim, in_channels, bias_init=1.0)
         self.select = EqualizedLinear(style_dim, kernels) if kernels > 1 else None
         self.kernels = kernels
-        self.weight = nn.Parameter(torch.randn(kernels * out_channels, in_channels, kernel, kernel))  # the bank, (n o) i k k
+        self.weight = nn.Parameter(torch.randn(kernels * out_channels, in_channels, kernel, kernel) * weight_init)  # the bank, (n o) i k k
         self.gain = 1 / math.sqrt(in_channels * kernel * kernel)
         self.demodulate = demodulate
         self.strategy = strategy

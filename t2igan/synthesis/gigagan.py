@@ -17,6 +17,7 @@ from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import upsample
 from t2igan.types import ImagePyramid, Stage, TextDescriptors
 
+RGB_INIT = 0.2  # the stages' pictures add up: at 1 their sum starts far outside [-1, 1] and takes a hundred steps to come back
 FIRST = 4  # px, the side of the learned input
 
 
@@ -109,7 +110,7 @@ class SynthesisStage(nn.Module):
         )
         depths = config.self_attention[index], config.cross_attention[index]
         self.attention = AttentionStack(channels, style_dim, token_dim, *depths, config) if any(depths) else None
-        self.to_rgb = AdaptiveConv2d(channels, 3, style_dim, kernel=1, demodulate=False)
+        self.to_rgb = AdaptiveConv2d(channels, 3, style_dim, kernel=1, demodulate=False, weight_init=RGB_INIT)
         self.rgb_bias = nn.Parameter(torch.zeros(3, 1, 1))
 
     def forward(self, x, style: Float[Tensor, "b style_dim"], text: TextDescriptors):
