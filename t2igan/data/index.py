@@ -59,7 +59,7 @@ def _members(tar: Path):
             size, data = _number(header[124:136]), position + BLOCK
             if data + size > end:
                 raise BrokenShard(
-                    f"{tar} is cut off: a member at byte {position} needs {size} bytes, the file has {end - data}; get it again"
+                    f"{tar} is cut off: a member at byte {position} needs {size} bytes, the file has {end - data}; download it again"
                 )
             kind = header[156:157]
             if kind == b"L":  # GNU: the data is the next member's name
