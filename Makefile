@@ -25,7 +25,7 @@ $(EMOJI)/report.json: | .venv/ready
 	$(BIN)/python data_prep/emoji.py --out $(EMOJI) --size 32
 
 runs/guide_32/open_clip_config.json: | $(EMOJI)/report.json
-	$(BIN)/python data_prep/train_clip.py --data $(EMOJI)/train --out runs/scorer_32 --architecture scorer --seed 2 --threads 1 & scorer=$$!; \
+	$(BIN)/python data_prep/train_clip.py --data '$(EMOJI)/*/*.tar' --out runs/scorer_32 --architecture scorer --seed 2 --threads 1 & scorer=$$!; \
 	$(BIN)/python data_prep/train_clip.py --data $(EMOJI)/train --out runs/guide_32 --architecture guide --seed 1 --threads 1 && wait $$scorer
 
 test: .venv/ready

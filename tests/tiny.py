@@ -97,10 +97,14 @@ def tiny_recipe(kit: Kit, guided: bool = True) -> dict:
                 {"kind": "nonsaturating"}, {"kind": "matching", "weight": 0.5}, {"kind": "r1", "gamma": 0.5, "every": 2},
                 {"kind": "mode_information", "weight": 0.2},
             ],
-            "generator": [{"kind": "nonsaturating"}, {"kind": "matching", "weight": 0.5}, {"kind": "mode_information", "weight": 0.2}],
+            "generator": [
+                {"kind": "nonsaturating"}, {"kind": "matching", "weight": 0.5}, {"kind": "mode_information", "weight": 0.2},
+                {"kind": "reconstruction", "weight": 0.5, "sides": [8, 4]},
+            ],
         },
         "training": {
-            "images": 32, "batch": 8, "precision": "fp32", "generator_optimizer": optimizer, "discriminator_optimizer": optimizer,
+            "images": 32, "batch": 8, "precision": "fp32", "latents": {"candidates": 2, "side": 8},
+            "generator_optimizer": optimizer, "discriminator_optimizer": optimizer,
             "ema": {"half_life": 100, "ramp": 0.5}, "log_every": 1, "checkpoint_every": 16, "sample_every": 16,
             "prompts": ["thing 1", "number 4"],
         },
@@ -147,7 +151,7 @@ def shrink(recipe: Recipe, kit: Kit) -> Recipe:
     """
     limits = {
         "channels": 8, "head_dim": 8, "width": 16, "z_dim": 16, "style_dim": 16, "depth": 1, "head_depth": 1, "self_attention": 1,
-        "cross_attention": 1, "blocks": 2, "kernels": 2, "negatives": 8, "batch": 2, "micro_batch": 1, "every": 2, "after": 0,
+        "cross_attention": 1, "blocks": 2, "kernels": 2, "negatives": 8, "batch": 2, "micro_batch": 2, "every": 2, "after": 0,
         "minibatch_std": 2, "mlp_ratio": 1, "workers": 0, "warmup": 4,
     }
 

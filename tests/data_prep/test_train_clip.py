@@ -15,8 +15,8 @@ from t2igan.data.images import to_signed
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
-from t2igan.features import train_clip
 from t2igan.features.open_clip import ClipScorer
+from t2igan.training import clip as train_clip
 
 COLOURS = ("red", "green", "blue", "yellow", "purple")
 SHAPES = ("square", "bar", "frame", "cross")

@@ -1,5 +1,7 @@
 """One step of the trainer: what it updates, at which rate, and what it refuses."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import override, tiny_recipe, trainer_of
@@ -121,6 +123,37 @@ def test_reported_losses_do_not_depend_on_micro_batches(tiny):
         assert torch.allclose(values[2][name], values[8][name], rtol=1e-4)
 
 
+# ------------------------------------------------------------------------------------------------ latents
+
+
+def test_of_several_latents_the_one_nearest_to_the_real_picture_is_trained_with(tiny):
+    """Latents that draw the real pictures themselves, one each, are found among others."""
+    trainer = tiny(training__latents={"candidates": 4, "side": 8})
+    batch = trainer.dataset[0]
+    text = trainer.describe(batch.captions)
+    candidates = torch.randn(8, 4, trainer.generator.mapper.z_dim)
+    wanted = torch.arange(8) % 4
+    with torch.no_grad():
+        drawn = trainer.generator(candidates[torch.arange(8), wanted], text).pyramid.finest
+    assert torch.equal(trainer._choose(candidates, replace(batch, images=drawn), text), candidates[torch.arange(8), wanted])
+    assert all(p.grad is None for p in trainer.generator.parameters())
+
+
+def test_a_step_trains_with_the_chosen_latents(tiny):
+    trainer, seen = tiny(training__latents={"candidates": 3, "side": 8}), []
+    candidates = torch.cat(trainer._draw(trainer.now())["latents"])
+    trainer.generator.register_forward_hook(lambda module, inputs, fake: seen.append(fake.z))
+    trainer.step(trainer.dataset[0])
+    matches = (seen[-1][:, None] == candidates).all(2)
+    assert candidates.shape == (8, 3, 8) and (matches.sum(1) == 1).all() and len(matches.nonzero()[:, 1].unique()) > 1
+
+
+def test_a_single_latent_is_taken_as_it_is(tiny):
+    trainer = tiny(training__latents={"candidates": 1})
+    candidates, batch = torch.randn(8, 1, 8), trainer.dataset[0]
+    assert torch.equal(trainer._choose(candidates, batch, trainer.describe(batch.captions)), candidates[:, 0])
+
+
 # ------------------------------------------------------------------------------------------------ rates
 
 
@@ -157,7 +190,7 @@ def test_attention_projections_decay_at_their_own_rate(tiny):
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_skips_that_half_and_is_counted(poison, tiny):
-    trainer = tiny()
+    trainer = tiny(objective__generator=[{"kind": "nonsaturating"}, {"kind": "mode_information"}])
     trainer.step(trainer.dataset[0])
     g, d = weights(trainer.generator), weights(trainer.discriminator)
     moments = {id(p): state["exp_avg_sq"].clone() for p, state in trainer.d_optimizer.state.items()}
@@ -179,6 +212,11 @@ def test_a_gradient_that_is_not_finite_skips_that_half_and_is_counted(poison, ti
 def test_micro_batch_that_does_not_divide_is_refused(tiny):
     with pytest.raises(UserError, match=r"multiple of training\.micro_batch 3"):
         tiny(training__micro_batch=3)
+
+
+def test_minibatch_statistics_must_divide_a_pass(tiny):
+    with pytest.raises(UserError, match=r"minibatch_std 3 does not divide 8 pictures per pass; choose a divisor"):
+        tiny(discriminator__network__minibatch_std=3)
 
 
 @pytest.mark.parametrize(("path", "value", "what"), [("seed", 4, "seed 3"), ("training__batch", 4, "batch 8")])
