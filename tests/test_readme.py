@@ -41,7 +41,8 @@ def clone(tmp_path_factory):
 
 def run(folder: Path, command: str) -> str:
     """A line of the README, as typed, with this Python for the clone's; training is cut to a few steps."""
-    line = command.replace(".venv/bin/t2igan", f"{sys.executable} -m t2igan").replace(".venv/bin/python", sys.executable)
+    own = {"t2igan": f"{sys.executable} -m t2igan", "python": sys.executable}
+    line = re.sub(r"\.venv/bin/(t2igan|python)", lambda match: own[match[1]], command)
     if " train " in line:
         line = line.replace(" --out", f" {' '.join(SHORT)} --out")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
