@@ -7,6 +7,7 @@ from pathlib import Path
 
 from t2igan.errors import UserError, run_script
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")  # an --out with one of these endings is one grid
 SHARED = "--debug shows the traceback of an error"
 
 
@@ -79,7 +80,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.truncation <= 1:
         raise UserError(f"--truncation is {arguments.truncation}, needs a number from 0 (the prompt's mean picture) to 1 (as trained)")
 
-    is_grid = arguments.out.suffix.lower() == ".png"
+    is_grid = arguments.out.suffix.lower() in PICTURES
     check_folder(arguments.out.parent if is_grid else arguments.out)
 
     import warnings

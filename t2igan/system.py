@@ -117,7 +117,12 @@ def check_sizes(recipe: Recipe) -> None:
         raise UserError(f"discriminator.network.outputs is {list(network.outputs)}, needs any of {sorted(reached, reverse=True)}")
     if reads_modes(recipe) and not recipe.generator.style.modes:
         raise UserError("mode_information has no mode to read: set generator.style.modes to 2 or more")
+    if any(term.kind == "mode_information" and (term.every > 1 or term.after) for term in recipe.objective.discriminator):
+        # a part of D that some steps leave out has no gradient to average over processes
+        raise UserError("objective.discriminator: mode_information must be due at every step; leave out its 'every' and 'after'")
     training = recipe.training
+    if training.images < training.batch:
+        raise UserError(f"training.images {training.images} is less than one batch of {training.batch}; train on more pictures")
     counted = ("images", "batch", "log_every", "checkpoint_every", "sample_every", "keep")
     counts = {f"training.{name}": getattr(training, name) for name in counted}
     for half, terms in vars(recipe.objective).items():

@@ -493,3 +493,17 @@ def test_an_error_of_ours_is_not_hidden():
 
     with pytest.raises(ZeroDivisionError):
         run_script(buggy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"objective__discriminator": [{"kind": "nonsaturating"}, {"kind": "mode_information", "every": 2}]}, "must be due at every step"),
+        ({"training__images": 7}, "less than one batch of 8"),
+    ],
+)
+def test_a_recipe_that_could_not_train_is_refused(kit, tmp_path, capsys, changes, says):
+    recipe = write_recipe(tmp_path / "recipe.yaml", override(tiny_recipe(kit), **changes))
+    with pytest.raises(SystemExit) as stop:
+        main(["train", str(recipe), "--out", str(tmp_path / "run")])
+    assert stop.value.code == 2 and says in capsys.readouterr().err and not (tmp_path / "run").exists()
