@@ -21,7 +21,7 @@ LINKS = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text(
 def clone(tmp_path_factory):
     """The project's files, a folder of the user's pictures, and what `make demo` leaves, from trainings of a few steps."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("configs", "data_prep", "eval", "t2igan", "Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("configs", "data_prep", "eval", "benchmarks", "t2igan", "Makefile", "pyproject.toml", "constraints.txt"):
         os.symlink(ROOT / name, folder / name)
     pictures = folder / "my_pictures"
     pictures.mkdir()
