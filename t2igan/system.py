@@ -121,8 +121,6 @@ def check_sizes(recipe: Recipe) -> None:
         # a part of D that some steps leave out has no gradient to average over processes
         raise UserError("objective.discriminator: mode_information must be due at every step; leave out its 'every' and 'after'")
     training = recipe.training
-    if training.images < training.batch:
-        raise UserError(f"training.images {training.images} is less than one batch of {training.batch}; train on more pictures")
     counted = ("images", "batch", "log_every", "checkpoint_every", "sample_every", "keep")
     counts = {f"training.{name}": getattr(training, name) for name in counted}
     for half, terms in vars(recipe.objective).items():
@@ -132,6 +130,8 @@ def check_sizes(recipe: Recipe) -> None:
     for name, count in counts.items():
         if count < 1:
             raise UserError(f"{name} is {count}, needs a whole number above 0")
+    if training.images < training.batch:
+        raise UserError(f"training.images {training.images} is less than one batch of {training.batch}; train on more pictures")
     if training.micro_batch and training.batch % training.micro_batch:
         raise UserError(f"training.batch {training.batch} must be a multiple of training.micro_batch {training.micro_batch}")
 
