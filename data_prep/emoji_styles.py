@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,7 @@ DEFAULT_STYLES = ("twemoji", "openmoji")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Style:
+class Style(ABC):
     """One drawing hand."""
 
     name: str
@@ -38,9 +39,9 @@ class Style:
     def captioned(self, name: str) -> str:
         return f"{name}, {self.name} style"
 
+    @abstractmethod
     def load(self, wanted: dict[str, str], cache: Path) -> dict[str, str]:
         """Bare codepoints -> SVG text, for those of `wanted` (bare codepoints -> Unicode's name) that the style has."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
