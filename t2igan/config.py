@@ -64,6 +64,7 @@ class OptimizerConfig:
     betas: tuple[float, ...] = (0.0, 0.99)
     weight_decay: float = 0.0
     attention_weight_decay: float = 0.0  # on the projections of attention
+    kernel_lr: float = 1.0  # the rate of 3x3 kernels is this many times the others'
     warmup: int = 0  # pictures over which the rate rises from 0
 
 

@@ -44,7 +44,9 @@ class ClipContrastive(Term):
         others = self.bank or round.names
         image, own = self.scorer.images(round.fake.pyramid.finest), self.scorer.text(round.captions)
         against = self.scorer.text(others) if self.bank else own
-        same = torch.tensor([[name == other for other in others] for name in round.names], device=image.device)
+        number = {name: i for i, name in enumerate(dict.fromkeys([*others, *round.names]))}
+        mine, theirs = (torch.tensor([number[name] for name in names], device=image.device) for names in (round.names, others))
+        same = mine[:, None] == theirs
         positive = (image * own).sum(1, keepdim=True)
         logits = torch.cat([positive, (image @ against.T).masked_fill(same, -torch.inf)], 1) * self.scorer.logit_scale
         return F.cross_entropy(logits, torch.zeros(len(image), dtype=torch.long, device=image.device))

@@ -167,7 +167,7 @@ class Trainer:
         if torch.isfinite(norm):
             warmup = min(1.0, (now.images + self.config.batch) / config.warmup) if config.warmup else 1.0
             for group in optimizer.param_groups:
-                group["lr"] = config.lr(now.images) * warmup
+                group["lr"] = config.lr(now.images) * warmup * group["rate"]
             optimizer.step()
         else:
             self.skipped += 1
@@ -175,17 +175,17 @@ class Trainer:
 
     @staticmethod
     def _adam(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-        """AdamW; the projections of attention decay at a rate of their own (Kang et al. 2023, section 3.1)."""
-        attention = [p for name, p in module.named_parameters() if ".attention.to_" in name]
-        attention_ids = {id(p) for p in attention}
-        others = [p for p in module.parameters() if id(p) not in attention_ids]
-        groups = [
-            {"params": others, "weight_decay": config.weight_decay},
-            {"params": attention, "weight_decay": config.attention_weight_decay},
-        ]
-        return torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=config.lr(0), betas=tuple(map(float, config.betas)), eps=1e-8, fused=True
-        )
+        """AdamW; attention's projections decay at a rate of their own (Kang et al. 2023, section 3.1), kernels may learn at one."""
+        groups = {
+            "others": {"params": [], "weight_decay": config.weight_decay, "rate": 1.0},
+            "kernels": {"params": [], "weight_decay": config.weight_decay, "rate": config.kernel_lr},
+            "attention": {"params": [], "weight_decay": config.attention_weight_decay, "rate": 1.0},
+        }
+        for name, p in module.named_parameters():
+            kind = "attention" if ".attention.to_" in name else "kernels" if p.ndim == 4 and p.shape[-1] > 1 else "others"
+            groups[kind]["params"].append(p)
+        filled = [group for group in groups.values() if group["params"]]
+        return torch.optim.AdamW(filled, lr=config.lr(0), betas=tuple(map(float, config.betas)), eps=1e-8, fused=True)
 
     @staticmethod
     def _note(report: dict, losses, micro: int) -> None:
