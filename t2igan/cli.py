@@ -46,8 +46,19 @@ def main(arguments: list[str] | None = None) -> None:
 
     for command in (train, sample, show, diff):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
-    parsed = parser.parse_args(arguments)
+    parsed, rest = parser.parse_known_args(arguments)
+    take_rest(parsed, rest, parser)
     run_script(lambda: parsed.run(parsed))
+
+
+def take_rest(parsed: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser) -> None:
+    """Overrides and prompts may also stand after options, where argparse leaves them over."""
+    several = next((name for name in ("overrides", "prompts") if hasattr(parsed, name)), None)
+    unknown = [word for word in rest if several is None or word.startswith("-")]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if several:
+        getattr(parsed, several).extend(rest)
 
 
 def run_train(arguments: argparse.Namespace) -> None:

@@ -139,6 +139,19 @@ def test_overrides_reach_the_run(recipe, tmp_path, call):
     assert resolved["seed"] == 11 and resolved["objective"]["discriminator"][2]["gamma"] == 0.25 and resolved["training"]["images"] == 8
 
 
+def test_overrides_and_prompts_may_stand_after_options(recipe, run, tmp_path, call):
+    call("train", recipe(), "--out", tmp_path / "run", "training.images=8", "seed=11")
+    assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["seed"] == 11
+    assert call("sample", run, "--seeds", "0-1", "thing 1", "thing 2", "--out", "folder").startswith("4 pictures")
+
+
+def test_unknown_options_are_refused(recipe, capsys):
+    for arguments in (["train", str(recipe()), "--out", "run", "--sede=1"], ["diff", "a", "b", "c"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2 and "unrecognized arguments: " + arguments[-1] in capsys.readouterr().err
+
+
 def test_broken_pictures_are_replaced_and_counted(samples, recipe, tmp_path, call):
     """A third of the pictures are no pictures; the run ends and says how many were replaced."""
     broken = [replace(sample, image=b"no picture" if n % 3 == 0 else sample.image) for n, sample in enumerate(samples)]

@@ -175,6 +175,17 @@ def test_the_log_tells_the_rate_that_was_used(tiny):
     assert trainer._rates()["G/lr"] == pytest.approx(trainer.g_optimizer.param_groups[0]["lr"]) == pytest.approx(0.001)
 
 
+def test_kernels_learn_at_their_own_rate(tiny):
+    trainer = tiny(training__generator_optimizer={"lr": 0.002, "kernel_lr": 3.0})
+    trainer.step(trainer.dataset[0])
+    names = {id(p): name for name, p in trainer.generator.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in trainer.g_optimizer.param_groups for p in group["params"]}
+    assert set(rates) == set(names.values())
+    kernels = {name for name, rate in rates.items() if rate == pytest.approx(0.006)}
+    assert kernels == {name for name, p in trainer.generator.named_parameters() if p.ndim == 4 and p.shape[-1] == 3} != set()
+    assert all(rate == pytest.approx(0.002) for name, rate in rates.items() if name not in kernels)
+
+
 def test_attention_projections_decay_at_their_own_rate(tiny):
     trainer = tiny()
     names = {id(p): name for name, p in trainer.generator.named_parameters()}
