@@ -8,12 +8,13 @@ computed once and scored against several captions; levels are stacked on the bat
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from t2igan.layers.attention import Backend, SelfAttentionBlock
-from t2igan.layers.equalized import LRELU_GAIN, EqualizedConv2d, EqualizedLinear, lrelu_biased
+from t2igan.layers.equalized import EqualizedConv2d, EqualizedLinear, lrelu
 from t2igan.layers.minibatch import MinibatchStd
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.layers.resample import downsample
@@ -49,9 +50,9 @@ class DownBlock(nn.Module):
         self.skip = EqualizedConv2d(in_channels, channels, kernel=1, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        y = x if self.conv1 is None else self.conv1.activated(x)
-        y = self.conv2.activated(y, gain=1.0)  # sqrt 2 of the activation times sqrt 1/2 of the residual sum
-        return y + self.skip(downsample(x), gain=0.5**0.5)
+        y = x if self.conv1 is None else lrelu(self.conv1(x))
+        y = lrelu(self.conv2(y), gain=1.0)  # sqrt 2 of the activation times sqrt 1/2 of the residual sum
+        return y + self.skip(downsample(x)) * 0.5**0.5
 
 
 class ResidualBlock(nn.Module):
@@ -64,7 +65,7 @@ class ResidualBlock(nn.Module):
         self.gain = gain
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return torch.add(x, self.conv2.activated(self.conv1.activated(x)), alpha=self.gain)
+        return x + self.gain * lrelu(self.conv2(lrelu(self.conv1(x))))
 
 
 class DiscriminatorStage(nn.Module):
@@ -82,8 +83,7 @@ class DiscriminatorStage(nn.Module):
         )
         self.std = MinibatchStd(config.minibatch_std) if last and config.minibatch_std else None
         extra = 1 if self.std is not None else 0
-        deep = config.blocks[index] > 0
-        self.down = EqualizedConv2d(channels + extra, out, kernel=4, padding=0) if last else DownBlock(channels, out, deep)
+        self.down = EqualizedConv2d(channels + extra, out, kernel=4) if last else DownBlock(channels, out, deep=config.blocks[index] > 0)
         self.last = last
 
     def forward(self, x: Float[Tensor, "b c r r"]) -> Float[Tensor, "b c2 s s"]:
@@ -98,7 +98,7 @@ class DiscriminatorStage(nn.Module):
             return self.down(x)
         if self.std is not None:
             x = self.std(x)
-        return self.down.activated(x)
+        return lrelu(F.conv2d(x, self.down.weight * self.down.gain, self.down.bias))  # 4x4, no padding
 
 
 class Head(nn.Module):
@@ -114,7 +114,7 @@ class Head(nn.Module):
     def forward(self, x: Float[Tensor, "b c s s"], descriptor: Float[Tensor, "b text_dim"]) -> Float[Tensor, "b _"]:
         y = x
         for layer, bias in zip(self.layers, self.biases, strict=True):
-            y = lrelu_biased(layer(y, descriptor, LRELU_GAIN), bias)
+            y = lrelu(layer(y, descriptor) + bias)
         return (self.conditional(y) + self.unconditional(x)).flatten(1)
 
 
@@ -163,7 +163,7 @@ class GigaGANDiscriminator(nn.Module):
         for name, stage in self.stages.items():
             side = int(name)
             if side in levels:
-                entering = self.from_rgb[name].activated(levels[side].contiguous(memory_format=torch.channels_last))
+                entering = lrelu(self.from_rgb[name](levels[side].contiguous(memory_format=torch.channels_last)))
                 x = entering if x is None else torch.cat([x, entering])
             x = stage(x)
             reached = 1 if side == 4 else side // 2

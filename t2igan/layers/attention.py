@@ -144,8 +144,8 @@ class SelfAttentionBlock(nn.Module):
         self.gain = gain
 
     def forward(self, x: Float[Tensor, "b t c"], extra: Float[Tensor, "b s c"] | None = None) -> Float[Tensor, "b t c"]:
-        x = torch.add(x, self.attention(self.norm(x), extra), alpha=self.gain)
-        return torch.add(x, self.feed_forward(self.norm_ff(x)), alpha=self.gain)
+        x = x + self.gain * self.attention(self.norm(x), extra)
+        return x + self.gain * self.feed_forward(self.norm_ff(x))
 
 
 class CrossAttentionBlock(nn.Module):
@@ -160,5 +160,5 @@ class CrossAttentionBlock(nn.Module):
         self.gain = gain
 
     def forward(self, x: Float[Tensor, "b t c"], context: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"]) -> Float[Tensor, "b t c"]:
-        x = torch.add(x, self.attention(self.norm(x), context, mask), alpha=self.gain)
-        return torch.add(x, self.feed_forward(self.norm_ff(x)), alpha=self.gain)
+        x = x + self.gain * self.attention(self.norm(x), context, mask)
+        return x + self.gain * self.feed_forward(self.norm_ff(x))

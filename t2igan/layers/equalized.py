@@ -20,11 +20,6 @@ def lrelu(x: Tensor, gain: float = LRELU_GAIN) -> Tensor:
     return F.leaky_relu(x, LRELU_SLOPE) * gain
 
 
-def lrelu_biased(x: Tensor, bias: Tensor) -> Tensor:
-    """lrelu(x / gain + bias) for an x that already carries the activation's gain: positive factors pass through a leaky ReLU."""
-    return F.leaky_relu(x + bias * LRELU_GAIN, LRELU_SLOPE)
-
-
 class EqualizedLinear(nn.Module):
     """Features to features: x W^T / sqrt(fan_in) + b, times the learning-rate multiplier."""
 
@@ -43,23 +38,14 @@ class EqualizedLinear(nn.Module):
 
 
 class EqualizedConv2d(nn.Module):
-    """Pictures to pictures by a square kernel, by default with same padding at stride 1; stride 2 halves the side."""
+    """Pictures to pictures by a square kernel, same padding at stride 1; stride 2 halves the side."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, bias: bool = True, padding: int | None = None
-    ):
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, bias: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.gain = 1 / math.sqrt(in_channels * kernel * kernel)
         self.stride = stride
-        self.padding = kernel // 2 if padding is None else padding
 
-    def forward(self, x: Float[Tensor, "b c_in h w"], gain: float = 1.0) -> Float[Tensor, "b c_out h2 w2"]:
-        """`gain` times the convolution; it rides on the kernel, where it costs nothing."""
-        bias = None if self.bias is None else self.bias * gain
-        return F.conv2d(x, self.weight * (self.gain * gain), bias, self.stride, self.padding)
-
-    def activated(self, x: Float[Tensor, "b c_in h w"], gain: float = LRELU_GAIN) -> Float[Tensor, "b c_out h2 w2"]:
-        """lrelu of the convolution, `gain` included."""
-        return F.leaky_relu(self(x, gain), LRELU_SLOPE)
+    def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
+        return F.conv2d(x, self.weight * self.gain, self.bias, self.stride, self.weight.shape[-1] // 2)

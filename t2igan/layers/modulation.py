@@ -102,10 +102,7 @@ class AdaptiveConv2d(nn.Module):
         self.demodulate = demodulate
         self.strategy = strategy
 
-    def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"], gain: float = 1.0) -> Float[Tensor, "b o h w"]:
-        """`gain` times the convolution; it rides on the demodulation, where it costs nothing."""
-        if gain != 1 and not self.demodulate:
-            raise ValueError("a gain rides on the demodulation, this convolution has none; scale its output")
+    def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
         bank = (self.weight * self.gain).unflatten(0, (self.kernels, -1))
         scale = widen(self.modulate(style))
         mixture = self.mixture(style)
@@ -113,7 +110,7 @@ class AdaptiveConv2d(nn.Module):
         y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, mixture.to(x.dtype), strategy)
         if self.demodulate:
             with full_precision(x.device):  # norms of whole kernels
-                y = y * (demodulation(widen(bank), scale, mixture) * gain).to(y.dtype)[:, :, None, None]
+                y = y * demodulation(widen(bank), scale, mixture).to(y.dtype)[:, :, None, None]
         return y
 
     def mixture(self, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b n"]:

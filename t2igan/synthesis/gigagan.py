@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionBlock
-from t2igan.layers.equalized import LRELU_GAIN, EqualizedLinear, lrelu_biased
+from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import upsample
 from t2igan.types import ImagePyramid, Stage, TextDescriptors
@@ -60,11 +60,11 @@ class AdaptiveBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b c2 h2 w2"]:
         y = x
         if self.conv1 is not None:
-            y = self.conv1(y, style, LRELU_GAIN)
+            y = self.conv1(y, style)
             y = upsample(y) if self.up else y  # after the convolution: a quarter of the arithmetic
-            y = lrelu_biased(y, self.bias1)
-        y = lrelu_biased(self.conv2(y, style, LRELU_GAIN), self.bias2)
-        return torch.add(x, y, alpha=self.gain) if self.residual else y
+            y = lrelu(y + self.bias1)
+        y = lrelu(self.conv2(y, style) + self.bias2)
+        return x + self.gain * y if self.residual else y
 
 
 class AttentionStack(nn.Module):

@@ -55,14 +55,6 @@ def test_without_demodulation_it_is_the_loop_too(randomised):
     assert (layer(x, style) - loop_over_samples(layer, x, style)).abs().max() < 1e-12
 
 
-def test_a_gain_rides_on_the_demodulation_and_only_there(randomised):
-    layer = randomised(AdaptiveConv2d(6, 7, 5, 3, 2)).double()
-    x, style = torch.randn(3, 6, 5, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
-    assert (layer(x, style, gain=1.5) - 1.5 * layer(x, style)).abs().max() < 1e-12
-    with pytest.raises(ValueError, match="has none"):
-        AdaptiveConv2d(6, 3, 5, 1, demodulate=False)(torch.randn(2, 6, 4, 4), torch.randn(2, 5), gain=1.5)
-
-
 def test_single_precision_is_as_exact_as_single_precision_is():
     layer = AdaptiveConv2d(32, 32, 16, 3, 8)
     x, style = torch.randn(4, 32, 8, 8), torch.randn(4, 16)
