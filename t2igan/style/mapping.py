@@ -28,6 +28,16 @@ def latent_mode(z: Float[Tensor, "b z_dim"], modes: int):
     return z[:, :modes].argmax(1)
 
 
+def spread_modes(z: Float[Tensor, "b m z_dim"], modes: int) -> Float[Tensor, "b m z_dim"]:
+    """Of a picture's m latents each to choose another mode, as far as there are modes: from one latent to the next, the first one's
+    entries that choose move on by one place. Every latent by itself stays N(0, I).
+    """
+    if not modes:
+        return z
+    rolled = torch.cat([z[:, :1, :modes].roll(j, dims=2) for j in range(z.shape[1])], 1)
+    return torch.cat([rolled, z[:, :, modes:]], 2)
+
+
 class MappingNetwork(nn.Module):
     """z and the global descriptor, each scaled to unit mean square and joined, to w."""
 

@@ -15,6 +15,7 @@ from t2igan.config import OptimizerConfig, Recipe, dump_recipe
 from t2igan.data.shards import Shards, StepBatches, batches
 from t2igan.errors import UserError
 from t2igan.pipeline import Pipeline, save_model
+from t2igan.style.mapping import spread_modes
 from t2igan.system import System
 from t2igan.text.cache import CaptionEncoder
 from t2igan.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
@@ -127,7 +128,7 @@ class Trainer:
     def _draw(self, now: Now) -> dict[str, list[torch.Tensor]]:
         """Every random number of this step: drawn for the whole batch, this process's rows kept, split in micro-batches."""
         shape = self.config.batch, self.config.latents.candidates, self.generator.mapper.z_dim
-        drawn = {"latents": torch.randn(shape, generator=self._random(now, "latents"))}
+        drawn = {"latents": spread_modes(torch.randn(shape, generator=self._random(now, "latents")), self.generator.mapper.modes)}
         for purpose in ("real view", "fake view in D's half", "fake view in G's half"):
             drawn[purpose] = uniform_rows(self.config.batch, self._random(now, purpose))
         first = self.accelerator.process_index * self.share
