@@ -61,16 +61,21 @@ def spread(values: list[int]) -> dict[str, int] | None:
     return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]} if ordered else None
 
 
-def find_shards(places: list[Path]) -> list[Path]:
-    """Tar files, and those below folders; half-written (hidden) folders are passed over."""
+def find_tars(places: list[str]) -> list[Path]:
+    """Tar files, those below folders, and patterns such as shards/{00000..00099}.tar; half-written (hidden) folders are passed over.
+
+    Raises:
+        UserError: nothing there.
+    """
+    from t2igan.data.shards import find_shards
+
     tars = []
     for place in places:
-        if not place.exists():
-            raise UserError(f"no such file or folder: {place}; give a .tar or a folder of .tar shards")
-        found = sorted(place.rglob("*.tar")) if place.is_dir() else [place]
-        tars += [tar for tar in found if not any(part.startswith(".") for part in tar.relative_to(place).parts)]
+        path = Path(place)
+        found = sorted(path.rglob("*.tar")) if path.is_dir() else find_shards(place)
+        tars += [tar for tar in found if not any(part.startswith(".") for part in tar.parts[len(path.parts) :])]
     if not tars:
-        raise UserError(f"no .tar in {', '.join(map(str, places))}; write shards with data_prep/folder.py or data_prep/emoji.py")
+        raise UserError(f"no .tar in {', '.join(places)}; write shards with data_prep/folder.py or data_prep/emoji.py")
     return list(dict.fromkeys(tars))
 
 
@@ -120,22 +125,24 @@ def stale(tar: Path, rows) -> bool:
 
 def examine(file, row, place: str, findings: Findings) -> tuple[str, list] | None:
     """One sample; (first caption, [picture]) when it decodes."""
-    from PIL import Image
-
-    from t2igan.data.render import on_white
+    from t2igan.data.render import open_picture
+    from t2igan.data.shards import parse_captions
 
     image, text, record = (read(file, row[2 * column], row[2 * column + 1]) for column in range(3))
-    captions = captions_of(text, record)
+    try:
+        captions, _ = parse_captions(text, record)
+    except ValueError as error:
+        findings.undecodable.append(f"{place}: its .json is none ({error})")
+        return None
     if captions:
         findings.captions_per_picture.append(len(captions))
         findings.caption_words.extend(len(caption.split()) for caption in captions)
     else:
         findings.missing_captions.append(place)
     try:
-        with Image.open(io.BytesIO(image)) as opened:
-            picture = on_white(opened)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        findings.undecodable.append(f"{place}: {' '.join(str(error).split())}")
+        picture = open_picture(io.BytesIO(image))
+    except OSError as error:
+        findings.undecodable.append(f"{place}: {error}")
         return None
     findings.sizes[picture.size] += 1
     digest = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest()
@@ -146,16 +153,6 @@ def examine(file, row, place: str, findings: Findings) -> tuple[str, list] | Non
 def read(file, offset: int, size: int) -> bytes:
     file.seek(int(offset))
     return file.read(int(size))
-
-
-def captions_of(text: bytes, record: bytes) -> list[str]:
-    """The captions of a .json, else the .txt; empty ones do not count."""
-    try:
-        said = json.loads(record).get("captions", []) if record else []
-    except (ValueError, AttributeError):
-        said = []
-    said = said if isinstance(said, list) and said else [text.decode("utf-8", "replace")]
-    return [caption for caption in said if isinstance(caption, str) and caption.strip()]
 
 
 def lines(report: dict) -> list[str]:
@@ -176,7 +173,7 @@ def lines(report: dict) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shards", type=Path, nargs="+", help=".tar files, or folders that hold them")
+    parser.add_argument("shards", nargs="+", help=".tar files, folders that hold them, or patterns")
     parser.add_argument("--json", type=Path, help="also write the report here")
     parser.add_argument("--sheet", type=Path, help=f"also write a contact sheet of {ON_SHEET} samples here (.png)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -184,7 +181,7 @@ def main() -> None:
     for path in (args.json, args.sheet):
         if path and not path.resolve().parent.is_dir():
             raise UserError(f"no folder {path.parent} to write {path.name} to; make it first")
-    findings, sheet = check(find_shards(args.shards))
+    findings, sheet = check(find_tars(args.shards))
     report = findings.report()
     print("\n".join(lines(report)))
     if args.json:

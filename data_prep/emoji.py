@@ -73,7 +73,7 @@ def build(out: Path, styles: list[Style], size: int, cache: Path) -> dict:
         write_json(folder / "splits.json", list_splits(pictures))
         write_json(folder / "report.json", report)
         (folder / "README.md").write_text(data_card(report, styles))
-        contact_sheet(sheet_rows(pictures, concepts), folder / "contact_sheet.png", max(size, 64))
+        contact_sheet(sheet_rows(pictures, concepts), folder / "contact_sheet.png", min(max(size, 64), 128))
     return report
 
 
@@ -214,7 +214,7 @@ def data_card(report: dict, styles: list[Style]) -> str:
     uses = {
         "train": "training",
         "held_out_pairs": "a (concept, style) pair; another style of the concept is in train",
-        "held_out_concepts": "whole concepts, in every style; their words are in train",
+        "held_out_concepts": "whole concepts, in every style; some of their words are in train",
         "held_out_compositions": "colour x thing, in every style; colour and thing are each in train",
     }
     lines = [

@@ -21,6 +21,7 @@ LICENSE_TEXTS = {
     "Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
     "MIT": "https://opensource.org/license/mit",
 }
+FETCH_SECONDS = 300
 ICON_BOX = {"left": 0, "top": 0, "width": 16, "height": 16}  # iconify's defaults
 DEFAULT_STYLES = ("twemoji", "openmoji")
 
@@ -64,7 +65,7 @@ class NpmStyle(Style):
     """An `@iconify-json/NAME` package: icons.json (SVG bodies by slug) and chars.json (codepoints to slug, empty in some packages)."""
 
     def load(self, wanted: dict[str, str], cache: Path) -> dict[str, str]:
-        folder = cache / self.name
+        folder = cache / self.package.rpartition("/")[2]  # with its version
         if not folder.exists():
             self._fetch(folder)
         icons = json.loads((folder / "package" / "icons.json").read_text())
@@ -81,7 +82,12 @@ class NpmStyle(Style):
         temporary = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        done = subprocess.run([npm, "pack", self.package, "--silent"], cwd=temporary, capture_output=True, text=True)
+        try:
+            command = [npm, "pack", self.package, "--silent"]
+            done = subprocess.run(command, cwd=temporary, capture_output=True, text=True, timeout=FETCH_SECONDS)
+        except subprocess.TimeoutExpired:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise UserError(f"npm got no {self.package} in {FETCH_SECONDS} s; check its connection, or leave {self.name} out") from None
         packed = sorted(temporary.glob("*.tgz"))
         if done.returncode or not packed:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -133,7 +139,7 @@ STYLES = {
         ),
         NpmStyle(
             name="noto",
-            package="@iconify-json/noto",
+            package="@iconify-json/noto@1.2.9",
             license="Apache-2.0",
             author="Google Inc",
             source="https://github.com/googlefonts/noto-emoji",
@@ -141,7 +147,7 @@ STYLES = {
         ),
         NpmStyle(
             name="fluent-emoji",
-            package="@iconify-json/fluent-emoji",
+            package="@iconify-json/fluent-emoji@1.2.7",
             license="MIT",
             author="Microsoft Corporation",
             source="https://github.com/microsoft/fluentui-emoji",
@@ -149,7 +155,7 @@ STYLES = {
         ),
         NpmStyle(
             name="fluent-emoji-flat",
-            package="@iconify-json/fluent-emoji-flat",
+            package="@iconify-json/fluent-emoji-flat@1.2.6",
             license="MIT",
             author="Microsoft Corporation",
             source="https://github.com/microsoft/fluentui-emoji",
@@ -157,7 +163,7 @@ STYLES = {
         ),
         NpmStyle(
             name="emojione",
-            package="@iconify-json/emojione",
+            package="@iconify-json/emojione@1.2.3",
             license="CC BY 4.0",
             author="Emoji One",
             source="https://github.com/EmojiTwo/emojitwo",

@@ -75,12 +75,14 @@ def read_table(path: Path) -> dict[str, list[str]]:
         for number, row in enumerate(readers[path.suffix.lower()](path), 1):
             file = next((row[column] for column in FILE_COLUMNS if row.get(column)), None)
             said = next((row[column] for column in CAPTION_COLUMNS if column in row), None)
-            if file is None or said is None:
+            if file is None or not any(column in row for column in CAPTION_COLUMNS):
                 raise UserError(f"{path.name}, row {number}: columns {list(row)}; needs one of {FILE_COLUMNS} and one of {CAPTION_COLUMNS}")
             said = said if isinstance(said, list) else [said]
             table.setdefault(Path(str(file)).as_posix(), []).extend(clean(str(caption) for caption in said if caption is not None))
     except UnicodeDecodeError as error:
         raise UserError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise UserError(f"{path.name} is no table of comma-separated values ({error}); save it as csv") from error
     return table
 
 
@@ -119,23 +121,21 @@ def samples(captioned: list[tuple[Path, list[str]]], folder: Path, split: str, s
     from PIL import Image
     from tqdm import tqdm
 
-    from t2igan.data.render import centre_square, png_bytes
+    from t2igan.data.render import centre_square, open_picture, png_bytes
     from t2igan.data.write import Sample
 
     Image.MAX_IMAGE_PIXELS = 2 * 178_956_970  # Pillow warns at half and refuses at twice its limit; ours: refuse only
     for path, captions in tqdm(captioned, split, disable=not sys.stderr.isatty()):
         name = path.relative_to(folder).as_posix()
         try:
-            with Image.open(path) as image:
-                image.draft("RGB", (2 * size, 2 * size))  # JPEG decodes straight to a smaller scale; the rest ignores it
-                small = min(image.size) < size
-                square = centre_square(image, size)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            tally.broken.append(f"{name}: {' '.join(str(error).split())}")
+            picture = open_picture(path, 2 * size)
+        except OSError as error:
+            tally.broken.append(f"{name}: {error}")
             continue
+        square = centre_square(picture, size)
         tally.written[split] += 1
         tally.captions += len(captions)
-        tally.smaller += small
+        tally.smaller += min(picture.size) < size
         if len(tally.sheet) < ON_SHEET:
             tally.sheet.append((captions[0], [square]))
         key = hashlib.sha256(name.encode()).hexdigest()[:16]

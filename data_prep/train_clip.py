@@ -54,12 +54,12 @@ def build(data: str, out: Path, recipe, seed: int, size: int, minutes: float | N
     import torch
 
     from t2igan.data.shards import Shards
-    from t2igan.data.staging import staged, write_json
+    from t2igan.data.staging import CLIP, staged, write_json
     from t2igan.text.cache import CaptionEncoder, default_cache
     from t2igan.training import clip as train_clip
 
     began = time.monotonic()
-    with staged(out) as folder:
+    with staged(out, CLIP) as folder:
         pictures = train_clip.read_pictures(Shards(data), size, lambda done, total: progress("reading pictures", done / total))
         count = len(pictures.captions)
         if recipe.recolour:
@@ -159,8 +159,6 @@ def main() -> None:
         if value is not None and (value < low or (high and value > high)):
             bound = f"from {low} to {high}" if high else f"at least {low}"
             raise UserError(f"--{name.replace('_', '-')} must be {bound}, got {value}")
-    if (args.out / "report.json").exists() and not (args.out / "open_clip_config.json").exists():
-        raise UserError(f"--out {args.out} holds something else than a CLIP; give a new or empty folder")
     if find_spec("open_clip") is None:
         raise UserError("training a CLIP needs the package open_clip_torch; run: pip install open_clip_torch")
 

@@ -10,13 +10,18 @@ come to training pictures.
 
 import argparse
 import json
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
 
 from t2igan.errors import UserError, run_script
 
 CANDIDATES = 100
 SEEDS = 8  # pictures per prompt for spread and coverage
 GRID_SEED = 0
+SPLITS = ("train", "held_out_pairs", "held_out_compositions", "held_out_concepts")
+COMPETING = ("held_out_compositions", "held_out_concepts")  # splits of which all names are always among the candidates
 
 
 def main() -> None:
@@ -36,10 +41,11 @@ def main() -> None:
     from t2igan.pipeline import Pipeline
     from t2igan.text.cache import default_cache
 
+    ran = facts(arguments.model)
     pipeline = Pipeline.load(arguments.model, cache=default_cache())
     scorer = ClipScorer(f"local-dir:{arguments.scorer}", cache=default_cache())
     scorer.load_pretrained()
-    result = Benchmark(arguments.data, scorer, pipeline, arguments.truncation).run() | facts(arguments.model)
+    result = Benchmark(arguments.data, scorer, pipeline, arguments.truncation).run() | ran
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n")
     print(table(result))
@@ -65,15 +71,17 @@ class Benchmark:
     """One model, one scorer, one set of splits."""
 
     def __init__(self, data: Path, scorer, pipeline, truncation: float):
-        splits = ("train", "held_out_pairs", "held_out_concepts", "held_out_compositions")
-        missing = [name for name in splits if not (data / name).is_dir()]
+        missing = [name for name in SPLITS if not (data / name).is_dir()]
         if missing:
             raise UserError(f"{data} has no {missing[0]!r} split; give a folder made by data_prep/emoji.py")
         self.scorer, self.pipeline, self.truncation = scorer, pipeline, truncation
         self.metas, self.real = {}, {}
-        for name in splits:
+        for name in SPLITS:
             pictures, self.metas[name] = read_split(data / name, pipeline.resolution)
             self.real[name] = self.embed(pictures)
+        self.styles = sorted({meta["style"] for meta in self.metas["train"]})
+        if len(self.styles) < 2:
+            raise UserError("the data has one style only: the spread between styles needs two or more (data_prep/emoji.py --styles ...)")
         self.names = sorted({meta["name"] for metas in self.metas.values() for meta in metas})
         self.captions = scorer.text(self.names)
 
@@ -102,39 +110,43 @@ class Benchmark:
         styled = self.draw([meta["captions_styled"][0] for meta in pairs], [0])[:, 0]
         result["held_out_pairs"] = self.retrieval("held_out_pairs", [meta["name"] for meta in pairs], styled[:, None])
         fake = generated["train"].flatten(0, 1)
-        styles = sorted({meta["style"] for meta in self.metas["train"]})
-        by_style = [self.real["train"][[m["style"] == style for m in self.metas["train"]]] for style in styles]
+        by_style = [self.real["train"][[m["style"] == style for m in self.metas["train"]]] for style in self.styles]
         result["frechet"] = frechet_distance(fake, self.real["train"])
         half = len(self.real["train"]) // 2
         result["frechet_real"] = {
             "one half of the real pictures against the other": frechet_distance(self.real["train"][:half], self.real["train"][half:]),
             "one style against the others": frechet_distance(
-                by_style[0], self.real["train"][[m["style"] != styles[0] for m in self.metas["train"]]]
+                by_style[0], self.real["train"][[m["style"] != self.styles[0] for m in self.metas["train"]]]
             ),
         }
-        result |= self.frechet_by_style(styles, by_style)
+        result |= self.frechet_by_style(by_style)
         return result | self.spread(split_names["train"]) | self.neighbours(fake)
 
     def retrieval(self, split: str, names: list[str], generated) -> dict:
+        """R@1 and R@5 of generated pictures [names, seeds, d], of the real ones, and of real ones held against another one's caption."""
         from t2igan.metrics.retrieval import retrieval
 
         position = {name: i for i, name in enumerate(self.names)}
-        always = [] if split == "train" else sorted({position[name] for name in names})
-        truth = [position[name] for name in names for _ in range(generated.shape[1])]
-        got = retrieval(generated.flatten(0, 1), self.captions, truth, CANDIDATES, always=always)
-        real = retrieval(self.real[split], self.captions, [position[m["name"]] for m in self.metas[split]], CANDIDATES, always=always)
-        return {"r_at_1": got[1], "r_at_5": got[5], "real_r_at_1": real[1], "real_r_at_5": real[5], "candidates": CANDIDATES}
+        always = sorted({position[name] for name in names}) if split in COMPETING else []
+        asked, shown = ([position[name] for name in part] for part in (names, [meta["name"] for meta in self.metas[split]]))
+        rows = {
+            "": (generated.flatten(0, 1), [name for name in asked for _ in range(generated.shape[1])]),
+            "real_": (self.real[split], shown),
+            "floor_": (self.real[split], [next(other for other in shown[i:] + shown if other != own) for i, own in enumerate(shown)]),
+        }
+        hits = {prefix: retrieval(images, self.captions, truth, CANDIDATES, always=always) for prefix, (images, truth) in rows.items()}
+        return {f"{prefix}r_at_{k}": found[k] for prefix, found in hits.items() for k in (1, 5)} | {"candidates": CANDIDATES}
 
-    def frechet_by_style(self, styles: list[str], by_style: list) -> dict:
+    def frechet_by_style(self, by_style: list) -> dict:
         """Pictures asked for in a style against the real ones of that style, and of the other styles."""
         from t2igan.metrics.frechet import frechet_distance
 
         own, other = [], []
-        for i, style in enumerate(styles):
+        for i, style in enumerate(self.styles):
             captions = [meta["captions_styled"][0] for meta in self.metas["train"] if meta["style"] == style]
             drawn = self.draw(captions, [0])[:, 0]
             own.append(frechet_distance(drawn, by_style[i]))
-            other += [frechet_distance(drawn, by_style[j]) for j in range(len(styles)) if j != i]
+            other += [frechet_distance(drawn, by_style[j]) for j in range(len(self.styles)) if j != i]
         return {"frechet_by_style": {"asked_for": sum(own) / len(own), "other_styles": sum(other) / max(len(other), 1)}}
 
     def spread(self, names: list[str]) -> dict:
@@ -145,8 +157,6 @@ class Benchmark:
         rows = {name: [i for i, meta in enumerate(self.metas["train"]) if meta["name"] == name] for name in names}
         most = max(map(len, rows.values()))
         whole = [name for name in names if len(rows[name]) == most]  # concepts that are in training in every style
-        if most < 2:
-            raise UserError("the data has one style only: the spread between styles needs two or more (data_prep/emoji.py --styles ...)")
         real = torch.stack([self.real["train"][rows[name]] for name in whole])
         drawn = self.draw(whole, range(SEEDS))
         return {
@@ -176,13 +186,15 @@ def facts(model: Path) -> dict:
 
 def table(result: dict) -> str:
     lines = [f"{'among ' + str(CANDIDATES) + ' captions':28} {'R@1':>7} {'real':>7} {'ratio':>6}   {'R@5':>7} {'real':>7} {'ratio':>6}"]
-    for split in ("train", "held_out_pairs", "held_out_compositions", "held_out_concepts"):
+    for split in SPLITS:
         s = result[split]
         cells = [f"{s[f'r_at_{k}']:7.3f} {s[f'real_r_at_{k}']:7.3f} {s[f'r_at_{k}'] / max(s[f'real_r_at_{k}'], 1e-9):6.2f}" for k in (1, 5)]
         lines.append(f"{split.replace('_', ' '):28} {'   '.join(cells)}")
+    floors = ", ".join(f"R@{k} {sum(result[split][f'floor_r_at_{k}'] for split in SPLITS) / len(SPLITS):.3f}" for k in (1, 5))
     d, c, n, f = (result[key] for key in ("diversity", "style_coverage", "nearest_training_picture", "frechet_by_style"))
     real = ", ".join(f"{name} {value:.3f}" for name, value in result["frechet_real"].items())
     lines += [
+        f"real pictures held against another one's caption, mean of the splits: {floors}",
         f"Fréchet distance {result['frechet']:.3f} ({real})",
         f"Fréchet distance by style: to the style asked for {f['asked_for']:.3f}, to the others {f['other_styles']:.3f}",
         f"diversity {d['generated']:.3f} of {d['real']:.3f} between real styles ({d['generated'] / d['real']:.2f})",

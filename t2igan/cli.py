@@ -67,15 +67,12 @@ def run_train(arguments: argparse.Namespace) -> None:
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     check_folder(arguments.out)
 
-    import warnings
-
     import torch
 
     from t2igan.system import build_system
     from t2igan.text.cache import default_cache
     from t2igan.training.trainer import Trainer
 
-    warnings.filterwarnings("module", message="prompt cut")  # one is enough to know that captions are longer than what is read
     torch.manual_seed(recipe.seed)  # the initial weights
     system = build_system(recipe, default_cache())
     Trainer(recipe, system, arguments.out, default_cache()).train(resume=arguments.resume)

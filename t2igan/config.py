@@ -17,6 +17,7 @@ from t2igan.augment import AugmentConfig
 from t2igan.errors import UserError
 from t2igan.schedule import Schedule, parse_schedule
 from t2igan.text.adapter import AdapterConfig
+from t2igan.types import PartConfig
 
 
 def of_kind(kinds: dict, **options):
@@ -25,9 +26,13 @@ def of_kind(kinds: dict, **options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(PartConfig):
     shards: str  # a folder of .tar files, one file, or a pattern with {00000..00099}
     workers: int = 0  # processes that decode; 0 decodes in the training process
+
+    def check(self, resolution: int) -> None:
+        if self.workers < 0:
+            raise ValueError(f"workers is {self.workers}, needs 0 (decode in the training process) or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +49,16 @@ class DiscriminatorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TermConfig:
+class TermConfig(PartConfig):
     kind: str
     options: Any
     weight: Schedule = Schedule("constant", 1.0, 1.0)
-    every: int = 1
-    after: int = 0
+    every: int = 1  # steps from one time it is due to the next; the weight is multiplied by it
+    after: int = 0  # pictures seen before it is first due
+
+    def check(self, resolution: int) -> None:
+        if self.every < 1:
+            raise ValueError(f"every is {self.every}, needs a whole number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +84,7 @@ class EMAConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentsConfig:
-    candidates: int = 1  # latents tried per picture; the one whose coarse picture is nearest to the real one is trained with
-    side: int = 8  # px, where they are compared
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(PartConfig):
     images: int  # real pictures shown to D in all
     batch: int  # pictures per step, over all processes
     micro_batch: int | None = None  # pictures per forward pass in one process; none: the process's whole share
@@ -89,12 +92,28 @@ class TrainingConfig:
     generator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     discriminator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: EMAConfig = field(default_factory=EMAConfig)
-    latents: LatentsConfig = field(default_factory=LatentsConfig)
+    drawings: str | None = None  # a CLIP that sorts the pictures of a name into `generator.style.modes` drawings; none: latents are free
     log_every: int = 50  # steps
     checkpoint_every: int = 100_000  # pictures
     sample_every: int = 100_000  # pictures
     keep: int = 2  # newest checkpoints kept
     prompts: tuple[str, ...] = ()  # drawn at every `sample_every`
+
+    def check(self, resolution: int) -> None:
+        for name in ("images", "batch", "log_every", "checkpoint_every", "sample_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, needs a whole number above 0")
+        if self.images < self.batch:
+            raise ValueError(f"images {self.images} is less than one batch of {self.batch}; train on more pictures")
+        if self.micro_batch is not None and (self.micro_batch < 1 or self.batch % self.micro_batch):
+            raise ValueError(f"batch {self.batch} must be a multiple of training.micro_batch {self.micro_batch}")
+        for name in ("generator_optimizer", "discriminator_optimizer"):
+            optimizer = getattr(self, name)
+            if len(optimizer.betas) != 2 or optimizer.warmup < 0:
+                raise ValueError(f"{name} has betas {list(optimizer.betas)} and warmup {optimizer.warmup}, needs two betas and 0 or more")
+        for number, prompt in enumerate(self.prompts, 1):
+            if not prompt.strip():
+                raise ValueError(f"prompts has an empty one, number {number}; remove it or say what to draw")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Bad input to one clear line and exit code 2."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -16,6 +17,11 @@ def run_script(main: Callable[[], None]) -> None:
         if "--debug" in sys.argv:
             raise
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if "--debug" in sys.argv or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC):
+            raise
+        print(f"error: {error.strerror}: {error.filename}; choose a place that can be written", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

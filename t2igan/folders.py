@@ -24,10 +24,10 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], file
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Puts `new` in the place of `folder` by renaming: at no moment is the old content gone and the new one not there."""
+    """Puts `new` in the place of `folder` by renaming: killed at any moment, it leaves one of the two, the old one as `.NAME.old`."""
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
     os.replace(new, folder)
     shutil.rmtree(old, ignore_errors=True)

@@ -23,18 +23,10 @@ class Generator(nn.Module):
         self.mapper = mapper
         self.synthesis = synthesis
 
-    def forward(
-        self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, *, truncation: float = 1.0, stage: Stage | None = None
-    ) -> Fake:
-        return self.draw(z, self.adapt(text), truncation=truncation, stage=stage)
-
-    def adapt(self, text: TextDescriptors) -> TextDescriptors:
-        """Frozen descriptors to learned ones."""
-        return text if self.adapter is None else self.adapter(text)
-
-    def draw(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, *, truncation: float = 1.0, stage: Stage | None = None) -> Fake:
-        """Pictures from learned descriptors; `stage` stops at a coarser resolution."""
+    def forward(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, *, truncation: float = 1.0, stage: Stage | None = None) -> Fake:
+        """Pictures at every resolution; `truncation` below 1 pulls styles to their prompt's mean, `stage` stops at a coarser picture."""
+        text = text if self.adapter is None else self.adapter(text)
         w = self.mapper(z, text, truncation)
         styles = repeat(w, "b d -> b l d", l=self.synthesis.stages_count)
         pyramid = self.synthesis(styles, text, stage).map(torch.Tensor.float)
-        return Fake(pyramid, styles, z)
+        return Fake(pyramid, styles)

@@ -4,6 +4,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 CAPTION_HEIGHT = 16
 MARGIN = 4
+READABLE = 480  # px, up to which a grid is as wide as its longest caption
 
 
 def grid(rows: list[list[Image.Image]], captions: list[str], scale: int | None = None) -> Image.Image:
@@ -11,9 +12,11 @@ def grid(rows: list[list[Image.Image]], captions: list[str], scale: int | None =
     side = rows[0][0].width
     scale = scale or max(1, 64 // side)
     cell, columns = side * scale, max(len(row) for row in rows)
-    width = columns * (cell + MARGIN) + MARGIN
+    font = ImageFont.load_default(11)
+    longest = int(max(font.getlength(caption) for caption in captions)) + 1
+    width = max(columns * (cell + MARGIN) + MARGIN, min(longest + 2 * MARGIN, READABLE))
     canvas = Image.new("RGB", (width, len(rows) * (cell + CAPTION_HEIGHT + MARGIN)), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
+    draw = ImageDraw.Draw(canvas)
     for y, (row, caption) in enumerate(zip(rows, captions, strict=True)):
         top = y * (cell + CAPTION_HEIGHT + MARGIN)
         draw.text((MARGIN, top + 1), fit(caption, width - 2 * MARGIN, font), fill="black", font=font)

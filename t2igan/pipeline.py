@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 from t2igan.config import GeneratorConfig, Recipe, parse, to_dict
 from t2igan.data.images import to_pil
@@ -65,7 +66,7 @@ class Pipeline:
         pairs = [(p, s) for p in range(len(prompts)) for s in range(len(seeds))]
         text = self.describe(list(prompts)).to(self.device)
         done = []
-        for start in range(0, len(pairs), batch):
+        for start in tqdm(range(0, len(pairs), batch), "drawing", delay=5, disable=None, leave=False):
             p, s = (torch.tensor(side) for side in zip(*pairs[start : start + batch], strict=True))
             fake = self.generator(latents[s].to(self.device), text[p.to(self.device)], truncation=truncation)
             done.append(fake.pyramid.finest.cpu())
@@ -93,7 +94,7 @@ class Pipeline:
             ) from None
         encoder.load_pretrained()
         generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        return cls(generator, CaptionEncoder(encoder, cache), config.resolution)
+        return cls(generator, CaptionEncoder(encoder, cache, device), config.resolution)
 
 
 def check_prompts(prompts: Sequence[str]) -> None:

@@ -38,8 +38,11 @@ def parse_schedule(value: Any) -> Schedule:
     ((kind, numbers),) = value.items()
     if kind not in ("linear", "cosine") or not isinstance(numbers, list | tuple) or len(numbers) not in (3, 4):
         raise ValueError(f"got {value!r}, needs {forms}")
-    start, end, *times = numbers
+    try:
+        start, end, *times = map(float, numbers)  # YAML 1.1 reads 1e5 as a string
+    except (TypeError, ValueError):
+        raise ValueError(f"got {value!r}, needs {forms}") from None
     begin, until = times if len(times) == 2 else (0, times[0])
     if until <= begin:
         raise ValueError(f"got {value!r}: the schedule must end after it begins")
-    return Schedule(kind, float(start), float(end), int(begin), int(until))
+    return Schedule(kind, start, end, int(begin), int(until))

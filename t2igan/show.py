@@ -44,7 +44,8 @@ def blank_text(system: System) -> TextDescriptors:
     """Descriptors of one prompt of full length, without content."""
     encoder = system.text_encoder
     source = Tokens(torch.zeros(1, encoder.max_tokens, dtype=torch.long), torch.ones(1, encoder.max_tokens, dtype=torch.bool))
-    return TextDescriptors(torch.empty(1, encoder.max_tokens, encoder.token_dim), torch.empty(1, encoder.text_dim), source)
+    local, pooled = torch.empty(1, encoder.max_tokens, encoder.token_dim), torch.empty(1, encoder.text_dim)
+    return TextDescriptors(local, pooled, source, torch.zeros(1, dtype=torch.long))
 
 
 def part(module: nn.Module, *inputs) -> dict:

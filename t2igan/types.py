@@ -14,6 +14,14 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class PartConfig:
+    """A section of a recipe."""
+
+    def check(self, resolution: int) -> None:
+        """Raises ValueError, a sentence that begins with the field, where numbers of this section cannot belong together."""
+
+
+@dataclass(frozen=True)
 class Tokens:
     """Padded token ids; `mask` is True up to the true end of each text and False on padding."""
 
@@ -29,20 +37,26 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TextDescriptors:
-    """What a text encoder, or the learned layers after it, says of each prompt: a vector per token and one for the whole."""
+    """What a text encoder, or the learned layers after it, says of each prompt: a vector per token and one for the whole.
+
+    `drawing` is, in training, which of several drawings the prompt's picture is (training/drawings.py): its mode + 1, or 0 where that is
+    open or the prompt says it.
+    """
 
     local: Float[Tensor, "b t token_dim"]
     pooled: Float[Tensor, "b text_dim"]
     source: Tokens
+    drawing: Int[Tensor, " b"] | None = None
 
     def __getitem__(self, rows) -> TextDescriptors:
-        return TextDescriptors(self.local[rows], self.pooled[rows], self.source[rows])
+        return TextDescriptors(self.local[rows], self.pooled[rows], self.source[rows], None if self.drawing is None else self.drawing[rows])
 
     def __len__(self) -> int:
         return len(self.pooled)
 
     def to(self, device) -> TextDescriptors:
-        return TextDescriptors(self.local.to(device), self.pooled.to(device), self.source.to(device))
+        drawing = None if self.drawing is None else self.drawing.to(device)
+        return TextDescriptors(self.local.to(device), self.pooled.to(device), self.source.to(device), drawing)
 
     def repeat(self, times: int) -> TextDescriptors:
         """Each prompt `times` times in a row."""
@@ -77,23 +91,21 @@ class ImagePyramid:
 
 @dataclass(frozen=True)
 class Fake:
-    """Generated pictures with what they were drawn from: the styles synthesis used and the latents behind them."""
+    """Generated pictures with the styles that synthesis used."""
 
     pyramid: ImagePyramid
     styles: Float[Tensor, "b l style_dim"]
-    z: Float[Tensor, "b z_dim"]
 
     def detach(self) -> Fake:
-        return Fake(self.pyramid.detach(), self.styles.detach(), self.z)
+        return Fake(self.pyramid.detach(), self.styles.detach())
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Logits, high for real: one tensor per head, its weight in every loss, and what D reads of the latent (if it has that head)."""
+    """Logits, high for real: one tensor per head, and its weight in every loss."""
 
     logits: tuple[Float[Tensor, "b _"], ...]
     weights: tuple[float, ...]
-    modes: Float[Tensor, "b modes"] | None = None
 
     def mean(self, function) -> Float[Tensor, " b"]:
         """Weighted mean over heads of `function(logits)`, averaged inside each head: a value per picture."""
@@ -112,12 +124,12 @@ class Now:
 
 @dataclass(frozen=True)
 class Batch:
-    """Captioned pictures. `names` are each picture's first caption, `captions` the ones drawn for this visit."""
+    """Captioned pictures. `names` are each picture's first caption, `captions` the ones drawn for this visit, `samples` their numbers."""
 
     images: Float[Tensor, "b 3 r r"]
     captions: list[str]
     names: list[str]
-    labels: Int[Tensor, " b"] | None = None
+    samples: list[int]
     replaced: int = 0  # broken samples that others stand in for
 
     def __len__(self) -> int:
@@ -126,4 +138,4 @@ class Batch:
     def split(self, size: int) -> Sequence[Batch]:
         """Micro-batches of at most `size` pictures."""
         cuts = [slice(start, start + size) for start in range(0, len(self), size)]
-        return [Batch(self.images[c], self.captions[c], self.names[c], None if self.labels is None else self.labels[c]) for c in cuts]
+        return [Batch(self.images[c], self.captions[c], self.names[c], self.samples[c]) for c in cuts]

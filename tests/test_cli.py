@@ -158,7 +158,8 @@ def test_broken_pictures_are_replaced_and_counted(samples, recipe, tmp_path, cal
     write_shards(broken, tmp_path / "broken", per_shard=10)
     call("train", recipe(data__shards=str(tmp_path / "broken")), "--out", tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert sum(line["data/replaced"] for line in lines) > 0 and len(lines) == 2
+    counts = [line["data/replaced"] for line in lines]
+    assert len(lines) == 2 and 0 < counts[0] < counts[1], "a running count"
 
 
 # ------------------------------------------------------------------------------------------------ train: bad input
@@ -345,6 +346,17 @@ def test_a_prompt_too_long_is_cut_with_one_warning_that_shows_where(run, capsys)
     assert lines == ["warning: prompt cut after 20 tokens: 'abcdefghij klmnopqr' | not read: 'stuv wxyz'"]
 
 
+def test_it_is_told_again_when_the_prompts_features_come_from_the_cache(run, capsys):
+    for _ in range(2):
+        main(["sample", str(run), "abcdefghij klmnopqrstuv wxyz", "--out", "grid.png"])
+        assert "prompt cut after 20 tokens" in capsys.readouterr().err
+
+
+def test_a_grid_of_one_small_picture_is_wide_enough_for_its_caption(run, tmp_path, call):
+    call("sample", run, "thing 1 with a long caption", "--out", tmp_path / "grid.png")
+    assert 120 < Image.open(tmp_path / "grid.png").width < 200
+
+
 def test_a_prompt_that_just_fits_is_not_warned_about(run, capsys):
     main(["sample", str(run), "abcdefghij klmnopqr", "--out", "grid.png"])
     assert "cut" not in capsys.readouterr().err
@@ -511,7 +523,7 @@ def test_an_error_of_ours_is_not_hidden():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"objective__discriminator": [{"kind": "nonsaturating"}, {"kind": "mode_information", "every": 2}]}, "must be due at every step"),
+        ({"objective__discriminator": [{"kind": "nonsaturating", "every": 2}]}, "no term that is due from the first step at every step"),
         ({"training__images": 7}, "less than one batch of 8"),
     ],
 )

@@ -166,7 +166,18 @@ SIZES = [
     ("discriminator.network.outputs=[32,1]", "discriminator.network.outputs is [32, 1], needs any of [16, 8, 4, 1]"),
     ("discriminator.network.outputs=[1,8]", "discriminator.network.outputs is [1, 8], needs each side once, finest first"),
     ("training.micro_batch=5", "training.batch 32 must be a multiple of training.micro_batch 5"),
-    ("objective.generator=[{kind: nonsaturating}, {kind: mode_information}]", "set generator.style.modes to 2 or more"),
+    ("training.drawings=local-dir:x", "set generator.style.modes to 2 or more"),
+    ("generator.style.modes=7", "generator.style.modes is 7, needs 0 to z_dim 6"),
+    ("generator.adapter.head_dim=3", "generator.adapter.width is 8, needs a multiple of head_dim 3"),
+    ("generator.synthesis.head_dim=3", "generator.synthesis.channels has 16 in a stage with attention, needs a multiple of head_dim 3"),
+    ("generator.synthesis.strategy=dense", "generator.synthesis.strategy is 'dense', which takes one kernel, and kernels is [1, 2, 1, 1]"),
+    ("generator.synthesis.blocks=[1,1,0,1]", "generator.synthesis.blocks is [1, 1, 0, 1], needs at least 1 in each stage"),
+    ("objective.generator=[{kind: nonsaturating}, {kind: reconstruction, sides: [8, 16]}]", "needs some of [32, 16, 8, 4], finest first"),
+    ("objective.discriminator.2.every=0", "objective.discriminator.2.every is 0, needs a whole number above 0"),
+    ("training.generator_optimizer.betas=[0.5]", "training.generator_optimizer has betas [0.5]"),
+    ("training.prompts=[a heart, '']", "training.prompts has an empty one, number 2"),
+    ("training.images=7", "training.images 7 is less than one batch of 32"),
+    ("data.workers=-1", "data.workers is -1"),
 ]
 
 
@@ -282,10 +293,16 @@ def test_shared_dimensions_are_derived_in_one_place(base):
     assert G.synthesis.style_dim == 10
     bare = build_system(load_recipe(base, ["generator.adapter=null", "discriminator.adapter=null"]))
     assert bare.generator.mapper.layers[0].weight.shape[1] == 6 + 24
-    assert D.read_mode is None
+    assert D.drawing is None
 
 
-def test_d_reads_modes_only_where_a_term_asks(base):
-    overrides = ["generator.style.modes=4", "objective.generator=[{kind: nonsaturating}, {kind: mode_information}]"]
-    assert build_system(load_recipe(base, overrides)).discriminator.read_mode.weight.shape[0] == 4
-    assert build_system(load_recipe(base, overrides[:1])).discriminator.read_mode is None
+def test_d_is_told_drawings_only_where_pictures_are_sorted(base):
+    overrides = ["generator.style.modes=4", "training.drawings=local-dir:x"]
+    assert build_system(load_recipe(base, overrides)).discriminator.drawing.weight.shape == (5, 8)
+    assert build_system(load_recipe(base, overrides[:1])).discriminator.drawing is None
+
+
+def test_repeated_terms_have_names_of_their_own(base):
+    twice = "objective.generator=[{kind: nonsaturating}, {kind: reconstruction, sides: [8]}, {kind: reconstruction, sides: [32]}]"
+    terms = build_system(load_recipe(base, [twice])).objective.generator
+    assert [term.name for term in terms] == ["nonsaturating", "reconstruction.1", "reconstruction.2"]

@@ -1,5 +1,7 @@
 """The vocabulary, and that its shapes are checked while tests run."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -25,21 +27,22 @@ def test_a_verdicts_mean_weighs_heads_and_averages_inside_each():
 
 
 def test_descriptors_are_picked_and_repeated_together(descriptors):
-    text = descriptors([6, 2, 3])
+    text = replace(descriptors([6, 2, 3]), drawing=torch.tensor([2, 0, 1]))
     for picked, rows in ((text[[2, 0]], [2, 0]), (text.repeat(2), [0, 0, 1, 1, 2, 2])):
         assert isinstance(picked, TextDescriptors)
         assert torch.equal(picked.local, text.local[rows])
         assert torch.equal(picked.pooled, text.pooled[rows])
         assert torch.equal(picked.source.mask, text.source.mask[rows])
+        assert torch.equal(picked.drawing, text.drawing[rows])
 
 
 def test_a_batch_splits_into_micro_batches():
-    batch = Batch(torch.arange(5.0).view(5, 1, 1, 1).expand(5, 3, 2, 2), list("abcde"), list("ABCDE"), torch.arange(5))
+    batch = Batch(torch.arange(5.0).view(5, 1, 1, 1).expand(5, 3, 2, 2), list("abcde"), list("ABCDE"), [7, 8, 9, 10, 11])
     parts = batch.split(2)
     assert [part.captions for part in parts] == [["a", "b"], ["c", "d"], ["e"]]
     assert [part.names for part in parts] == [["A", "B"], ["C", "D"], ["E"]]
     assert torch.equal(torch.cat([part.images for part in parts]), batch.images)
-    assert torch.equal(torch.cat([part.labels for part in parts]), batch.labels)
+    assert [part.samples for part in parts] == [[7, 8], [9, 10], [11]]
 
 
 def test_schedules():
@@ -47,10 +50,14 @@ def test_schedules():
     assert [linear(images) for images in (0, 50, 100, 10**9)] == [1, 2, 3, 3]
     assert [round(cosine(images), 6) for images in (0, 100, 125, 150, 200, 300)] == [1, 1, 1.292893, 2, 3, 3]
     assert parse_schedule(0.5)(123) == 0.5
+    assert parse_schedule({"linear": ["6e-3", "3e-4", "1e5"]}) == Schedule("linear", 0.006, 0.0003, 0, 100_000), "as YAML 1.1 reads them"
     assert parse_schedule(2) == Schedule("constant", 2.0, 2.0)
 
 
-NO_SCHEDULES = [True, "x", None, [1, 2], {}, {"linear": [1, 2]}, {"step": [1, 2, 3]}, {"linear": [1, 2, 3], "cosine": [1, 2, 3]}]
+NO_SCHEDULES = [
+    True, "x", None, [1, 2], {}, {"linear": [1, 2]}, {"linear": ["x", 2, 3]}, {"step": [1, 2, 3]},
+    {"linear": [1, 2, 3], "cosine": [1, 2, 3]},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", NO_SCHEDULES)

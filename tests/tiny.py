@@ -95,15 +95,14 @@ def tiny_recipe(kit: Kit, guided: bool = True) -> dict:
         "objective": {
             "discriminator": [
                 {"kind": "nonsaturating"}, {"kind": "matching", "weight": 0.5}, {"kind": "r1", "gamma": 0.5, "every": 2},
-                {"kind": "mode_information", "weight": 0.2},
             ],
             "generator": [
-                {"kind": "nonsaturating"}, {"kind": "matching", "weight": 0.5}, {"kind": "mode_information", "weight": 0.2},
+                {"kind": "nonsaturating"}, {"kind": "matching", "weight": 0.5},
                 {"kind": "reconstruction", "weight": 0.5, "sides": [8, 4]},
             ],
         },
         "training": {
-            "images": 32, "batch": 8, "precision": "fp32", "latents": {"candidates": 2, "side": 8},
+            "images": 32, "batch": 8, "precision": "fp32", "drawings": f"local-dir:{kit.clip}",
             "generator_optimizer": optimizer, "discriminator_optimizer": optimizer,
             "ema": {"half_life": 100, "ramp": 0.5}, "log_every": 1, "checkpoint_every": 16, "sample_every": 16,
             "prompts": ["thing 1", "number 4"],
@@ -188,7 +187,11 @@ def shrink(recipe: Recipe, kit: Kit) -> Recipe:
             discriminator=tuple(map(local, small.objective.discriminator)),
             generator=tuple(map(local, small.objective.generator)),
         ),
-        training=replace(small.training, images=4, precision="fp32", log_every=1, sample_every=4, prompts=("thing 1",)),
+        training=replace(
+            small.training,
+            drawings=small.training.drawings and f"local-dir:{kit.clip}",
+            images=4, precision="fp32", log_every=1, sample_every=4, prompts=("thing 1",),
+        ),
     )
 
 

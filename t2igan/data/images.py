@@ -5,10 +5,10 @@ import io
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from t2igan.data.render import on_white
+from t2igan.data.render import centre_square, open_picture
 
 
 def decode(data: bytes, size: int) -> UInt8[Tensor, "3 r r"]:
@@ -17,25 +17,7 @@ def decode(data: bytes, size: int) -> UInt8[Tensor, "3 r r"]:
     Raises:
         OSError: the bytes are no picture.
     """
-    try:
-        picture = to_rgb(Image.open(io.BytesIO(data)))
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's other ways to say that a file is broken
-        raise OSError(f"not a picture: {error}") from None
-    return torch.from_numpy(np.asarray(fit_square(picture, size)).copy()).permute(2, 0, 1)
-
-
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Upright (EXIF), without palette, transparency composited on white."""
-    return on_white(ImageOps.exif_transpose(picture))
-
-
-def fit_square(picture: Image.Image, size: int) -> Image.Image:
-    """Centre crop to the short side, then Lanczos to `size` px."""
-    if picture.size == (size, size):
-        return picture
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    return torch.from_numpy(np.asarray(centre_square(open_picture(io.BytesIO(data)), size)).copy()).permute(2, 0, 1)
 
 
 def to_signed(images: UInt8[Tensor, "b 3 r r"]) -> Float[Tensor, "b 3 r r"]:

@@ -56,14 +56,18 @@ def _members(tar: Path):
                 return
             if header[257:262] != b"ustar":
                 raise BrokenShard(f"{tar} is not a tar (no 'ustar' header at byte {position}); write or download it again")
-            size, data = _number(header[124:136]), position + BLOCK
+            data = position + BLOCK
+            try:
+                size = _number(header[124:136])
+            except ValueError:
+                raise BrokenShard(f"{tar} has no readable size at byte {position}; write or download it again") from None
             if data + size > end:
                 raise BrokenShard(
                     f"{tar} is cut off: a member at byte {position} needs {size} bytes, the file has {end - data}; download it again"
                 )
             kind = header[156:157]
             if kind == b"L":  # GNU: the data is the next member's name
-                long_name = file.read(size).rstrip(b"\0").decode()
+                long_name = _text(file.read(size))
             elif kind == b"x":  # pax: the data may hold the next member's path
                 long_name = _pax_path(file.read(size)) or long_name
             elif kind in (b"0", b"\0"):
@@ -86,8 +90,10 @@ def _number(field: bytes) -> int:
 def _pax_path(data: bytes) -> str | None:
     while data:
         length, _, rest = data.partition(b" ")
+        if not length.isdigit() or int(length) <= len(length):
+            return None  # not a record
         record, data = rest[: int(length) - len(length) - 2], data[int(length) :]
         key, _, value = record.partition(b"=")
         if key == b"path":
-            return value.decode()
+            return value.decode("utf-8", "replace")
     return None

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from t2igan.pictures import fit
+
 ART_SHARE = 0.92  # of the square's side; the rest is the margin, the same for every style
 OVERSAMPLE = 4  # resvg's own antialiasing at 32 px is coarse; drawing larger and reducing keeps outlines even
 
@@ -43,9 +45,25 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
+def open_picture(source: Path | io.BytesIO, at_least: int | None = None) -> Image.Image:
+    """A photo or drawing to RGB: upright (EXIF), on white. A JPEG may be read at a smaller scale, down to sides of `at_least`.
+
+    Raises:
+        OSError: the file is no picture that can be read.
+    """
+    try:
+        with Image.open(source) as image:
+            if at_least:
+                image.draft("RGB", (at_least, at_least))  # formats other than JPEG ignore it
+            return on_white(ImageOps.exif_transpose(image))
+    except Exception as error:  # broken files leave Pillow as OSError, SyntaxError, struct.error, TypeError, KeyError, ...
+        raise OSError(f"not a picture: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """A photo or drawing to RGB `size` x `size`: upright, on white, centre-cropped to the short side, Lanczos."""
-    image = on_white(ImageOps.exif_transpose(image))
+    """RGB of any shape to `size` x `size`: centre-cropped to the short side, Lanczos."""
+    if image.size == (size, size):
+        return image
     width, height = image.size
     side = min(width, height)
     x, y = (width - side) / 2, (height - side) / 2
@@ -74,7 +92,7 @@ def contact_sheet(rows: list[tuple[str, list[Image.Image]]], path: Path, cell: i
         x, y = place % columns * width, place // columns * height
         for nth, picture in enumerate(pictures):
             sheet.paste(_shown(picture, cell), (x + nth * (cell + 2), y))
-        pen.text((x, y + cell + 1), _fit(caption, font, width - 4), fill="black", font=font)
+        pen.text((x, y + cell + 1), fit(caption, width - 4, font), fill="black", font=font)
     sheet.save(path, "PNG")
 
 
@@ -82,11 +100,3 @@ def _shown(picture: Image.Image, cell: int) -> Image.Image:
     if max(picture.size) > cell:
         return ImageOps.contain(picture, (cell, cell))
     return ImageOps.scale(picture, cell // max(picture.size), Image.Resampling.NEAREST)
-
-
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"

@@ -63,6 +63,19 @@ class Record:
     meta: dict
 
 
+def parse_captions(txt: bytes, meta: bytes) -> tuple[list[str], dict]:
+    """A sample's captions, from its .json or else its .txt, empty ones left out, and what else its .json says.
+
+    Raises:
+        ValueError: the .json is none.
+    """
+    said = json.loads(meta) if meta else {}
+    said = said if isinstance(said, dict) else {}
+    stored = said.get("captions")
+    stored = stored if isinstance(stored, list) and stored else [txt.decode("utf-8", "replace")]
+    return [caption for caption in stored if isinstance(caption, str) and caption.strip()], said
+
+
 class Shards:
     """Samples of a set of shards by number."""
 
@@ -82,7 +95,7 @@ class Shards:
                 index = np.load(stored)
             except (OSError, ValueError, EOFError):  # half-written
                 return index_tar(file)
-            if len(index) and index[:, ::2].max() < file.stat().st_size:
+            if len(index) and (index[:, ::2] + index[:, 1::2]).max() <= file.stat().st_size:
                 return index
         return index_tar(file)
 
@@ -102,11 +115,7 @@ class Shards:
             self._descriptors[shard] = os.open(self.files[shard], os.O_RDONLY)
         row = self.rows[number]
         image, txt, meta = (os.pread(self._descriptors[shard], int(row[2 * i + 1]), int(row[2 * i])) for i in range(3))
-        meta = json.loads(meta) if meta else {}
-        meta = meta if isinstance(meta, dict) else {}
-        stored = meta.get("captions")
-        stored = stored if isinstance(stored, list) and stored else [txt.decode("utf-8", "replace")]
-        captions = [c for c in stored if isinstance(c, str) and c.strip()]
+        captions, meta = parse_captions(txt, meta)
         if not captions:
             raise ValueError(f"sample {number} has no caption")
         return Record(image, captions, meta)
@@ -143,14 +152,15 @@ class StepBatches(Dataset):
         positions = np.arange(first, first + self.share)
         numbers = shuffled(positions, len(self.shards), self.seed)
         picks = hashed(self.seed, positions, 1)
-        images, captions, names, replaced = [], [], [], 0
+        images, captions, names, samples, replaced = [], [], [], [], 0
         for number, pick in zip(numbers, picks, strict=True):
             record, image, skipped = self._read(int(number))
             images.append(image)
             captions.append(record.captions[int(pick % np.uint64(len(record.captions)))])
             names.append(record.captions[0])
+            samples.append((int(number) + skipped) % len(self.shards))
             replaced += skipped
-        return Batch(to_signed(torch.stack(images)), captions, names, replaced=replaced)
+        return Batch(to_signed(torch.stack(images)), captions, names, samples, replaced)
 
     def _read(self, number: int):
         for skipped in range(MAX_BROKEN_RUN):

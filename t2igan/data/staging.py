@@ -9,17 +9,19 @@ from pathlib import Path
 from t2igan.errors import UserError
 from t2igan.folders import replace_folder
 
-MARKER = "report.json"  # every data set we write has one; a folder without it is somebody's own
+REPORT = "report.json"  # every folder that we write has one
+DATA_SET = "contact_sheet.png"  # and one of these, which says what it is
+CLIP = "open_clip_config.json"
 
 
 @contextmanager
-def staged(out: Path) -> Iterator[Path]:
+def staged(out: Path, marker: str = DATA_SET) -> Iterator[Path]:
     """A folder beside `out` to write into; on success it takes the place of `out`, on failure it is removed and `out` stays.
 
     Raises:
-        UserError: `out` is a file, or a folder with contents that no data-preparation script wrote.
+        UserError: `out` is a file, or a folder with contents other than an earlier one of its kind (report.json and the marker).
     """
-    check_replaceable(out)
+    check_replaceable(out, marker)
     out = out.resolve()
     temporary = out.with_name(f".{out.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -34,11 +36,11 @@ def staged(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_replaceable(out: Path) -> None:
+def check_replaceable(out: Path, marker: str = DATA_SET) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
-        raise UserError(f"--out {out} holds files that are no data set of ours (no {MARKER}); give a new or empty folder")
+    if out.is_dir() and any(out.iterdir()) and not ((out / REPORT).exists() and (out / marker).exists()):
+        raise UserError(f"--out {out} holds something else than what this writes (no {REPORT} with {marker}); give a new or empty folder")
 
 
 def write_json(path: Path, value: object) -> None:

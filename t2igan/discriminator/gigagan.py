@@ -14,15 +14,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from t2igan.layers.attention import Backend, SelfAttentionBlock
-from t2igan.layers.equalized import EqualizedConv2d, EqualizedLinear, lrelu
+from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.minibatch import MinibatchStd
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.layers.resample import downsample
-from t2igan.types import ImagePyramid, TextDescriptors, Verdict
+from t2igan.layers.stages import check_heads, check_stages, resolutions
+from t2igan.types import ImagePyramid, PartConfig, TextDescriptors, Verdict
 
 
 @dataclass(frozen=True)
-class GigaGANDiscriminatorConfig:
+class GigaGANDiscriminatorConfig(PartConfig):
     """One entry per stage, 4 px first. The defaults are the paper's discriminator of the 64 px text-to-image system."""
 
     channels: tuple[int, ...] = (1536, 1536, 1024, 512, 256)
@@ -38,6 +39,23 @@ class GigaGANDiscriminatorConfig:
     attention_gain: float = 0.3
     minibatch_std: int = 0  # group size of the minibatch standard deviation at 4 px; 0: none
     backend: Backend = "math"  # attention kernels; a gradient penalty differentiates twice, which fused kernels cannot
+
+    def check(self, resolution: int) -> None:
+        check_stages(self, ("channels", "blocks", "self_attention"), resolution)
+        for channels, depth in zip(self.channels, self.self_attention, strict=True):
+            check_heads(channels, self.head_dim, depth)
+        sides = resolutions(resolution)
+        if self.inputs[:1] != (resolution,) or not set(self.inputs) <= set(sides):
+            raise ValueError(f"inputs is {list(self.inputs)}, needs {resolution} first and then any of {sides[-2::-1]}")
+        for what, weights in (("inputs", self.input_weights), ("outputs", self.output_weights)):
+            listed = list(getattr(self, what))
+            if listed != sorted(set(listed), reverse=True):  # weights are matched to predictions by this order
+                raise ValueError(f"{what} is {listed}, needs each side once, finest first")
+            if len(weights) != len(listed):
+                raise ValueError(f"{what[:-1]}_weights has {len(weights)} entries, needs one per entry of {what}")
+        reached = {1, *sides[:-1]}
+        if not set(self.outputs) <= reached:
+            raise ValueError(f"outputs is {list(self.outputs)}, needs any of {sorted(reached, reverse=True)}")
 
 
 class DownBlock(nn.Module):
@@ -123,19 +141,19 @@ class GigaGANDiscriminator(nn.Module):
 
     Args:
         adapter: frozen TextDescriptors to learned ones; only the global descriptor is used.
-        modes: how many modes of the latent D also reads from the picture (0: no such head).
+        drawings: how many drawings of a prompt D is told apart (`TextDescriptors.drawing`); 0: it is not told.
     """
 
-    def __init__(self, config: GigaGANDiscriminatorConfig, adapter: nn.Module | None, text_dim: int, modes: int = 0):
+    def __init__(self, config: GigaGANDiscriminatorConfig, adapter: nn.Module | None, text_dim: int, drawings: int = 0):
         super().__init__()
         self.inputs, self.outputs = config.inputs, config.outputs
         self.adapter = adapter
+        self.drawing = nn.Embedding(drawings + 1, text_dim) if drawings else None
         sides = {4 * 2**i: i for i in range(len(config.channels))}
         self.from_rgb = nn.ModuleDict({str(r): EqualizedConv2d(3, config.channels[sides[r]]) for r in config.inputs})
         self.stages = nn.ModuleDict({str(r): DiscriminatorStage(i, config) for r, i in reversed(sides.items()) if r <= config.inputs[0]})
         width = {1: config.channels[0]} | {r: config.channels[i] for r, i in sides.items()}
         self.heads = nn.ModuleDict({str(r): Head(width[r], text_dim, config.head_depth) for r in config.outputs})
-        self.read_mode = EqualizedLinear(config.channels[0], modes) if modes else None
         weight_in = dict(zip(config.inputs, config.input_weights, strict=True))
         weight_out = dict(zip(config.outputs, config.output_weights, strict=True))
         pairs = [(i, j) for j in config.outputs for i in config.inputs if i > j]
@@ -149,15 +167,16 @@ class GigaGANDiscriminator(nn.Module):
         """
         if self.adapter is not None:
             text = self.adapter(text)
-        maps, modes = self.features(pyramid)
+        descriptors = text.pooled if self.drawing is None else text.pooled + self.drawing(text.drawing)
+        maps = self.features(pyramid)
         verdicts = []
-        for descriptor in [text.pooled[pairing] for pairing in pairings] or [text.pooled]:
+        for descriptor in [descriptors[pairing] for pairing in pairings] or [descriptors]:
             logits = [logit.float() for side, x in maps.items() for logit in self._read(side, x, descriptor)]
-            verdicts.append(Verdict(tuple(logits), self.weights, modes))
+            verdicts.append(Verdict(tuple(logits), self.weights))
         return tuple(verdicts)
 
-    def features(self, pyramid: ImagePyramid) -> tuple[dict[int, Tensor], Tensor | None]:
-        """Maps at every output side, with the levels stacked on the batch axis (finest first), and the latent's mode as read."""
+    def features(self, pyramid: ImagePyramid) -> dict[int, Tensor]:
+        """Maps at every output side, with the levels stacked on the batch axis, finest first."""
         levels = {level.shape[-1]: level for level in pyramid.levels}
         x, maps = None, {}
         for name, stage in self.stages.items():
@@ -169,8 +188,7 @@ class GigaGANDiscriminator(nn.Module):
             reached = 1 if side == 4 else side // 2
             if reached in self.outputs:
                 maps[reached] = x
-        modes = None if self.read_mode is None else self.read_mode(x[: len(pyramid.finest), :, 0, 0]).float()
-        return maps, modes
+        return maps
 
     def _read(self, side: int, x: Tensor, descriptor: Tensor) -> tuple[Tensor, ...]:
         streams = len(x) // len(descriptor)

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from t2igan.objective.adversarial import NonSaturating
 from t2igan.objective.gradient_penalty import R1, R1Config
-from t2igan.objective.guidance import ClipConfig, ClipContrastive, ClipSpherical
-from t2igan.objective.latent import ModeInformation
+from t2igan.objective.guidance import ClipConfig, ClipContrastive, ClipSpherical, ContrastiveConfig
 from t2igan.objective.matching import Matching, MatchingConfig
 from t2igan.objective.reconstruction import Reconstruction, ReconstructionConfig
+from t2igan.types import PartConfig
 
 
 @dataclass(frozen=True)
-class NoOptions:
+class NoOptions(PartConfig):
     """A term without options of its own."""
 
 
@@ -19,13 +19,11 @@ DISCRIMINATOR_KINDS = {
     "nonsaturating": (NoOptions, NonSaturating),
     "matching": (MatchingConfig, Matching),
     "r1": (R1Config, R1),
-    "mode_information": (NoOptions, ModeInformation),
 }
 GENERATOR_KINDS = {
     "nonsaturating": (NoOptions, NonSaturating),
-    "matching": (MatchingConfig, Matching),
-    "clip_contrastive": (ClipConfig, ClipContrastive),
+    "matching": (NoOptions, Matching),
+    "clip_contrastive": (ContrastiveConfig, ClipContrastive),
     "clip_spherical": (ClipConfig, ClipSpherical),
     "reconstruction": (ReconstructionConfig, Reconstruction),
-    "mode_information": (NoOptions, ModeInformation),
 }

@@ -7,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from t2igan.objective.round import Round, Term
+from t2igan.types import PartConfig
 
 
 @dataclass(frozen=True)
-class R1Config:
+class R1Config(PartConfig):
     gamma: float = 1.0  # at the finest level; level i takes gamma * (r_i / r_0)^2, StyleGAN's rule of gamma ~ r^2
 
 

@@ -10,12 +10,17 @@ from torch import Tensor
 
 from t2igan.features.open_clip import ClipScorer
 from t2igan.objective.round import Round, Term
+from t2igan.types import PartConfig
 
 
 @dataclass(frozen=True)
-class ClipConfig:
+class ClipConfig(PartConfig):
     model: str  # an open_clip name, local-dir:FOLDER or hf-hub:ORG/REPO
-    pretrained: str | None = None
+    pretrained: str | None = None  # open_clip's tag or a weight file, for a model given by name
+
+
+@dataclass(frozen=True)
+class ContrastiveConfig(ClipConfig):
     negatives: int = 0  # captions drawn once from the data set to contrast with; 0: the other captions of the batch
 
 
@@ -26,7 +31,7 @@ class ClipContrastive(Term):
     serves as the others. A caption of the same thing is never a negative.
     """
 
-    def __init__(self, config: ClipConfig, cache: Path | None = None):
+    def __init__(self, config: ContrastiveConfig, cache: Path | None = None):
         self.scorer = ClipScorer(config.model, config.pretrained, cache)
         self.negatives = config.negatives
         self.bank: list[str] = []

@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from t2igan.objective.round import Round, Term
+from t2igan.types import PartConfig
 
 
 @dataclass(frozen=True)
-class MatchingConfig:
+class MatchingConfig(PartConfig):
     generated: bool = True  # D also sees generated pictures with a wrong caption as fake
 
 
@@ -23,7 +24,7 @@ class Matching(Term):
 
     needs_mismatched = True
 
-    def __init__(self, config: MatchingConfig):
+    def __init__(self, config: MatchingConfig = MatchingConfig()):  # the choice is D's
         self.generated = config.generated
 
     def discriminator(self, round: Round) -> Float[Tensor, ""]:

@@ -88,16 +88,14 @@ class Objective:
 
     @staticmethod
     def _sum(due: list[ScheduledTerm], half: str, round: Round) -> Losses:
-        parts = {entry.name: getattr(entry.term, half)(round) for entry in due}
-        total = sum(entry.weight(round.now.images) * entry.every * parts[entry.name] for entry in due)
-        return Losses(total, {f"{half[0].upper()}/{name}": value.detach() for name, value in parts.items()})
+        values = [getattr(entry.term, half)(round) for entry in due]
+        total = sum(entry.weight(round.now.images) * entry.every * value for entry, value in zip(due, values, strict=True))
+        return Losses(total, {f"{half[0].upper()}/{entry.name}": value.detach() for entry, value in zip(due, values, strict=True)})
 
 
 def halves(verdict: Verdict, n: int) -> tuple[Verdict, Verdict]:
     """The verdict on the first n pictures and on the others."""
-    first = Verdict(tuple(x[:n] for x in verdict.logits), verdict.weights, None if verdict.modes is None else verdict.modes[:n])
-    second = Verdict(tuple(x[n:] for x in verdict.logits), verdict.weights, None if verdict.modes is None else verdict.modes[n:])
-    return first, second
+    return tuple(Verdict(tuple(x[part] for x in verdict.logits), verdict.weights) for part in (slice(n), slice(n, None)))
 
 
 def verdict_statistics(round: Round) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
 """Generated pictures near the real picture of their caption, at coarse levels.
 
 Isola et al. 2017 (arXiv:1611.07004), section 3.1, add such a term to a conditional GAN. It suits small data sets with few pictures per
-caption: it tells G at once what belongs where. With `training.latents.candidates` above 1 it is the loss of implicit maximum likelihood
-estimation (Li and Malik 2018, arXiv:1809.09087): each real picture pulls at the latents that are nearest to it, not at their mean.
+caption: it tells G at once what belongs where. Of several pictures with one caption it would draw the mean; `training.drawings` gives
+each its own part of the latents.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from t2igan.layers.stages import resolutions
 from t2igan.objective.round import Round, Term
 from t2igan.pyramid import build_pyramid, select
+from t2igan.types import PartConfig
 
 
 @dataclass(frozen=True)
-class ReconstructionConfig:
+class ReconstructionConfig(PartConfig):
     sides: tuple[int, ...] = (8,)  # px, finest first; finer details are D's
+
+    def check(self, resolution: int) -> None:
+        sides = resolutions(resolution)[::-1]
+        if not self.sides or list(self.sides) != [side for side in sides if side in self.sides]:
+            raise ValueError(f"sides is {list(self.sides)}, needs some of {sides}, finest first")
 
 
 class Reconstruction(Term):

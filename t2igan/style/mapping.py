@@ -11,16 +11,20 @@ from torch import Tensor, nn
 
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.normalize import unit_rms
-from t2igan.types import TextDescriptors
+from t2igan.types import PartConfig, TextDescriptors
 
 
 @dataclass(frozen=True)
-class MappingConfig:
+class MappingConfig(PartConfig):
     z_dim: int = 128
     style_dim: int = 1024
     depth: int = 4  # fully connected layers
     lr_multiplier: float = 0.01
     modes: int = 0  # Ours: the first `modes` entries of z also choose, by argmax, one of `modes` learned vectors; 0 leaves z as it is
+
+    def check(self, resolution: int) -> None:
+        if not 0 <= self.modes <= self.z_dim:
+            raise ValueError(f"modes is {self.modes}, needs 0 to z_dim {self.z_dim}: each mode takes an entry of z")
 
 
 def latent_mode(z: Float[Tensor, "b z_dim"], modes: int):
@@ -28,24 +32,14 @@ def latent_mode(z: Float[Tensor, "b z_dim"], modes: int):
     return z[:, :modes].argmax(1)
 
 
-def spread_modes(z: Float[Tensor, "b m z_dim"], modes: int) -> Float[Tensor, "b m z_dim"]:
-    """Of a picture's m latents each to choose another mode, as far as there are modes: from one latent to the next, the first one's
-    entries that choose move on by one place. Every latent by itself stays N(0, I).
-    """
-    if not modes:
-        return z
-    rolled = torch.cat([z[:, :1, :modes].roll(j, dims=2) for j in range(z.shape[1])], 1)
-    return torch.cat([rolled, z[:, :, modes:]], 2)
-
-
 class MappingNetwork(nn.Module):
-    """z and the global descriptor, each scaled to unit mean square and joined, to w."""
+    """z and the global descriptor, each scaled to unit mean square and joined, to w. With modes, the vector of z's mode joins them."""
 
     def __init__(self, config: MappingConfig, text_dim: int):
         super().__init__()
         self.z_dim, self.style_dim, self.modes = config.z_dim, config.style_dim, config.modes
         self.mode = nn.Embedding(config.modes, config.z_dim) if config.modes else None
-        widths = [config.z_dim + text_dim] + [config.style_dim] * config.depth
+        widths = [config.z_dim * (2 if config.modes else 1) + text_dim] + [config.style_dim] * config.depth
         self.layers = nn.ModuleList(
             EqualizedLinear(a, b, lr_multiplier=config.lr_multiplier) for a, b in zip(widths, widths[1:], strict=False)
         )
@@ -56,10 +50,10 @@ class MappingNetwork(nn.Module):
         return w if truncation == 1 else torch.lerp(self.conditional_mean(text), w, truncation)
 
     def map(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
-        z = unit_rms(z)
+        parts = [unit_rms(z), unit_rms(text.pooled)]
         if self.mode is not None:
-            z = z + self.mode(latent_mode(z, self.modes))
-        x = torch.cat([z, unit_rms(text.pooled)], 1)
+            parts.insert(1, self.mode(latent_mode(z, self.modes)))
+        x = torch.cat(parts, 1)
         for layer in self.layers:
             x = lrelu(layer(x))
         return x

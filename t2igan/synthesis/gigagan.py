@@ -15,14 +15,14 @@ from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionB
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import upsample
-from t2igan.types import ImagePyramid, Stage, TextDescriptors
+from t2igan.layers.stages import FIRST, check_heads, check_stages
+from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
 
 RGB_INIT = 0.2  # the stages' pictures add up: at 1 their sum starts far outside [-1, 1] and takes a hundred steps to come back
-FIRST = 4  # px, the side of the learned input
 
 
 @dataclass(frozen=True)
-class GigaGANSynthesisConfig:
+class GigaGANSynthesisConfig(PartConfig):
     """One entry per stage, 4 px first. The defaults are the paper's 64 px text-to-image generator."""
 
     channels: tuple[int, ...] = (1600, 1600, 1024, 512, 256)
@@ -37,6 +37,16 @@ class GigaGANSynthesisConfig:
     attention_gain: float = 0.3
     strategy: Strategy | None = None  # how kernels are mixed; none: the cheapest for each layer
     backend: Backend = "auto"  # attention kernels
+
+    def check(self, resolution: int) -> None:
+        check_stages(self, ("channels", "blocks", "kernels", "self_attention", "cross_attention"), resolution)
+        for name in ("channels", "blocks", "kernels"):
+            if min(getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {list(getattr(self, name))}, needs at least 1 in each stage")
+        for channels, *depths in zip(self.channels, self.self_attention, self.cross_attention, strict=True):
+            check_heads(channels, self.head_dim, max(depths))
+        if self.strategy == "dense" and max(self.kernels) > 1:
+            raise ValueError(f"strategy is 'dense', which takes one kernel, and kernels is {list(self.kernels)}; leave it out")
 
 
 class AdaptiveBlock(nn.Module):
@@ -153,8 +163,3 @@ class GigaGANSynthesis(nn.Module):
         else:
             x = rearrange(self.from_style(style), "b (c h w) -> b c h w", h=FIRST, w=FIRST)
         return x.contiguous(memory_format=torch.channels_last)
-
-
-def resolutions(stages: int) -> list[int]:
-    """The sides of a synthesis network's pictures, coarsest first."""
-    return [FIRST * 2**i for i in range(stages)]

@@ -4,7 +4,7 @@ Kang et al. 2023 (arXiv:2303.05511), section 3.1: T takes the tower's token stat
 global descriptor, the others are the local ones.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,15 +14,19 @@ from torch import Tensor, nn
 from t2igan.layers.attention import CrossAttention, FeedForward
 from t2igan.layers.equalized import EqualizedLinear
 from t2igan.layers.normalize import RMSNorm, unit_rms
-from t2igan.types import TextDescriptors
+from t2igan.types import PartConfig, TextDescriptors
 
 
 @dataclass(frozen=True)
-class AdapterConfig:
+class AdapterConfig(PartConfig):
     depth: int = 4  # transformer layers
     width: int | None = None  # of the learned layers and so of their descriptors; none: the tower's
     head_dim: int = 64
     summary: Literal["end", "pooled"] = "end"  # where the global descriptor comes from: the end-of-text state, or the tower's pooled vector
+
+    def check(self, resolution: int) -> None:
+        if self.width and self.width % min(self.head_dim, self.width):
+            raise ValueError(f"width is {self.width}, needs a multiple of head_dim {self.head_dim}")
 
 
 class AdapterBlock(nn.Module):
@@ -67,5 +71,5 @@ class TextAdapter(nn.Module):
             x = block(x, mask)
         x = self.norm(x)
         if self.from_pooled is not None:
-            return TextDescriptors(x[:, :-1], x[:, -1], text.source)
-        return TextDescriptors(x, x[torch.arange(len(x), device=x.device), mask.sum(1) - 1], text.source)
+            return replace(text, local=x[:, :-1], pooled=x[:, -1])
+        return replace(text, local=x, pooled=x[torch.arange(len(x), device=x.device), mask.sum(1) - 1])

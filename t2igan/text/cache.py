@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from t2igan.errors import UserError
 from t2igan.text.encoder import TextEncoder
 from t2igan.types import TextDescriptors, Tokens
 
-MEMORY_ENTRIES = 50_000
+MEMORY_BYTES = 1 << 30
 ENCODE_BATCH = 64
 
 
@@ -25,10 +27,13 @@ class RowCache:
     """Strings to tuples of arrays, in one SQLite file: any number of processes may read and write, a killed writer loses one batch."""
 
     def __init__(self, folder: Path, fingerprint: str):
-        folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / f"{fingerprint[:32]}.sqlite"
-        with self._open() as database:
-            database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value BLOB)")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self._open() as database:
+                database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value BLOB)")
+        except (OSError, sqlite3.Error) as error:
+            raise UserError(f"no cache of text features at {self.file} ({error}); remove it, or set T2IGAN_CACHE") from None
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -54,17 +59,23 @@ class CaptionEncoder:
     Args:
         encoder: a TextEncoder whose weights are loaded.
         folder: where the cache file lies; None keeps it in memory.
+        device: where the encoder computes; what it says stays on the CPU.
+        cuts_told: how many prompts that are longer than what is read are warned of; None: every one.
     """
 
-    def __init__(self, encoder: TextEncoder, folder: Path | None = None):
-        self.encoder = encoder
+    def __init__(
+        self, encoder: TextEncoder, folder: Path | None = None, device: str | torch.device = "cpu", cuts_told: int | None = None
+    ):
         self.disk = RowCache(folder, encoder.fingerprint()) if folder else None
+        self.encoder, self.device, self.cuts_told = encoder.to(device), device, cuts_told
         self.memory: dict[str, tuple[torch.Tensor, ...]] = {}
+        self.memory_bytes = 0
 
     def __call__(self, prompts: list[str]) -> TextDescriptors:
         distinct = dict.fromkeys(prompts)
-        if len(self.memory) + len(distinct) > MEMORY_ENTRIES:
+        if self.memory_bytes > MEMORY_BYTES:
             self.memory.clear()
+            self.memory_bytes = 0
         missing = [prompt for prompt in distinct if prompt not in self.memory]
         if missing:
             self._fetch(missing)
@@ -87,9 +98,20 @@ class CaptionEncoder:
             self.memory |= rows
             if self.disk:
                 self.disk.write({prompt: self._pack(row) for prompt, row in rows.items()})
+        self.memory_bytes += sum(value.nbytes for prompt in prompts for value in self.memory[prompt])
+        self._tell_cuts([prompt for prompt in prompts if len(self.memory[prompt][0]) == self.encoder.max_tokens])
+
+    def _tell_cuts(self, full: list[str]) -> None:
+        """Warns, showing where, of prompts of which only a part is read."""
+        for prompt in full:
+            read = self.encoder.part_read(prompt)
+            if len(read) < len(prompt) and self.cuts_told != 0:
+                shown, missed = read if len(read) <= 60 else f"...{read[-57:]}", prompt[len(read) :].strip()
+                warnings.warn(f"prompt cut after {self.encoder.max_tokens} tokens: '{shown}' | not read: '{missed[:60]}'", stacklevel=4)
+                self.cuts_told = None if self.cuts_told is None else self.cuts_told - 1
 
     def _encode(self, prompts: list[str]) -> list[tuple[torch.Tensor, ...]]:
-        text = self.encoder(self.encoder.tokenize(prompts))
+        text = self.encoder(self.encoder.tokenize(prompts).to(self.device)).to("cpu")
         lengths = text.source.mask.sum(1).tolist()
         return [
             (text.source.ids[i, :n].clone(), text.local[i, :n].half().clone(), text.pooled[i].half().clone()) for i, n in enumerate(lengths)

@@ -1,7 +1,6 @@
 """What every text encoder promises: prompts to tokens, tokens to descriptors."""
 
 import os
-import warnings
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +36,11 @@ class TextEncoder(nn.Module, ABC):
 
     @abstractmethod
     def tokenize(self, prompts: list[str]) -> Tokens:
-        """Prompts to ids padded to `max_tokens`, and a mask of the true length; warns once for each prompt that is cut."""
+        """Prompts to ids padded to `max_tokens`, and a mask of the true length; what is longer is cut."""
+
+    @abstractmethod
+    def part_read(self, prompt: str) -> str:
+        """The beginning of a prompt that fits into `max_tokens`; the whole prompt where it is not cut."""
 
     @abstractmethod
     def forward(self, tokens: Tokens) -> TextDescriptors:
@@ -69,13 +72,6 @@ def locate(model: str) -> str:
     return str(folder)
 
 
-def warn_cut(prompt: str, kept: str, max_tokens: int) -> None:
-    """One warning that shows where a prompt was cut."""
-    shown = kept if len(kept) <= 60 else f"...{kept[-57:]}"
-    dropped = prompt[len(kept) :].strip()
-    warnings.warn(f"prompt cut after {max_tokens} tokens: '{shown}' | not read: '{dropped[:60]}'", stacklevel=4)
-
-
 class NoText(TextEncoder):
     """Any prompt to one and the same empty descriptor: the unconditional systems of the lineage."""
 
@@ -93,6 +89,9 @@ class NoText(TextEncoder):
 
     def tokenize(self, prompts: list[str]) -> Tokens:
         return Tokens(torch.zeros(len(prompts), 1, dtype=torch.long), torch.ones(len(prompts), 1, dtype=torch.bool))
+
+    def part_read(self, prompt: str) -> str:
+        return prompt  # none of it is missed
 
     def forward(self, tokens: Tokens) -> TextDescriptors:
         zeros = torch.zeros(len(tokens.ids), 1, 1)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
-from t2igan.text.encoder import TextEncoder, locate, warn_cut
+from t2igan.text.encoder import TextEncoder, locate
 from t2igan.types import TextDescriptors, Tokens
 
 
@@ -33,7 +33,11 @@ class OpenClipText(TextEncoder):
         self.tower: nn.Module | None = None
 
     def load_pretrained(self) -> None:
+        import open_clip
+
         clip, self.tokenizer = load_open_clip(self.model, self.pretrained)
+        if isinstance(clip.text, open_clip.hf_model.HFTextEncoder):
+            raise UserError(f"the text tower of {self.model!r} is a Hugging Face one; in the recipe say kind: transformers with its folder")
         self.tower = clip.text  # the image tower is dropped
         if self.tokenizer.context_length != self.max_tokens:
             raise UserError(f"the recipe says text.max_tokens {self.max_tokens}, this CLIP reads {self.tokenizer.context_length}")
@@ -63,15 +67,13 @@ class OpenClipText(TextEncoder):
 
     def tokenize(self, prompts: list[str]) -> Tokens:
         ids = self.tokenizer(prompts)
-        for prompt, row in zip(prompts, ids, strict=True):
-            words = self.tokenizer.encode(prompt)
-            if len(words) > self.max_tokens - 2:
-                limit = self.max_tokens - 2
-                read = bisect_right(range(len(prompt) + 1), limit, key=lambda n: len(self.tokenizer.encode(prompt[:n]))) - 1
-                warn_cut(prompt, prompt[:read], self.max_tokens)
-            assert row.max() == self.tokenizer.eot_token_id
+        assert (ids.max(1).values == self.tokenizer.eot_token_id).all()
         end = ids.argmax(-1, keepdim=True)  # the end token has the highest id; padding after it may be 0 or the end token again
         return Tokens(ids, torch.arange(ids.shape[1]) <= end)
+
+    def part_read(self, prompt: str) -> str:
+        limit = self.max_tokens - 2  # the start and the end take a place each
+        return prompt[: bisect_right(range(len(prompt) + 1), limit, key=lambda n: len(self.tokenizer.encode(prompt[:n]))) - 1]
 
     def forward(self, tokens: Tokens) -> TextDescriptors:
         with torch.no_grad():

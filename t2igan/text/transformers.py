@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
-from t2igan.text.encoder import TextEncoder, locate, warn_cut
+from t2igan.text.encoder import TextEncoder, locate
 from t2igan.types import TextDescriptors, Tokens
 
 
@@ -57,6 +57,9 @@ class TransformersText(TextEncoder):
             ) from None
         width = self.tower.config.hidden_size
         self._check_sizes(width, width)
+        positions = getattr(self.tower.config, "max_position_embeddings", None)  # T5 has none
+        if positions and self.max_tokens > positions:
+            raise UserError(f"text.max_tokens is {self.max_tokens}, {self.model!r} reads at most {positions}; put that in the recipe")
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"transformers {self.pool} {self.layer} {self.max_tokens}".encode())
@@ -76,14 +79,14 @@ class TransformersText(TextEncoder):
             return sum(p.numel() for p in AutoModelForTextEncoding.from_config(config).parameters())
 
     def tokenize(self, prompts: list[str]) -> Tokens:
-        full = self.tokenizer(prompts, return_offsets_mapping=self.tokenizer.is_fast)
-        for i, (prompt, ids) in enumerate(zip(prompts, full["input_ids"], strict=True)):
-            if len(ids) > self.max_tokens:
-                # one place is kept for the end token
-                kept = prompt[: full["offset_mapping"][i][self.max_tokens - 2][1]] if self.tokenizer.is_fast else prompt[:0]
-                warn_cut(prompt, kept, self.max_tokens)
         padded = self.tokenizer(prompts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt")
         return Tokens(padded["input_ids"], padded["attention_mask"].bool())
+
+    def part_read(self, prompt: str) -> str:
+        if len(self.tokenizer(prompt)["input_ids"]) <= self.max_tokens:
+            return prompt
+        read = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens, return_offsets_mapping=True)
+        return prompt[: max(end for _, end in read["offset_mapping"])]
 
     def forward(self, tokens: Tokens) -> TextDescriptors:
         with torch.no_grad():

@@ -3,27 +3,29 @@
 import contextlib
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
 from torch import nn
 
 from t2igan import pyramid as pyramids
 from t2igan.augment import uniform_rows
-from t2igan.config import OptimizerConfig, Recipe, dump_recipe
+from t2igan.config import OptimizerConfig, Recipe, differences, dump_recipe, load_recipe
 from t2igan.data.shards import Shards, StepBatches, batches
 from t2igan.errors import UserError
 from t2igan.pipeline import Pipeline, save_model
-from t2igan.style.mapping import spread_modes
 from t2igan.system import System
 from t2igan.text.cache import CaptionEncoder
 from t2igan.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
+from t2igan.training.drawings import Drawings, place_modes, read_drawings
 from t2igan.training.ema import EMA
 from t2igan.training.precision import computes_in_bf16
 from t2igan.training.randomness import generator
 from t2igan.training.report import Report
-from t2igan.types import Batch, Fake, ImagePyramid, Now, Stage, TextDescriptors
+from t2igan.types import Batch, Fake, ImagePyramid, Now, TextDescriptors
 
 
 class Trainer:
@@ -35,9 +37,14 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, system: System, out: Path, cache: Path | None = None):
+        torch.set_flush_denormal(True)  # gradients reach 1e-38, where some CPUs compute 30 times slower; costs no digit elsewhere
         warnings.filterwarnings("ignore", message=".*(Grad strides|broadcast_buffers|forward_sync_buffers)")  # no news for a user
-        kwargs = DistributedDataParallelKwargs(broadcast_buffers=False)
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[kwargs])
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(),
+            mixed_precision="no",  # precision and accumulation are the recipe's, whatever a launcher's settings say
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
         self.recipe, self.config, self.out, self.device = recipe, recipe.training, Path(out), self.accelerator.device
         self.sides = recipe.discriminator.network.inputs
         self.share = self.config.batch // self.accelerator.num_processes
@@ -52,9 +59,10 @@ class Trainer:
         if group and self.micro % group:
             raise UserError(f"discriminator.network.minibatch_std {group} does not divide {self.micro} pictures per pass; choose a divisor")
         system.text_encoder.load_pretrained()
-        self.describe = CaptionEncoder(system.text_encoder, cache)
+        self.describe = CaptionEncoder(system.text_encoder, cache, self.device, cuts_told=1 if self.accelerator.is_main_process else 0)
         self.objective, self.view = system.objective, system.view
         self.objective.prepare(self.shards.names(), self.device)
+        self.drawings = self._sort_drawings() if self.config.drawings else None
         layout = torch.channels_last
         self.ema = EMA(system.generator.to(self.device, memory_format=layout), self.config.ema)
         self.G = self.accelerator.prepare_model(system.generator)
@@ -65,6 +73,7 @@ class Trainer:
         self.checkpoints = Checkpoints(self.out, self.config.keep)
         self.images = 0
         self.skipped = 0  # steps whose gradients were not finite
+        self.replaced = 0  # broken samples that this process has read over; what a resumed run did before counts in the main process
 
     @property
     def generator(self) -> nn.Module:
@@ -77,15 +86,23 @@ class Trainer:
     def now(self) -> Now:
         return Now(self.images, self.images // self.config.batch)
 
+    def _sort_drawings(self) -> Drawings:
+        """Done once, by the main process, so that all processes have the same modes."""
+        found = [None]
+        if self.accelerator.is_main_process:
+            modes = self.recipe.generator.style.modes
+            found = [read_drawings(self.shards, self.recipe.resolution, self.config.drawings, modes, self.device)]
+        return broadcast_object_list(found)[0]
+
     # ------------------------------------------------------------------------------------------------ one step
 
     def step(self, batch: Batch) -> dict[str, torch.Tensor]:
         """One update of D and one of G; returns the named values of every loss, averaged over micro-batches."""
         now, report = self.now(), {}
         micro = batch.split(self.micro)
-        texts = [self.describe(part.captions).to(self.device) for part in micro]
+        texts = [self._text(part).to(self.device) for part in micro]
         rows = self._draw(now)
-        latents = [self._choose(*each) for each in zip(rows["latents"], micro, texts, strict=True)]
+        latents = [self._place(z, text) for z, text in zip(rows["latents"], texts, strict=True)]
         once = len(micro) == 1  # then one pass of G serves both halves; else the second half repeats it, to save memory
         fakes: list[Fake | None] = [None] * len(micro)
 
@@ -112,6 +129,14 @@ class Trainer:
         self.ema.update(self.generator, self.images, self.config.batch)
         return report
 
+    def _text(self, part: Batch) -> TextDescriptors:
+        text = self.describe(part.captions)
+        return replace(text, drawing=self.drawings.of(part)) if self.drawings else text
+
+    def _place(self, z: torch.Tensor, text: TextDescriptors) -> torch.Tensor:
+        """Latents [b z_dim] with the modes of their pictures' drawings."""
+        return z if text.drawing is None else place_modes(z, text.drawing, self.generator.mapper.modes)
+
     def discriminator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: Now):
         real = self.view(pyramids.build_pyramid(part.images.to(self.device), self.sides), rows["real view"][i])
         seen = self._seen(fake, rows["fake view in D's half"][i])
@@ -127,29 +152,11 @@ class Trainer:
 
     def _draw(self, now: Now) -> dict[str, list[torch.Tensor]]:
         """Every random number of this step: drawn for the whole batch, this process's rows kept, split in micro-batches."""
-        shape = self.config.batch, self.config.latents.candidates, self.generator.mapper.z_dim
-        drawn = {"latents": spread_modes(torch.randn(shape, generator=self._random(now, "latents")), self.generator.mapper.modes)}
+        drawn = {"latents": torch.randn(self.config.batch, self.generator.mapper.z_dim, generator=self._random(now, "latents"))}
         for purpose in ("real view", "fake view in D's half", "fake view in G's half"):
             drawn[purpose] = uniform_rows(self.config.batch, self._random(now, purpose))
         first = self.accelerator.process_index * self.share
         return {name: list(rows[first : first + self.share].to(self.device).split(self.micro)) for name, rows in drawn.items()}
-
-    @torch.no_grad()
-    def _choose(self, candidates: torch.Tensor, part: Batch, text: TextDescriptors) -> torch.Tensor:
-        """Of each picture's candidate latents [b, m, z_dim] the one whose coarse picture comes nearest to the real one.
-
-        Implicit maximum likelihood (Li and Malik 2018, arXiv:1809.09087; conditional: Li et al. 2020, arXiv:2011.12926): every real
-        picture of a caption claims the latents near it, so that none is forgotten and what captions leave open is left to z.
-        """
-        b, m, _ = candidates.shape
-        if m == 1:
-            return candidates[:, 0]
-        side = self.config.latents.side
-        with self.autocast():
-            fake = self.generator.draw(candidates.flatten(0, 1), self.generator.adapt(text).repeat(m), stage=Stage(side))
-        real = pyramids.build_pyramid(part.images.to(self.device), (side,)).finest
-        distance = (fake.pyramid.finest.unflatten(0, (b, m)) - real[:, None]).square().mean((2, 3, 4))
-        return candidates[torch.arange(b, device=distance.device), distance.argmin(1)]
 
     def _random(self, now: Now, purpose: str) -> torch.Generator:
         return generator(self.recipe.seed, now.step, purpose)
@@ -204,14 +211,13 @@ class Trainer:
         self._open(resume)
         total = self.config.images // self.config.batch
         loader = batches(self.dataset, self.now().step, total, self.recipe.data.workers)
-        report = Report(self.out, self.config.images, self.images, main=self.accelerator.is_main_process)
+        report = Report(self.out, total * self.config.batch, self.images, main=self.accelerator.is_main_process)
         waited = time.perf_counter()
         for batch in loader:
             report.waited(time.perf_counter() - waited)
-            values = self.step(batch)
+            report.add(self.step(batch))
             step = self.now().step
-            values["data/replaced"] = torch.tensor(float(batch.replaced))
-            report.add(values)
+            self.replaced += batch.replaced
             if step % self.config.log_every == 0 or step == total:
                 report.write(self.images, self._mean_over_ranks(report.take()), self._rates())
             last = step == total
@@ -232,8 +238,13 @@ class Trainer:
             raise UserError(f"{self.out} has no checkpoint to resume from; leave out --resume to start it")
         if not resume and latest is not None:
             raise UserError(f"{self.out} already holds a run; add --resume to go on with it, or choose another --out")
+        is_run = (self.out / "recipe.yaml").is_file()
+        if self.accelerator.is_main_process and self.out.is_dir() and any(self.out.iterdir()) and not is_run:
+            raise UserError(f"{self.out} holds something else than a run; choose another --out")
         if latest is not None:
+            self._check_same_recipe()
             self.restore(latest)
+        self.accelerator.wait_for_everyone()  # before the recipe that all have read is written anew
         if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "recipe.yaml").write_text(dump_recipe(self.recipe))
@@ -242,13 +253,29 @@ class Trainer:
             f"{'bf16' if self.bf16 else 'fp32'}, batch {self.config.batch}, {self.images} of {self.config.images} pictures seen"
         )
 
+    def _check_same_recipe(self) -> None:
+        """A run is resumed under its own recipe; how long it is and how it is watched may change."""
+        free = ("training.images", "training.keep", "training.prompts", "data.shards", "data.workers")
+        changed = [
+            f"{path} from {old} to {new}"
+            for path, old, new in differences(load_recipe(self.out), self.recipe)
+            if path not in free and not path.endswith("_every")
+        ]
+        if changed:
+            what = "; ".join(changed[:3])
+            raise UserError(f"{self.out} was trained under another recipe ({what}); resume with {self.out / 'recipe.yaml'}")
+
     def _passed(self, every: int) -> bool:
         """Whether the last step carried the clock over a multiple of `every`."""
         return self.images // every > (self.images - self.config.batch) // every
 
     def _rates(self) -> dict[str, float]:
         rates = {f"{name}/lr": optimizer.param_groups[0]["lr"] for name, optimizer in (("G", self.g_optimizer), ("D", self.d_optimizer))}
-        return rates | {"ema/decay": self.ema.decay(self.images, self.config.batch), "skipped_steps": float(self.skipped)}
+        rates |= {"ema/decay": self.ema.decay(self.images, self.config.batch), "skipped_steps": float(self.skipped)}
+        return rates | {"data/replaced": float(self._all_replaced())}
+
+    def _all_replaced(self) -> int:
+        return int(self.accelerator.reduce(torch.tensor(self.replaced, device=self.device), "sum"))
 
     def _mean_over_ranks(self, values: dict[str, float]) -> dict[str, float]:
         names = sorted(values)
@@ -265,12 +292,13 @@ class Trainer:
 
     def save(self) -> None:
         """A checkpoint of everything, by the main process."""
+        replaced = self._all_replaced()
         if self.accelerator.is_main_process:
             modules = {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema.model}
             tensors = {name: module.state_dict() for name, module in modules.items()}
             tensors["generator_optimizer"] = optimizer_tensors(self.g_optimizer, self.generator)
             tensors["discriminator_optimizer"] = optimizer_tensors(self.d_optimizer, self.discriminator)
-            state = {"images": self.images, "skipped_steps": self.skipped, "batch": self.config.batch, "seed": self.recipe.seed}
+            state = {"images": self.images, "skipped_steps": self.skipped, "replaced": replaced, "pictures": len(self.shards)}
             self.checkpoints.write(self.images, tensors, state)
         self.accelerator.wait_for_everyone()
 
@@ -278,12 +306,11 @@ class Trainer:
         """Sets everything to a checkpoint, on every process.
 
         Raises:
-            UserError: the checkpoint belongs to a recipe with other sizes, another batch or another seed.
+            UserError: the checkpoint belongs to other shards, or lacks a part.
         """
         tensors, state = self.checkpoints.read(path)
-        for key, mine in (("batch", self.config.batch), ("seed", self.recipe.seed)):
-            if state[key] != mine:
-                raise UserError(f"{path} was trained with {key} {state[key]}, the recipe says {mine}; resume needs them equal")
+        if state["pictures"] != len(self.shards):
+            raise UserError(f"{path} was trained on {state['pictures']} pictures, the shards hold {len(self.shards)}; give the same")
         try:
             self.generator.load_state_dict(tensors["generator"])
             self.discriminator.load_state_dict(tensors["discriminator"])
@@ -295,6 +322,7 @@ class Trainer:
                 f"{path} does not fit the recipe ({str(error).splitlines()[0]}); resume with {self.out / 'recipe.yaml'}"
             ) from None
         self.images, self.skipped = state["images"], state["skipped_steps"]
+        self.replaced = state["replaced"] if self.accelerator.is_main_process else 0
 
     def _publish(self) -> None:
         save_model(self.out / "model", self.ema.model, self.recipe, {"images_seen": self.images, "pictures": len(self.shards)})

@@ -119,3 +119,22 @@ def test_damaged_bytes_are_an_oserror_and_nothing_else(format):
 def test_what_is_no_picture_is_an_oserror(rubbish):
     with pytest.raises(OSError, match=r"."):
         decode(rubbish, 8)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("format", ["JPEG", "TIFF", "PNG", "GIF", "WEBP", "BMP"])
+def test_whatever_is_broken_in_a_file_it_is_an_oserror(format):
+    """Pillow itself lets struct.error, TypeError and others through."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"
+    whole = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)), format, exif=exif)
+    random, refused = np.random.default_rng(1), 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in random.integers(0, min(len(data), 300), 3):
+            data[place] = random.integers(0, 256)
+        try:
+            decode(bytes(data), 8)
+        except OSError:
+            refused += 1
+    assert refused > 5

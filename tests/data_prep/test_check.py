@@ -9,6 +9,7 @@ from PIL import Image
 
 from data_prep import check as script
 from t2igan.data.index import index_path
+from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shards
 
 
@@ -29,7 +30,7 @@ def shards(tmp_path):
 
 
 def found(*places) -> dict:
-    return script.check(script.find_shards(list(places)))[0].report()
+    return script.check(script.find_tars([str(place) for place in places]))[0].report()
 
 
 def test_it_counts_what_is_there_and_what_is_wrong(shards):
@@ -47,6 +48,19 @@ def test_it_counts_what_is_there_and_what_is_wrong(shards):
 def test_a_file_a_folder_and_both_are_the_same_shards(shards):
     assert found(shards / "00000.tar")["samples"] == 3
     assert found(shards, shards / "00000.tar")["samples"] == 7
+
+
+def test_a_pattern_is_what_training_would_read(shards):
+    assert found(shards / "{00000..00001}.tar")["samples"] == found(shards / "0000[01].tar")["samples"] == 6
+
+
+def test_a_record_that_is_no_json_is_a_broken_sample_as_in_training(tmp_path):
+    write_shards([Sample("a", png(1), ["one"]), Sample("b", png(2), ["two"])], tmp_path / "data", 3)
+    tar = tmp_path / "data" / "00000.tar"
+    tar.write_bytes(tar.read_bytes().replace(b'{"captions": ["one"]}', b'{"captions": ["one" }'))
+    assert found(tmp_path / "data")["undecodable"] == 1
+    with pytest.raises(ValueError):
+        Shards(str(tmp_path / "data")).read(0)
 
 
 def test_a_half_written_folder_is_passed_over(shards):
@@ -77,7 +91,7 @@ def test_every_broken_tar_gets_a_line(shards, run_script):
 
 
 def test_no_shards_is_refused(refused, tmp_path):
-    assert "no such file" in refused("check.py", tmp_path / "nothing")
+    assert "no .tar shards at" in refused("check.py", tmp_path / "nothing")
     assert "no .tar in" in refused("check.py", tmp_path)
 
 

@@ -239,7 +239,7 @@ def test_a_failure_midway_leaves_the_old_data_set(small, tmp_path, monkeypatch):
 
 def test_a_folder_of_somebody_else_is_not_replaced(refused, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    assert "no data set of ours" in refused("emoji.py", "--out", tmp_path)
+    assert "something else than what this writes" in refused("emoji.py", "--out", tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 

@@ -193,5 +193,5 @@ def test_a_bad_caption_file_is_refused(tmp_path, name, content, said):
 
 def test_a_foreign_folder_or_file_is_not_replaced(refused, pictures, tmp_path):
     assert "is a file" in refused("folder.py", pictures, "--out", pictures / "p00.png")
-    assert "no data set of ours" in refused("folder.py", pictures, "--out", pictures)
+    assert "something else than what this writes" in refused("folder.py", pictures, "--out", pictures)
     assert len(list(pictures.iterdir())) == 24

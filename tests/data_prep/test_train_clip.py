@@ -216,6 +216,7 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(refused, png, tmp_path
     write_shards([Sample("0", png("red"), ["only one"])], tmp_path / "one")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
+    (tmp_path / "mine" / "report.json").write_text("{}")  # a data set's, say
     assert "--steps must be at least 1" in refused("train_clip.py", "--data", "x", "--out", tmp_path / "clip", "--seed", 0, "--steps", 0)
     for match, data, out in [("no .tar shards", "none", "clip"), ("at least 2", "one", "clip"), ("new or empty folder", "one", "mine")]:
         with pytest.raises(UserError, match=match):

@@ -1,5 +1,7 @@
 """Multi-scale input, multi-scale output, several captions in one pass."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -22,9 +24,9 @@ SMALL = dict(
 )
 
 
-def network(randomised, adapter=True, modes=0, **options) -> GigaGANDiscriminator:
+def network(randomised, adapter=True, drawings=0, **options) -> GigaGANDiscriminator:
     learned = TextAdapter(AdapterConfig(depth=1, head_dim=4), 12, 10) if adapter else None
-    return randomised(GigaGANDiscriminator(GigaGANDiscriminatorConfig(**SMALL | options), learned, 12 if adapter else 10, modes))
+    return randomised(GigaGANDiscriminator(GigaGANDiscriminatorConfig(**SMALL | options), learned, 12 if adapter else 10, drawings))
 
 
 def pyramid_of(pictures: int, sides=(16, 8, 4), dtype=torch.float32) -> ImagePyramid:
@@ -58,7 +60,7 @@ def test_the_stacked_pass_equals_a_pass_per_level(options, descriptors, randomis
     expected = one_level_at_a_time(D, pyramid, text, config)
     pairs = [(i, j) for j in config["outputs"] for i in config["inputs"] if i > j]
     assert sorted(pairs) == sorted(expected)
-    maps, _ = D.features(pyramid)
+    maps = D.features(pyramid)
     exact = [logit for side, x in maps.items() for logit in D._read(side, x, D.adapter(text).pooled)]
     (verdict,) = D(pyramid, text)
     scale = max(logits.abs().max() for logits in expected.values())
@@ -117,18 +119,26 @@ def test_text_after_the_true_end_stays_unread(descriptors, randomised):
 
 def test_a_verdict_is_in_single_precision_under_autocast(descriptors, randomised):
     with torch.autocast("cpu", torch.bfloat16):
-        (verdict,) = network(randomised, modes=3)(pyramid_of(2), descriptors([6, 2]))
-    assert {logit.dtype for logit in verdict.logits} == {torch.float32} == {verdict.modes.dtype}
+        (verdict,) = network(randomised)(pyramid_of(2), descriptors([6, 2]))
+    assert {logit.dtype for logit in verdict.logits} == {torch.float32}
 
 
-def test_the_mode_is_read_from_the_finest_level_alone(descriptors, randomised):
-    D, text, pyramid = network(randomised, modes=5), descriptors([6, 2]), pyramid_of(2)
-    modes = D(pyramid, text)[0].modes
-    assert modes.shape == (2, 5)
-    finest, *coarser = pyramid.levels
-    assert torch.allclose(D(ImagePyramid((finest, *(level + 1 for level in coarser))), text)[0].modes, modes)
-    assert not torch.allclose(D(ImagePyramid((finest + 1, *coarser)), text)[0].modes, modes, rtol=1e-2)
-    assert network(randomised)(pyramid, text)[0].modes is None
+def test_the_drawing_that_a_picture_is_matters_only_where_d_is_told(descriptors, randomised):
+    text, pyramid = descriptors([6, 2, 3]), pyramid_of(3)
+    one, other = replace(text, drawing=torch.tensor([0, 1, 2])), replace(text, drawing=torch.tensor([0, 2, 2]))
+    untold, told = network(randomised), network(randomised, drawings=2)
+    for a, b in zip(untold(pyramid, one)[0].logits, untold(pyramid, other)[0].logits, strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(told(pyramid, one)[0].logits, told(pyramid, other)[0].logits, strict=True):
+        assert torch.equal(a[[0, 2]], b[[0, 2]]) and not torch.allclose(a[1], b[1], rtol=1e-2)
+
+
+def test_a_pairing_takes_the_drawing_with_the_caption(descriptors, randomised):
+    D, pyramid = network(randomised, drawings=2), pyramid_of(3)
+    text, rolled = replace(descriptors([6, 2, 3]), drawing=torch.tensor([1, 2, 0])), torch.tensor([1, 2, 0])
+    (verdict,), (expected,) = D(pyramid, text, rolled), D(pyramid, text[rolled])
+    for a, b in zip(verdict.logits, expected.logits, strict=True):
+        assert (a - b).abs().max() < 1e-5 * b.abs().max()
 
 
 def test_the_minibatch_standard_deviation_reaches_the_last_prediction_only(descriptors, randomised):
@@ -150,9 +160,9 @@ def test_logits_have_ordinary_size_at_initialisation(descriptors):
 
 
 def test_every_parameter_gets_a_gradient_and_so_does_the_picture(descriptors, randomised):
-    D = network(randomised, modes=3)
+    D = network(randomised, drawings=1)
     pyramid = pyramid_of(2).map(lambda level: level.requires_grad_())
-    (verdict,) = D(pyramid, descriptors([6, 2]))
-    (verdict.mean(lambda logit: logit.tanh()).sum() + verdict.modes.square().sum()).backward()
+    (verdict,) = D(pyramid, replace(descriptors([6, 2]), drawing=torch.tensor([0, 1])))
+    verdict.mean(lambda logit: logit.tanh()).sum().backward()
     for name, tensor in [*D.named_parameters(), *((f"level {i}", level) for i, level in enumerate(pyramid.levels))]:
         assert tensor.grad is not None and torch.isfinite(tensor.grad).all() and tensor.grad.any(), name

@@ -58,7 +58,7 @@ def critic(randomised):
 
 def score_in_double(D, pyramid, text):
     """The verdict's mean without its last step to single precision, which finite differences would feel."""
-    maps, _ = D.features(pyramid)
+    maps = D.features(pyramid)
     logits = [logit for side, x in maps.items() for logit in D._read(side, x, text.pooled)]
     return sum(weight * logit.mean(1) for weight, logit in zip(D.weights, logits, strict=True)) / sum(D.weights)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from t2igan.objective.guidance import ClipConfig, ClipContrastive, ClipSpherical, spherical_distance
+from t2igan.objective.guidance import ClipConfig, ClipContrastive, ClipSpherical, ContrastiveConfig, spherical_distance
 
 SCALE = 5.0
 
@@ -43,7 +43,7 @@ def words():
 
 
 def contrastive(words, bank=()) -> ClipContrastive:
-    term = ClipContrastive(ClipConfig("unused"))
+    term = ClipContrastive(ContrastiveConfig("unused"))
     term.scorer, term.bank = Embeddings(words), list(bank)
     return term
 
@@ -89,7 +89,8 @@ def test_captions_of_the_same_thing_are_never_negatives(words, make_round):
 
 
 def clip_term(kind, folder, **options):
-    term = kind(ClipConfig(f"local-dir:{folder}", **options))
+    config = ContrastiveConfig if kind is ClipContrastive else ClipConfig
+    term = kind(config(f"local-dir:{folder}", **options))
     term.prepare([f"thing {i}" for i in range(10)], torch.device("cpu"))
     return term
 

@@ -67,7 +67,7 @@ def test_wrong_captions_are_those_of_other_things(half, descriptors):
     text.pooled[:, 0] = torch.arange(3)
     names, now = ["cat", "cat", "dog"], Now(0)
     real, generated = numbered(1, 3), numbered(4, 3)
-    fake = Fake(generated, torch.zeros(3, 1, 2), torch.zeros(3, 4))
+    fake = Fake(generated, torch.zeros(3, 1, 2))
     one = Schedule("constant", 1.0, 1.0)
     terms = [ScheduledTerm("matching", Watch(MatchingConfig()), one), ScheduledTerm("nonsaturating", NonSaturating(), one)]
     objective = Objective(terms, terms)

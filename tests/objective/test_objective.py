@@ -40,7 +40,7 @@ def term(value=1.0, weight=1.0, **options) -> ScheduledTerm:
 def play(terms, now, descriptors, half="discriminator", D=None):
     objective, text = Objective(terms, terms), descriptors([2, 2])
     pictures = ImagePyramid((torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)))
-    fake = Fake(pictures, torch.zeros(2, 1, 4), torch.zeros(2, 6))
+    fake = Fake(pictures, torch.zeros(2, 1, 4))
     names = ["a", "b"]
     if half == "generator":
         return objective.generator_losses(D or Recorder(), pictures.finest, fake, pictures, text, names, names, now)
@@ -54,6 +54,11 @@ def test_the_total_is_the_weighted_sum_and_parts_are_unweighted(half, sign, desc
     letter = half[0].upper()
     assert losses.parts[f"{letter}/constant 2.0"].item() == sign * 2
     assert losses.parts[f"{letter}/constant 5.0"].item() == sign * 5
+
+
+def test_two_terms_of_one_name_both_count(descriptors):
+    losses = play([term(2.0, weight=3.0), term(2.0, weight=0.5)], Now(0), descriptors)
+    assert losses.total.item() == 2 * 3 + 2 * 0.5
 
 
 def test_every_n_th_step_counts_n_fold(descriptors):

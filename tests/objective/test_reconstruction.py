@@ -11,7 +11,7 @@ SIDES = (16, 8, 4)
 
 
 def a_round(make_round, fake, images):
-    return make_round(2, fake=Fake(build_pyramid(fake, SIDES), torch.zeros(2, 1, 4), torch.zeros(2, 6)), images=images)
+    return make_round(2, fake=Fake(build_pyramid(fake, SIDES), torch.zeros(2, 1, 4)), images=images)
 
 
 def test_equal_pictures_cost_nothing_and_a_constant_shift_its_square(make_round):

@@ -1,10 +1,12 @@
 """Captions are encoded once; what comes from the cache is what would have been encoded."""
 
 import hashlib
+import warnings
 
 import pytest
 import torch
 
+from t2igan.errors import UserError
 from t2igan.text import cache
 from t2igan.text.cache import CaptionEncoder, RowCache, default_cache
 from t2igan.text.encoder import TextEncoder
@@ -31,8 +33,11 @@ class Letters(TextEncoder):
         self.asked += prompts
         ids = torch.zeros(len(prompts), 6, dtype=torch.long)
         for row, prompt in zip(ids, prompts, strict=True):
-            row[: len(prompt)] = torch.tensor([ord(letter) + 70_000 for letter in prompt])  # more than 16 bits
+            row[: len(prompt)] = torch.tensor([ord(letter) + 70_000 for letter in prompt[:6]])  # more than 16 bits
         return Tokens(ids, ids > 0)
+
+    def part_read(self, prompt: str) -> str:
+        return prompt[:6]
 
     def forward(self, tokens: Tokens) -> TextDescriptors:
         local = (tokens.ids[..., None] % 100 + torch.arange(3) + self.weights) / 7
@@ -93,11 +98,12 @@ def test_more_captions_than_one_query_and_one_batch_hold(tmp_path):
 
 
 def test_a_full_memory_is_emptied_without_losing_what_is_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setattr(cache, "MEMORY_ENTRIES", 3)
+    monkeypatch.setattr(cache, "MEMORY_BYTES", 60)  # two or three one-letter prompts of 8 + 6 + 10 bytes
     describe, fresh = CaptionEncoder(Letters(), tmp_path), CaptionEncoder(Letters())
     for prompts in (["a", "b"], ["a", "c", "d"], ["b", "c", "e", "f", "g"]):
         assert equal(describe(prompts), fresh(prompts))
-        assert len(describe.memory) <= max(3, len(prompts))
+        assert len(describe.memory) <= 3 + len(prompts)
+    assert "a" not in describe.memory
 
 
 def test_rows_survive_awkward_keys_and_two_writers(tmp_path):
@@ -133,3 +139,31 @@ def test_where_the_cache_lies_by_default(monkeypatch, tmp_path):
     assert default_cache() == tmp_path
     monkeypatch.delenv("T2IGAN_CACHE")
     assert default_cache().parts[-2:] == (".cache", "t2igan")
+
+
+def test_every_cut_prompt_is_told_also_when_its_features_are_in_the_cache(tmp_path):
+    for _ in range(2):
+        with pytest.warns(UserWarning) as caught:
+            CaptionEncoder(Letters(), tmp_path)(["elephants", "cat", "abcdef", "crocodile"])
+        assert [str(warning.message) for warning in caught] == [
+            "prompt cut after 6 tokens: 'elepha' | not read: 'nts'", "prompt cut after 6 tokens: 'crocod' | not read: 'ile'",
+        ]
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_in_training_one_warning_is_enough(told):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        describe = CaptionEncoder(Letters(), cuts_told=told)
+        describe(["elephants"])
+        describe(["crocodile"])
+    assert len(caught) == told
+
+
+def test_a_cache_that_cannot_be_opened_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="set T2IGAN_CACHE"):
+        RowCache(tmp_path / "file", "a" * 32)
+    (tmp_path / f"{'b' * 32}.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(UserError, match="set T2IGAN_CACHE"):
+        RowCache(tmp_path, "b" * 32)

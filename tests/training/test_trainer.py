@@ -1,13 +1,15 @@
 """One step of the trainer: what it updates, at which rate, and what it refuses."""
 
-from dataclasses import replace
+import shutil
 
 import pytest
 import torch
 from tiny import override, tiny_recipe, trainer_of
 from torch import nn
 
+from t2igan.config import load_recipe
 from t2igan.errors import UserError
+from t2igan.style.mapping import latent_mode
 from t2igan.training.trainer import frozen
 
 pytest_plugins = ["kit"]
@@ -78,7 +80,7 @@ def test_a_step_moves_both_networks_and_the_average_and_the_clock(tiny):
     assert moved(trainer.generator, g) == set(g) and moved(trainer.discriminator, d) == set(d)
     assert moved(trainer.ema.model, average) == set(average)
     assert trainer.images == 16 and trainer.now().step == 2
-    assert {"D/nonsaturating", "D/matching", "D/mode_information", "G/nonsaturating", "G/mode_information"} <= set(values)
+    assert {"D/nonsaturating", "D/matching", "G/nonsaturating", "G/reconstruction"} <= set(values)
     assert all(value.isfinite() for value in values.values())
     assert all(p.grad is None and p.requires_grad for net in (trainer.generator, trainer.discriminator) for p in net.parameters())
 
@@ -95,8 +97,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny):
         trainer = tiny(
             training__micro_batch=micro,
             discriminator__network__minibatch_std=0,
-            objective__discriminator=[{"kind": "nonsaturating"}, {"kind": "r1"}, {"kind": "mode_information"}],
-            objective__generator=[{"kind": "nonsaturating"}, {"kind": "mode_information"}],
+            objective__discriminator=[{"kind": "nonsaturating"}, {"kind": "r1"}],
+            objective__generator=[{"kind": "nonsaturating"}],
             training__generator_optimizer={"lr": 0.0},
             training__discriminator_optimizer={"lr": 0.0},
         )
@@ -126,32 +128,27 @@ def test_reported_losses_do_not_depend_on_micro_batches(tiny):
 # ------------------------------------------------------------------------------------------------ latents
 
 
-def test_of_several_latents_the_one_nearest_to_the_real_picture_is_trained_with(tiny):
-    """Latents that draw the real pictures themselves, one each, are found among others."""
-    trainer = tiny(training__latents={"candidates": 4, "side": 8})
-    batch = trainer.dataset[0]
-    text = trainer.describe(batch.captions)
-    candidates = torch.randn(8, 4, trainer.generator.mapper.z_dim)
-    wanted = torch.arange(8) % 4
-    with torch.no_grad():
-        drawn = trainer.generator(candidates[torch.arange(8), wanted], text).pyramid.finest
-    assert torch.equal(trainer._choose(candidates, replace(batch, images=drawn), text), candidates[torch.arange(8), wanted])
-    assert all(p.grad is None for p in trainer.generator.parameters())
+def test_latents_take_the_modes_of_their_pictures_drawings(tiny):
+    trainer, seen = tiny(), []
+    trainer.generator.register_forward_hook(lambda module, inputs, fake: seen.append(inputs[:2]))
+    told = set()
+    for step in range(4):
+        batch = trainer.dataset[step]
+        trainer.step(batch)
+        z, text = seen[-1]
+        assert torch.equal(text.drawing, trainer.drawings.of(batch))
+        known = text.drawing > 0
+        assert torch.equal(latent_mode(z, 2)[known] + 1, text.drawing[known])
+        told |= set(text.drawing.tolist())
+    assert told == {0, 1, 2}, "some captions leave the drawing open, others say it"
 
 
-def test_a_step_trains_with_the_chosen_latents(tiny):
-    trainer, seen = tiny(training__latents={"candidates": 3, "side": 8}), []
-    candidates = torch.cat(trainer._draw(trainer.now())["latents"])
-    trainer.generator.register_forward_hook(lambda module, inputs, fake: seen.append(fake.z))
+def test_without_drawings_latents_are_as_drawn(tiny):
+    trainer, seen = tiny(training__drawings=None), []
+    trainer.generator.register_forward_hook(lambda module, inputs, fake: seen.append(inputs[:2]))
+    expected = torch.cat(trainer._draw(trainer.now())["latents"])
     trainer.step(trainer.dataset[0])
-    matches = (seen[-1][:, None] == candidates).all(2)
-    assert candidates.shape == (8, 3, 8) and (matches.sum(1) == 1).all() and len(matches.nonzero()[:, 1].unique()) > 1
-
-
-def test_a_single_latent_is_taken_as_it_is(tiny):
-    trainer = tiny(training__latents={"candidates": 1})
-    candidates, batch = torch.randn(8, 1, 8), trainer.dataset[0]
-    assert torch.equal(trainer._choose(candidates, batch, trainer.describe(batch.captions)), candidates[:, 0])
+    assert torch.equal(seen[-1][0], expected) and seen[-1][1].drawing is None
 
 
 # ------------------------------------------------------------------------------------------------ rates
@@ -201,7 +198,7 @@ def test_attention_projections_decay_at_their_own_rate(tiny):
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_a_gradient_that_is_not_finite_skips_that_half_and_is_counted(poison, tiny):
-    trainer = tiny(objective__generator=[{"kind": "nonsaturating"}, {"kind": "mode_information"}])
+    trainer = tiny(objective__generator=[{"kind": "nonsaturating"}])
     trainer.step(trainer.dataset[0])
     g, d = weights(trainer.generator), weights(trainer.discriminator)
     moments = {id(p): state["exp_avg_sq"].clone() for p, state in trainer.d_optimizer.state.items()}
@@ -230,28 +227,50 @@ def test_minibatch_statistics_must_divide_a_pass(tiny):
         tiny(discriminator__network__minibatch_std=3)
 
 
-@pytest.mark.parametrize(("path", "value", "what"), [("seed", 4, "seed 3"), ("training__batch", 4, "batch 8")])
-def test_a_checkpoint_of_another_seed_or_batch_is_refused(path, value, what, tiny):
-    trainer = tiny()
-    trainer.step(trainer.dataset[0])
-    trainer.save()
-    other = tiny(**{path: value})
-    with pytest.raises(UserError, match=f"trained with {what}"):
-        other.train(resume=True)
+CHANGES = [
+    ("seed", 4, "seed from 3 to 4"),
+    ("training__batch", 4, "training.batch from 8 to 4"),
+    ("generator__synthesis__channels", [8, 8, 16], r"generator.synthesis.channels from \[8, 8, 8\] to \[8, 8, 16\]"),
+    ("objective__generator", [{"kind": "nonsaturating", "weight": 2}], "objective.generator.nonsaturating.weight from 1.0 to 2.0"),
+]
 
 
-def test_a_checkpoint_of_other_sizes_is_refused(tiny):
-    trainer = tiny()
-    trainer.step(trainer.dataset[0])
-    trainer.save()
-    with pytest.raises(UserError, match=r"does not fit the recipe .*resume with .*recipe.yaml"):
-        tiny(generator__synthesis__channels=[8, 8, 4]).train(resume=True)
+@pytest.mark.parametrize(("path", "value", "what"), CHANGES)
+def test_a_run_is_not_resumed_under_another_recipe(path, value, what, tiny):
+    trainer = tiny(training__images=8)
+    trainer.train()
+    with pytest.raises(UserError, match=f"another recipe .*{what}.*resume with .*recipe.yaml"):
+        tiny(**{"training__images": 16, path: value}).train(resume=True)
+    assert load_recipe(trainer.out).training.images == 8, "nothing was written"
+
+
+def test_a_run_may_be_made_longer_and_watched_otherwise(tiny):
+    tiny(training__images=8).train()
+    longer = tiny(training__images=16, training__log_every=2, training__prompts=["number 5"], training__keep=1)
+    longer.train(resume=True)
+    assert longer.images == 16
+
+
+def test_a_run_is_not_resumed_on_other_pictures(tiny, kit, tmp_path):
+    tiny(training__images=8).train()
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    shutil.copy(kit.shards / "00000.tar", fewer)
+    with pytest.raises(UserError, match="was trained on 23 pictures, the shards hold 8"):
+        tiny(training__images=16, data__shards=str(fewer)).train(resume=True)
+
+
+def test_a_folder_of_something_else_is_not_written_into(tiny, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("three years of work")
+    with pytest.raises(UserError, match="holds something else than a run"):
+        tiny().train()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 
 
 def test_a_checkpoint_that_lacks_a_file_is_refused(tiny):
-    trainer = tiny()
-    trainer.step(trainer.dataset[0])
-    trainer.save()
+    trainer = tiny(training__images=8)
+    trainer.train()
     (trainer.checkpoints.latest() / "generator_optimizer.safetensors").unlink()
     with pytest.raises(UserError, match="generator_optimizer"):
-        tiny().train(resume=True)
+        tiny(training__images=16).train(resume=True)

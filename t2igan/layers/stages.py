@@ -1,0 +1,25 @@
+"""The resolutions that a network passes through: 4, 8, ... px, a stage each."""
+
+FIRST = 4  # px, the side of the coarsest stage
+
+
+def resolutions(side: int) -> list[int]:
+    """The sides of the stages up to `side` px, coarsest first."""
+    return [FIRST * 2**i for i in range(side.bit_length() - FIRST.bit_length() + 1)]
+
+
+def check_stages(config, names: tuple[str, ...], side: int) -> None:
+    """Raises ValueError where one of these fields has not one entry per stage."""
+    sides = resolutions(side)
+    for name in names:
+        if len(getattr(config, name)) != len(sides):
+            raise ValueError(
+                f"{name} has {len(getattr(config, name))} entries, resolution {side} has {len(sides)} stages "
+                f"({', '.join(map(str, sides))} px); give one entry per stage"
+            )
+
+
+def check_heads(channels: int, head_dim: int, depth: int) -> None:
+    """Raises ValueError where a stage with attention cannot be cut into heads."""
+    if depth and channels % head_dim:
+        raise ValueError(f"channels has {channels} in a stage with attention, needs a multiple of head_dim {head_dim} there")
