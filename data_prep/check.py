@@ -109,6 +109,22 @@ def check(tars: list[Path]) -> tuple[Findings, list]:
     return findings, sheet
 
 
+def write_indices(tars: list[Path]) -> int:
+    """X.tar.idx.npy beside every whole tar; returns how many."""
+    import numpy as np
+
+    from t2igan.data.index import BrokenShard, index_path, index_tar
+
+    written = 0
+    for tar in tars:
+        try:
+            np.save(index_path(tar), index_tar(tar))
+            written += 1
+        except BrokenShard:
+            continue  # told in the report
+    return written
+
+
 def stale(tar: Path, rows) -> bool:
     """Whether the index stored beside a tar differs from the tar."""
     import numpy as np
@@ -176,6 +192,7 @@ def main() -> None:
     parser.add_argument("shards", nargs="+", help=".tar files, folders that hold them, or patterns")
     parser.add_argument("--json", type=Path, help="also write the report here")
     parser.add_argument("--sheet", type=Path, help=f"also write a contact sheet of {ON_SHEET} samples here (.png)")
+    parser.add_argument("--index", action="store_true", help="also write the index beside each tar that saves training the scan")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
     for path in (args.json, args.sheet):
@@ -190,6 +207,8 @@ def main() -> None:
         from t2igan.data.render import contact_sheet
 
         contact_sheet(sheet, args.sheet, 64)
+    if args.index:
+        print(f"indices written: {write_indices(find_tars(args.shards))}")
     for broken in report["broken_shards"]:
         print(f"error: {broken}", file=sys.stderr)
     if report["broken_shards"]:

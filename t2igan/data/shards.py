@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,10 @@ def find_shards(pattern: str) -> list[Path]:
     if path.is_dir():
         found = sorted(path.glob("*.tar"))
     else:
-        found = [Path(name) for part in _expand(str(path)) for name in sorted(glob.glob(part))]
+        parts = _expand(str(path))
+        found = [Path(name) for part in parts for name in sorted(glob.glob(part))]
+        if found and len(found) < len(parts):
+            warnings.warn(f"{len(parts) - len(found)} of the {len(parts)} shards {pattern} are not there", stacklevel=2)
     if not found:
         inside = sorted(p.parent.name for p in path.glob("*/*.tar")) if path.is_dir() else []
         hint = f"; did you mean {path / inside[0]}?" if inside else "; data_prep/emoji.py or data_prep/folder.py make them"

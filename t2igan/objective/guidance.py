@@ -1,5 +1,6 @@
 """A frozen CLIP tells G whether the picture shows the caption."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +37,14 @@ class ClipContrastive(Term):
         self.negatives = config.negatives
         self.bank: list[str] = []
 
-    def prepare(self, names: list[str], device) -> None:
-        """Reads CLIP and embeds the captions to contrast with, an even sample of `names`."""
+    def prepare(self, names: Callable[[], list[str]], device) -> None:
+        """Reads CLIP and embeds the captions to contrast with, an even sample of the names."""
         self.scorer.load_pretrained()
         self.scorer.to(device)
         if self.negatives:
-            step = max(len(names) / self.negatives, 1)
-            self.bank = [names[int(i * step)] for i in range(min(self.negatives, len(names)))]
+            found = names()
+            step = max(len(found) / self.negatives, 1)
+            self.bank = [found[int(i * step)] for i in range(min(self.negatives, len(found)))]
             self.scorer.text(self.bank)
 
     def generator(self, round: Round) -> Float[Tensor, ""]:
@@ -66,7 +68,7 @@ class ClipSpherical(Term):
     def __init__(self, config: ClipConfig, cache: Path | None = None):
         self.scorer = ClipScorer(config.model, config.pretrained, cache)
 
-    def prepare(self, names: list[str], device) -> None:
+    def prepare(self, names: Callable[[], list[str]], device) -> None:
         self.scorer.load_pretrained()
         self.scorer.to(device)
 

@@ -1,5 +1,6 @@
 """A recipe's list of terms to the losses of D and of G."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -41,8 +42,8 @@ class Objective:
     def __init__(self, discriminator: list[ScheduledTerm], generator: list[ScheduledTerm]):
         self.discriminator, self.generator = discriminator, generator
 
-    def prepare(self, names: list[str], device) -> None:
-        """Lets terms with frozen networks read them; `names` are the distinct first captions of the data set."""
+    def prepare(self, names: Callable[[], list[str]], device) -> None:
+        """Lets terms with frozen networks read them; `names()` are the distinct first captions of the data set."""
         for entry in self.discriminator + self.generator:
             entry.term.prepare(names, device)
 

@@ -1,5 +1,6 @@
 """What a loss is, and everything it may look at for one half of a step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -34,5 +35,5 @@ class Term:
     needs_mismatched = False  # verdicts on pictures with the caption of another thing
     needs_real_gradient = False  # the real pyramid's levels as leaves of the graph
 
-    def prepare(self, names: list[str], device) -> None:
-        """Called once before training with the distinct first captions of the data set; reads frozen networks where a term has one."""
+    def prepare(self, names: Callable[[], list[str]], device) -> None:
+        """Called once before training; reads frozen networks. `names()` reads the distinct first captions of the data set."""

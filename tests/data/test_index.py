@@ -6,7 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from t2igan.data.index import BLOCK, BrokenShard, _members, _number, index_path, index_tar
+from t2igan.data.index import BLOCK, BrokenShard, _members, _number, _pax_path, index_path, index_tar
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT}
 
@@ -99,6 +99,19 @@ def test_what_is_no_tar_is_refused(tmp_path):
     path.write_bytes(b"not a tar at all" * 100)
     with pytest.raises(BrokenShard, match="not a tar"):
         index_tar(path)
+
+
+def test_a_header_without_a_readable_size_is_refused(tmp_path):
+    whole = bytearray(write(tmp_path / "x.tar", [("a.png", b"1" * 100)]).read_bytes())
+    whole[124:136] = b"no number..."
+    (tmp_path / "x.tar").write_bytes(whole)
+    with pytest.raises(BrokenShard, match="no readable size at byte 0"):
+        index_tar(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("data", [b"0 path=x\n", b"x", b"1 ", b"-5 path=x\n"])
+def test_a_pax_record_without_a_length_ends_the_search(data):
+    assert _pax_path(data) is None
 
 
 def test_where_an_index_lies(tmp_path):

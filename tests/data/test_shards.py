@@ -235,3 +235,18 @@ def test_an_unreadable_index_is_read_anew(tmp_path, samples):
     for rubbish in (b"", b"no numpy file", b"\x93NUMPY\x01\x00"):
         (tmp_path / "train" / "00000.tar.idx.npy").write_bytes(rubbish)
         assert len(Shards(str(tmp_path / "train"))) == 5
+
+
+def test_shards_that_a_pattern_names_but_are_not_there_are_told(shards):
+    with pytest.warns(UserWarning, match=r"2 of the 5 shards .* are not there"):
+        assert len(find_shards(str(shards / "{00000..00004}.tar"))) == 3
+
+
+def test_a_tar_cut_inside_its_last_member_is_found_although_its_index_is_newer(tmp_path, samples):
+    write_shards(samples[:3], tmp_path / "train")
+    tar = tmp_path / "train" / "00000.tar"
+    last = int(Shards(str(tmp_path / "train")).rows[:, ::2].max())
+    tar.write_bytes(tar.read_bytes()[: last + 2])
+    os.utime(tar, (0, 0))
+    with pytest.raises(UserError, match="cut off"):
+        Shards(str(tmp_path / "train"))

@@ -90,6 +90,14 @@ def test_every_broken_tar_gets_a_line(shards, run_script):
     assert [name in line for name, line in zip(("00000.tar", "00002.tar"), done.stderr.splitlines(), strict=True)] == [True, True]
 
 
+def test_indices_are_written_where_asked_and_used(shards, run_script):
+    index_path(shards / "00001.tar").unlink()
+    index_path(shards / "00002.tar").write_bytes(b"junk")
+    assert run_script("check.py", shards).returncode == 0 and not index_path(shards / "00001.tar").exists()
+    assert "indices written: 3" in run_script("check.py", shards, "--index").stdout
+    assert found(shards)["stale_indices"] == [] and index_path(shards / "00001.tar").exists()
+
+
 def test_no_shards_is_refused(refused, tmp_path):
     assert "no .tar shards at" in refused("check.py", tmp_path / "nothing")
     assert "no .tar in" in refused("check.py", tmp_path)

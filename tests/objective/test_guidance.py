@@ -91,7 +91,7 @@ def test_captions_of_the_same_thing_are_never_negatives(words, make_round):
 def clip_term(kind, folder, **options):
     config = ContrastiveConfig if kind is ClipContrastive else ClipConfig
     term = kind(config(f"local-dir:{folder}", **options))
-    term.prepare([f"thing {i}" for i in range(10)], torch.device("cpu"))
+    term.prepare(lambda: [f"thing {i}" for i in range(10)], torch.device("cpu"))
     return term
 
 
