@@ -1,13 +1,15 @@
 """Training speed of a recipe, on one and on two cores, and where the time goes.
 
-    python benchmarks/training.py configs/emoji_32.yaml --threads 1 2
+    python benchmarks/training.py configs/emoji_32.yaml --processes 1 2
 
+Each process computes on one core and takes its share of the recipe's batch, as in `make demo`; the figures are the first process's.
 The penalty's and the guidance's shares are differences: the same step with and without the term, alternating in one run. Data and text are
 timed by themselves (text from a warm cache, as in training), D's half as a whole; the rest is G: its pass, its way back, its optimizer.
 """
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -17,38 +19,37 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from t2igan.errors import run_script
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
+
+from t2igan.errors import UserError, run_script
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=6, help="periods of the lazy penalty to time")
-    parser.add_argument("--inside", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--debug", action="store_true")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
     if arguments.inside:
-        print(json.dumps(measure(arguments.recipe, arguments.overrides, arguments.inside, arguments.rounds)))
+        result = measure(arguments.recipe, arguments.overrides, arguments.rounds)
+        if os.environ["RANK"] == "0":
+            print(json.dumps(result))
         return
     print(f"{arguments.recipe} on {platform.processor() or platform.machine()}, {cpu_name()}")
-    for threads in arguments.threads:
-        # a process of its own: the thread pools of torch are set once
-        command = [
-            sys.executable,
-            __file__,
-            arguments.recipe,
-            *arguments.overrides,
-            "--inside",
-            str(threads),
-            "--rounds",
-            str(arguments.rounds),
-        ]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        result = json.loads(output.splitlines()[-1])
+    for processes in arguments.processes:
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        inside = [__file__, arguments.recipe, *arguments.overrides, "--inside", "--rounds", str(arguments.rounds)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(launch + inside, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+            raise UserError(said[0].removeprefix("error: ") if said else f"the training broke off:\n{done.stderr[-4000:]}")
+        result = json.loads(done.stdout.splitlines()[-1])
         shares = "  ".join(f"{name} {share:.1%}" for name, share in result["shares"].items())
-        print(f"{threads} thread(s): {result['images_per_second']:.1f} images/s   {shares}")
+        print(f"{processes} process(es): {result['images_per_second']:.1f} images/s   {shares}")
 
 
 def cpu_name() -> str:
@@ -57,10 +58,10 @@ def cpu_name() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
 
 
-def measure(path: str, overrides: list[str], threads: int, rounds: int) -> dict:
+def measure(path: str, overrides: list[str], rounds: int) -> dict:
+    """Images/s over all processes, and each part's share of the time."""
     import torch
 
-    torch.set_num_threads(threads)
     from t2igan.config import load_recipe
     from t2igan.data.shards import batches
     from t2igan.system import build_system
