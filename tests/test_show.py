@@ -25,6 +25,12 @@ def test_the_papers_discriminator_has_381_million_parameters(paper):
     assert paper["parts"]["discriminator"]["params"] == pytest.approx(381.4e6, rel=0.02)
 
 
+def test_the_ablations_generator_has_164_million_parameters(root):
+    """Kang et al. 2023, Table 1, the row with multi-scale training."""
+    parts = describe(load_recipe(root / "configs" / "gigagan_64_ablation.yaml"))["parts"]
+    assert parts["generator"]["params"] - parts["generator.adapter"]["params"] == pytest.approx(164.0e6, rel=0.05)
+
+
 def test_text_tower_and_adapters_stand_on_their_own(paper):
     parts = paper["parts"]
     assert parts["text_encoder"] == {"params": 123_650_304, "trainable": 0, "gflops_per_image": None}
@@ -35,7 +41,7 @@ def test_text_tower_and_adapters_stand_on_their_own(paper):
 
 
 def test_convolutions_are_the_greater_part_of_the_arithmetic(paper):
-    """101.5 GFLOPs without mixing by ../shared/specs/gigagan.md 4a; with activations mixed at 32 px as well as at 16 px it would be 213."""
+    """101.5 GFLOPs without mixing; with activations mixed at 32 px as well as at 16 px it would be 213."""
     assert 101.5 < paper["parts"]["generator"]["gflops_per_image"] < 185
 
 
