@@ -118,8 +118,8 @@ def replace_terms(objective, discriminator: set[str] = frozenset(), generator: s
     from t2igan.objective.objective import Objective
 
     return Objective(
-        [replace(term) for term in objective.discriminator if term.name not in discriminator],
-        [replace(term) for term in objective.generator if term.name not in generator],
+        [replace(term) for term in objective.discriminator if term.name.partition(".")[0] not in discriminator],
+        [replace(term) for term in objective.generator if term.name.partition(".")[0] not in generator],
     )
 
 

@@ -178,7 +178,14 @@ def facts(model: Path) -> dict:
     log = model / "metrics.jsonl"
     if not log.is_file():
         raise UserError(f"{model} has no metrics.jsonl: give the run folder, not its model folder")
-    records = [json.loads(line) for line in log.read_text().splitlines()]
+    records = []
+    for line in log.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue  # the line a killed run was writing
+    if not records:
+        raise UserError(f"{model} has logged no step yet; let its training finish")
     # `seconds` starts again where a run was resumed: add up the ends of the stretches
     ends = [a["seconds"] for a, b in zip(records, records[1:], strict=False) if b["seconds"] < a["seconds"]] + [records[-1]["seconds"]]
     return {"images_seen": records[-1]["images"], "minutes": round(sum(ends) / 60, 2)}

@@ -92,7 +92,7 @@ class TrainingConfig(PartConfig):
     generator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     discriminator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: EMAConfig = field(default_factory=EMAConfig)
-    drawings: str | None = None  # a CLIP that sorts the pictures of a name into `generator.style.modes` drawings; none: latents are free
+    drawings: str | None = None  # local-dir:CLIP that sorts the pictures of a name into `generator.style.modes` drawings; none: z is free
     log_every: int = 50  # steps
     checkpoint_every: int = 100_000  # pictures
     sample_every: int = 100_000  # pictures
@@ -109,8 +109,11 @@ class TrainingConfig(PartConfig):
             raise ValueError(f"batch {self.batch} must be a multiple of training.micro_batch {self.micro_batch}")
         for name in ("generator_optimizer", "discriminator_optimizer"):
             optimizer = getattr(self, name)
-            if len(optimizer.betas) != 2 or optimizer.warmup < 0:
-                raise ValueError(f"{name} has betas {list(optimizer.betas)} and warmup {optimizer.warmup}, needs two betas and 0 or more")
+            if len(optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in optimizer.betas):
+                raise ValueError(f"{name} has betas {list(optimizer.betas)}, needs two numbers from 0 to below 1")
+            for option in ("weight_decay", "attention_weight_decay", "kernel_lr", "warmup"):
+                if getattr(optimizer, option) < 0:
+                    raise ValueError(f"{name} has {option} {getattr(optimizer, option)}, needs 0 or more")
         for number, prompt in enumerate(self.prompts, 1):
             if not prompt.strip():
                 raise ValueError(f"prompts has an empty one, number {number}; remove it or say what to draw")

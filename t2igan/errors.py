@@ -10,7 +10,10 @@ class UserError(ValueError):
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Runs `main`; a UserError becomes one line on stderr and exit code 2 (`--debug` on the command line shows the traceback)."""
+    """Runs `main`; what the user can mend becomes one line on stderr and exit code 2 (`--debug` on the command line shows the traceback).
+
+    That is a UserError, and what the machine refuses: no permission, a read-only or a full disk.
+    """
     try:
         main()
     except UserError as error:
@@ -21,7 +24,8 @@ def run_script(main: Callable[[], None]) -> None:
     except OSError as error:
         if "--debug" in sys.argv or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC):
             raise
-        print(f"error: {error.strerror}: {error.filename}; choose a place that can be written", file=sys.stderr)
+        where = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror}{where}; check permissions and free space", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -114,5 +114,9 @@ def check_sizes(recipe: Recipe) -> None:
             part.check(r)
         except ValueError as error:
             raise UserError(f"{name}.{error}") from None
+    token_dim = build_text_encoder(recipe.text).token_dim
+    for part, adapter in (("generator", recipe.generator.adapter), ("discriminator", recipe.discriminator.adapter)):
+        if adapter and not adapter.width and token_dim % min(adapter.head_dim, token_dim):
+            raise UserError(f"{part}.adapter.head_dim is {adapter.head_dim}, needs a divisor of token_dim {token_dim}; or give a width")
     if recipe.training.drawings and recipe.generator.style.modes < 2:
         raise UserError("training.drawings has no modes to sort pictures into: set generator.style.modes to 2 or more")

@@ -510,6 +510,18 @@ def test_an_interrupt_ends_with_code_130(capsys):
     assert stop.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "/locked"), OSError(28, "No space left on device")])
+def test_what_the_machine_refuses_is_one_line(error, capsys):
+    def refused():
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        run_script(refused)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {error.strerror}") and said.count("\n") == 1 and "None" not in said
+
+
 def test_an_error_of_ours_is_not_hidden():
     """Only what the user gave is reported in one line; a bug keeps its traceback."""
 

@@ -59,6 +59,8 @@ def _members(tar: Path):
             data = position + BLOCK
             try:
                 size = _number(header[124:136])
+                if size < 0:
+                    raise ValueError
             except ValueError:
                 raise BrokenShard(f"{tar} has no readable size at byte {position}; write or download it again") from None
             if data + size > end:

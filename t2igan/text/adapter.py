@@ -25,7 +25,7 @@ class AdapterConfig(PartConfig):
     summary: Literal["end", "pooled"] = "end"  # where the global descriptor comes from: the end-of-text state, or the tower's pooled vector
 
     def check(self, resolution: int) -> None:
-        if self.width and self.width % min(self.head_dim, self.width):
+        if self.head_dim < 1 or (self.width and self.width % min(self.head_dim, self.width)):
             raise ValueError(f"width is {self.width}, needs a multiple of head_dim {self.head_dim}")
 
 

@@ -104,8 +104,10 @@ class CaptionEncoder:
     def _tell_cuts(self, full: list[str]) -> None:
         """Warns, showing where, of prompts of which only a part is read."""
         for prompt in full:
+            if self.cuts_told == 0:
+                return
             read = self.encoder.part_read(prompt)
-            if len(read) < len(prompt) and self.cuts_told != 0:
+            if len(read) < len(prompt):
                 shown, missed = read if len(read) <= 60 else f"...{read[-57:]}", prompt[len(read) :].strip()
                 warnings.warn(f"prompt cut after {self.encoder.max_tokens} tokens: '{shown}' | not read: '{missed[:60]}'", stacklevel=4)
                 self.cuts_told = None if self.cuts_told is None else self.cuts_told - 1

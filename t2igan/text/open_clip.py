@@ -73,6 +73,8 @@ class OpenClipText(TextEncoder):
 
     def part_read(self, prompt: str) -> str:
         limit = self.max_tokens - 2  # the start and the end take a place each
+        if len(self.tokenizer.encode(prompt)) <= limit:
+            return prompt
         return prompt[: bisect_right(range(len(prompt) + 1), limit, key=lambda n: len(self.tokenizer.encode(prompt[:n]))) - 1]
 
     def forward(self, tokens: Tokens) -> TextDescriptors:
@@ -94,7 +96,7 @@ def load_open_clip(model: str, pretrained: str | None = None) -> tuple[nn.Module
     if not known:
         raise UserError(f"open_clip has no model {model!r}; give a name such as ViT-L-14, local-dir:FOLDER or hf-hub:ORG/REPO")
     if not name.startswith(("local-dir:", "hf-hub:")) and not pretrained:
-        raise UserError(f"{model} is a name without weights: add text.pretrained (a tag such as openai, or a weight file)")
+        raise UserError(f"{model} is a name without weights: add pretrained (a tag such as openai, or a weight file) beside it")
     try:
         clip = open_clip.create_model(name, pretrained=pretrained, force_custom_text=True, **_own_text_tower(name))
         tokenizer = open_clip.get_tokenizer(name)

@@ -1,6 +1,7 @@
 """Any Hugging Face text tower (BERT-like, CLIP, T5), from a local folder, an installed package or the hub."""
 
 import hashlib
+from bisect import bisect_right
 from pathlib import Path
 from typing import Literal
 
@@ -85,6 +86,9 @@ class TransformersText(TextEncoder):
     def part_read(self, prompt: str) -> str:
         if len(self.tokenizer(prompt)["input_ids"]) <= self.max_tokens:
             return prompt
+        if not self.tokenizer.is_fast:  # it does not tell where its tokens stand
+            fits = bisect_right(range(len(prompt)), self.max_tokens, key=lambda n: len(self.tokenizer(prompt[:n])["input_ids"]))
+            return prompt[: fits - 1]
         read = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens, return_offsets_mapping=True)
         return prompt[: max(end for _, end in read["offset_mapping"])]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from tqdm import tqdm
 
 from t2igan.data.images import decode, to_signed
 from t2igan.data.shards import Shards
@@ -40,6 +41,13 @@ class Drawings:
         pairs = zip(batch.samples, batch.captions, strict=True)
         return torch.tensor([self.modes[sample] + 1 if caption in self.ambiguous else 0 for sample, caption in pairs])
 
+    def to_json(self) -> dict:
+        return {"modes": self.modes, "ambiguous": sorted(self.ambiguous)}
+
+    @classmethod
+    def from_json(cls, data: dict) -> "Drawings":
+        return cls(tuple(data["modes"]), frozenset(data["ambiguous"]))
+
 
 def place_modes(z: Float[Tensor, "b z_dim"], drawing: Int[Tensor, " b"], modes: int) -> Float[Tensor, "b z_dim"]:
     """The latents, each with its picture's mode where that is given.
@@ -64,17 +72,19 @@ def read_drawings(shards: Shards, size: int, clip: str, modes: int, device) -> D
     scorer = ClipScorer(clip)
     scorer.load_pretrained()
     scorer.to(device)
-    numbers, captions, pictures = [], [], []
-    for number in range(len(shards)):
-        try:
-            record = shards.read(number)
-            pictures.append(decode(record.image, size))
-        except (OSError, ValueError):
-            continue
-        numbers.append(number)
-        captions.append(record.captions)
-    parts = [torch.stack(pictures[i : i + EMBED_BATCH]) for i in range(0, len(pictures), EMBED_BATCH)]
-    embeddings = [scorer.images(to_signed(part).to(device)).cpu() for part in parts]
+    numbers, captions, embeddings = [], [], []
+    for first in tqdm(range(0, len(shards), EMBED_BATCH), "sorting drawings", delay=5, disable=None, leave=False):
+        pictures = []
+        for number in range(first, min(first + EMBED_BATCH, len(shards))):
+            try:
+                record = shards.read(number)
+                pictures.append(decode(record.image, size))
+            except (OSError, ValueError):
+                continue
+            numbers.append(number)
+            captions.append(record.captions)
+        if pictures:
+            embeddings.append(scorer.images(to_signed(torch.stack(pictures)).to(device)).cpu())
     try:
         found = sort_drawings(torch.cat(embeddings), captions, modes)
     except ValueError as error:

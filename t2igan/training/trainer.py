@@ -1,6 +1,7 @@
 """The loop that trains every system of the lineage."""
 
 import contextlib
+import os
 import time
 import warnings
 from dataclasses import replace
@@ -247,7 +248,9 @@ class Trainer:
         self.accelerator.wait_for_everyone()  # before the recipe that all have read is written anew
         if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / "recipe.yaml").write_text(dump_recipe(self.recipe))
+            partial = self.out / ".recipe.yaml.partial"
+            partial.write_text(dump_recipe(self.recipe))
+            os.replace(partial, self.out / "recipe.yaml")
         self.accelerator.print(
             f"{self.recipe.name}: {len(self.shards)} pictures, {self.accelerator.num_processes} process(es) on {self.device.type}, "
             f"{'bf16' if self.bf16 else 'fp32'}, batch {self.config.batch}, {self.images} of {self.config.images} pictures seen"
@@ -299,6 +302,7 @@ class Trainer:
             tensors["generator_optimizer"] = optimizer_tensors(self.g_optimizer, self.generator)
             tensors["discriminator_optimizer"] = optimizer_tensors(self.d_optimizer, self.discriminator)
             state = {"images": self.images, "skipped_steps": self.skipped, "replaced": replaced, "pictures": len(self.shards)}
+            state["drawings"] = self.drawings.to_json() if self.drawings else None
             self.checkpoints.write(self.images, tensors, state)
         self.accelerator.wait_for_everyone()
 
@@ -323,6 +327,8 @@ class Trainer:
             ) from None
         self.images, self.skipped = state["images"], state["skipped_steps"]
         self.replaced = state["replaced"] if self.accelerator.is_main_process else 0
+        if self.drawings:  # which mode is which is as arbitrary as weights, and must stay
+            self.drawings = Drawings.from_json(state["drawings"])
 
     def _publish(self) -> None:
         save_model(self.out / "model", self.ema.model, self.recipe, {"images_seen": self.images, "pictures": len(self.shards)})

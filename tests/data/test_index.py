@@ -101,9 +101,10 @@ def test_what_is_no_tar_is_refused(tmp_path):
         index_tar(path)
 
 
-def test_a_header_without_a_readable_size_is_refused(tmp_path):
+@pytest.mark.parametrize("field", [b"no number...", b"-1000\0\0\0\0\0\0\0"])
+def test_a_header_without_a_readable_size_is_refused(field, tmp_path):
     whole = bytearray(write(tmp_path / "x.tar", [("a.png", b"1" * 100)]).read_bytes())
-    whole[124:136] = b"no number..."
+    whole[124:136] = field
     (tmp_path / "x.tar").write_bytes(whole)
     with pytest.raises(BrokenShard, match="no readable size at byte 0"):
         index_tar(tmp_path / "x.tar")

@@ -266,7 +266,7 @@ def test_a_failing_npm_says_what_to_do_and_leaves_no_cache(refused, tmp_path):
 
 
 def test_npm_art_is_found_by_codepoint_or_else_by_slug(tmp_path):
-    package = tmp_path / "noto" / "package"
+    package = tmp_path / STYLES["noto"].package.rpartition("/")[2] / "package"
     package.mkdir(parents=True)
     icons = {"heart": {"body": "<h/>"}, "red-apple": {"body": "<a/>", "width": 20}}
     (package / "icons.json").write_text(json.dumps({"icons": icons, "height": 32}))

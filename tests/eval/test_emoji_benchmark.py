@@ -128,5 +128,8 @@ def test_minutes_add_up_over_resumed_stretches(tmp_path):
     lines = [{"images": 8, "seconds": 30.0}, {"images": 16, "seconds": 60.0}, {"images": 24, "seconds": 12.0}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert script.facts(tmp_path) == {"images_seen": 24, "minutes": 1.2}
+    (tmp_path / "metrics.jsonl").write_text('{"images": 8, "sec')
+    with pytest.raises(UserError, match="has logged no step yet"):
+        script.facts(tmp_path)
     with pytest.raises(UserError, match=r"no metrics\.jsonl"):
         script.facts(tmp_path / "model")

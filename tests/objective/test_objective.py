@@ -113,5 +113,9 @@ def test_every_term_is_prepared_with_the_names():
             heard.append((names, device))
 
     entries = [ScheduledTerm("l", Listens(1.0), Schedule())]
-    Objective(entries, entries).prepare(["a"], torch.device("cpu"))
-    assert heard == [(["a"], torch.device("cpu"))] * 2
+
+    def names():
+        return ["a"]
+
+    Objective(entries, entries).prepare(names, torch.device("cpu"))
+    assert heard == [(names, torch.device("cpu"))] * 2

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from t2igan.layers.resample import upsample
-from t2igan.synthesis.gigagan import GigaGANSynthesis, GigaGANSynthesisConfig, resolutions
+from t2igan.layers.stages import resolutions
+from t2igan.synthesis.gigagan import GigaGANSynthesis, GigaGANSynthesisConfig
 
 SMALL = dict(
     channels=(16, 12, 12), blocks=(2, 1, 2), kernels=(1, 2, 3), self_attention=(0, 1, 1), cross_attention=(0, 2, 1), head_dim=4, mlp_ratio=2
@@ -22,7 +23,7 @@ def test_pictures_at_every_stage_finest_first_in_single_precision(input, descrip
     with torch.autocast("cpu", torch.bfloat16):
         pyramid = network(input=input)(torch.randn(2, 3, 8), descriptors([6, 2]))
     assert {level.dtype for level in pyramid.levels} == {torch.float32}
-    assert resolutions(3) == [4, 8, 16]
+    assert resolutions(16) == [4, 8, 16]
 
 
 @pytest.mark.parametrize("input", ["constant", "style"])

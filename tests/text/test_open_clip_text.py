@@ -87,11 +87,18 @@ def test_a_long_prompt_is_cut_with_one_warning_that_shows_where(encoder):
     assert torch.equal(encoder.tokenize([kept]).ids, encoder.tokenize([PROMPT]).ids), "what the warning shows is what was read"
 
 
+def test_a_prompt_that_just_fits_is_not_cut(encoder):
+    """Its last word is a single token, its beginnings are several."""
+    prompt = "cat " * 13 + "strawberry"
+    assert len(encoder.tokenizer.encode(prompt)) == 14 < len(encoder.tokenizer.encode(prompt[:-2]))
+    assert encoder.part_read(prompt) == prompt
+
+
 @pytest.mark.parametrize(
     ("model", "pretrained", "advice"),
     [
         ("no-such-model", None, "give a name such as ViT-L-14"),
-        ("ViT-B-32", None, "add text.pretrained"),
+        ("ViT-B-32", None, "add pretrained"),
         ("ViT-B-32", "openai", "give local-dir:FOLDER"),
         ("ViT-B-32", "no-such-tag", "give local-dir:FOLDER"),
         ("local-dir:/nowhere/at/all", None, "open_clip_config.json"),

@@ -112,6 +112,20 @@ def test_a_long_prompt_is_cut_with_one_warning_that_shows_where(bert_folder):
     assert torch.equal(same[0], same[1]), "the warning must tell the truth"
 
 
+def test_a_slow_tokenizer_tells_where_it_cut_too(bert_folder):
+    encoder = loaded(str(bert_folder), 32, 8)
+
+    class Slow:
+        is_fast = False
+
+        def __call__(self, prompt):
+            return {"input_ids": [0] * (len(prompt.split()) + 2)}
+
+    encoder.tokenizer = Slow()
+    assert encoder.part_read("a red blue heart cat bus rose rose rose").strip() == "a red blue heart cat bus"
+    assert encoder.part_read("a red heart") == "a red heart"
+
+
 def test_more_tokens_than_the_tower_has_positions_are_refused(bert_folder):
     with pytest.raises(UserError, match=r"text.max_tokens is 33, .* reads at most 32"):
         loaded(str(bert_folder), 32, 33)

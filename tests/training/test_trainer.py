@@ -10,6 +10,7 @@ from torch import nn
 from t2igan.config import load_recipe
 from t2igan.errors import UserError
 from t2igan.style.mapping import latent_mode
+from t2igan.training.drawings import Drawings
 from t2igan.training.trainer import frozen
 
 pytest_plugins = ["kit"]
@@ -249,6 +250,18 @@ def test_a_run_may_be_made_longer_and_watched_otherwise(tiny):
     longer = tiny(training__images=16, training__log_every=2, training__prompts=["number 5"], training__keep=1)
     longer.train(resume=True)
     assert longer.images == 16
+
+
+def test_a_resumed_run_keeps_which_drawing_is_which_mode(tiny, monkeypatch):
+    """Sorting again might swap them, on another device or with a CLIP trained anew."""
+    first = tiny(training__images=8)
+    first.train()
+    swapped = Drawings(tuple(mode if mode < 0 else 1 - mode for mode in first.drawings.modes), first.drawings.ambiguous)
+    monkeypatch.setattr("t2igan.training.trainer.read_drawings", lambda *_: swapped)
+    second = tiny(training__images=16)
+    assert second.drawings == swapped != first.drawings
+    second.train(resume=True)
+    assert second.drawings == first.drawings
 
 
 def test_a_run_is_not_resumed_on_other_pictures(tiny, kit, tmp_path):
