@@ -98,6 +98,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
 
     check_prompts(prompts)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    warnings.filterwarnings("always", message="prompt cut")  # also when a caller has been told before
 
     import torch
 
