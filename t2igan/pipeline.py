@@ -56,19 +56,26 @@ class Pipeline:
         pictures = [to_pil(image) for image in self.images(prompts, seeds, truncation, batch)]
         return [pictures[i * len(seeds) : (i + 1) * len(seeds)] for i in range(len(prompts))]
 
-    @torch.no_grad()
     def images(self, prompts: Sequence[str], seeds: Sequence[int] = (0,), truncation: float = 1.0, batch: int = 32) -> torch.Tensor:
         """The same as one tensor [prompts * seeds, 3, r, r] in [-1, 1], prompt by prompt, on the CPU."""
         check_prompts(prompts)
         if not len(seeds):
             raise UserError("no seed given; a seed is a whole number, such as --seeds 0-7")
-        latents = torch.stack([self.latent(seed) for seed in seeds])
-        pairs = [(p, s) for p in range(len(prompts)) for s in range(len(seeds))]
-        text = self.describe(list(prompts)).to(self.device)
+        return self.each([prompt for prompt in prompts for _ in seeds], list(seeds) * len(prompts), truncation, batch)
+
+    @torch.no_grad()
+    def each(self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0, batch: int = 32) -> torch.Tensor:
+        """One picture for each prompt, with the seed beside it: [prompts, 3, r, r] in [-1, 1], on the CPU."""
+        check_prompts(prompts)
+        distinct = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
+        text = self.describe(list(distinct)).to(self.device)
+        rows = torch.tensor([distinct[prompt] for prompt in prompts])
+        latents = {seed: self.latent(seed) for seed in dict.fromkeys(seeds)}
         done = []
-        for start in tqdm(range(0, len(pairs), batch), "drawing", delay=5, disable=None, leave=False):
-            p, s = (torch.tensor(side) for side in zip(*pairs[start : start + batch], strict=True))
-            fake = self.generator(latents[s].to(self.device), text[p.to(self.device)], truncation=truncation)
+        for start in tqdm(range(0, len(rows), batch), "drawing", delay=5, disable=None, leave=False):
+            part = slice(start, start + batch)
+            z = torch.stack([latents[seed] for seed in seeds[part]]).to(self.device)
+            fake = self.generator(z, text[rows[part].to(self.device)], truncation=truncation)
             done.append(fake.pyramid.finest.cpu())
         return torch.cat(done)
 

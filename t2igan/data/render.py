@@ -61,19 +61,18 @@ def open_picture(source: Path | io.BytesIO, at_least: int | None = None) -> Imag
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """RGB of any shape to `size` x `size`: centre-cropped to the short side, Lanczos."""
-    if image.size == (size, size):
-        return image
+    """RGB of any shape to `size` x `size`: cropped to the short side, then Lanczos. Cut to whole pixels, as the published scripts do."""
     width, height = image.size
     side = min(width, height)
-    x, y = (width - side) / 2, (height - side) / 2
-    return image.resize((size, size), Image.Resampling.LANCZOS, box=(x, y, x + side, y + side))
+    left, top = (width - side) // 2, (height - side) // 2
+    square = image if width == height else image.crop((left, top, left + side, top + side))
+    return square if side == size else square.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def png_bytes(image: Image.Image) -> bytes:
-    """The same bytes for the same pixels: no metadata, fixed compression."""
+def png_bytes(image: Image.Image, level: int = 9) -> bytes:
+    """The same bytes for the same pixels: no metadata, fixed compression (9 is smallest, 1 fastest)."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=9, optimize=False)
+    image.save(buffer, "PNG", compress_level=level, optimize=False)
     return buffer.getvalue()
 
 

@@ -5,6 +5,7 @@ A sample is three members that share a key: `KEY.png` (or .jpg, .webp), `KEY.txt
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -27,6 +28,32 @@ class Sample:
     extension: str = "png"
 
 
+def members(sample: Sample) -> dict[str, str | bytes]:
+    """A sample as webdataset writes it."""
+    record = {"captions": sample.captions, **sample.meta}
+    return {
+        "__key__": sample.key,
+        sample.extension: sample.image,
+        "txt": sample.captions[0].encode(),
+        "json": json.dumps(record, ensure_ascii=False, sort_keys=True).encode(),
+    }
+
+
+def write_shard(samples: Iterable[Sample], tar: Path) -> None:
+    """One shard and its index. The tar appears last, complete or not at all, so that what is there needs not be written again."""
+    import webdataset
+
+    temporary = tar.with_name(f".{tar.name}.{os.getpid()}")
+    with webdataset.TarWriter(str(temporary), mtime=0) as writer:
+        for sample in samples:
+            writer.write(members(sample))
+    index = index_path(tar)
+    np.save(index.with_name(f".{os.getpid()}.{index.name}"), index_tar(temporary))
+    os.replace(index.with_name(f".{os.getpid()}.{index.name}"), index)
+    os.replace(temporary, tar)
+    os.utime(index)  # not older than its tar, or it would be made again
+
+
 def write_shards(samples: Iterable[Sample], out: Path, per_shard: int = 1000) -> int:
     """Writes `out/00000.tar`, `out/00001.tar`, ... and their indices; returns how many samples were written.
 
@@ -42,15 +69,7 @@ def write_shards(samples: Iterable[Sample], out: Path, per_shard: int = 1000) ->
     count = 0
     with webdataset.ShardWriter(str(temporary / "%05d.tar"), maxcount=per_shard, maxsize=1 << 40, mtime=0, verbose=0) as writer:
         for sample in samples:
-            record = {"captions": sample.captions, **sample.meta}
-            writer.write(
-                {
-                    "__key__": sample.key,
-                    sample.extension: sample.image,
-                    "txt": sample.captions[0].encode(),
-                    "json": json.dumps(record, ensure_ascii=False, sort_keys=True).encode(),
-                }
-            )
+            writer.write(members(sample))
             count += 1
     for tar in sorted(temporary.glob("*.tar")):
         if count == 0:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from t2igan.features.pictures import PictureFeatures
 from t2igan.text.cache import RowCache
 from t2igan.text.open_clip import load_open_clip
 
@@ -22,11 +23,12 @@ class ClipScorer(nn.Module):
         model: an open_clip name, `local-dir:FOLDER` or `hf-hub:ORG/REPO`.
         pretrained: open_clip's tag or a weight file, for a model given by name.
         cache: where caption embeddings are kept on disk; None keeps them in memory.
+        antialias: whether the bicubic resize averages when it reduces.
     """
 
-    def __init__(self, model: str, pretrained: str | None = None, cache: Path | None = None):
+    def __init__(self, model: str, pretrained: str | None = None, cache: Path | None = None, antialias: bool = True):
         super().__init__()
-        self.model, self.pretrained, self.cache = model, pretrained, cache
+        self.model, self.pretrained, self.cache, self.antialias = model, pretrained, cache, antialias
         self.captions: dict[str, Tensor] = {}
 
     def load_pretrained(self) -> None:
@@ -56,7 +58,7 @@ class ClipScorer(nn.Module):
         """Embeddings of pictures, differentiable."""
         x = (images.float().clamp(-1, 1) + 1) / 2
         if x.shape[-1] != self.size:
-            x = F.interpolate(x, size=(self.size, self.size), mode="bicubic", antialias=True, align_corners=False)
+            x = F.interpolate(x, size=(self.size, self.size), mode="bicubic", antialias=self.antialias, align_corners=False)
         return self.clip.encode_image((x - self.mean) / self.std, normalize=True).float()
 
     @torch.no_grad()
@@ -78,3 +80,25 @@ class ClipScorer(nn.Module):
         self.captions |= rows
         if self.disk:
             self.disk.write({caption: row.numpy().tobytes() for caption, row in rows.items()})
+
+
+class ClipFeatures(PictureFeatures):
+    """Pictures to `embedding`, of unit length; `text` gives captions' embeddings in the same space."""
+
+    def __init__(self, model: str, pretrained: str | None = None, cache: Path | None = None, antialias: bool = True):
+        super().__init__()
+        self.scorer = ClipScorer(model, pretrained, cache, antialias)
+
+    def load_pretrained(self) -> None:
+        self.scorer.load_pretrained()
+
+    def account(self) -> dict[str, object]:
+        resize = f"bicubic {'with' if self.scorer.antialias else 'without'} antialiasing, {self.scorer.size} px"
+        return {"network": self.scorer.model.partition(":")[0], "weights": self.scorer.fingerprint(), "resize": resize}
+
+    @torch.no_grad()
+    def forward(self, pictures: UInt8[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _"]]:
+        return {"embedding": self.scorer.images(pictures.float() / 127.5 - 1)}
+
+    def text(self, captions: list[str]) -> Float[Tensor, "b d"]:
+        return self.scorer.text(captions)

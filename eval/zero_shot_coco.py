@@ -1,0 +1,315 @@
+"""Zero-shot COCO in the protocols of StyleGAN-T and GigaGAN: draws 30,000 captions of val2014 and scores the pictures.
+
+    python eval/zero_shot_coco.py --model RUN --data data/coco_val2014 --protocol gigagan --weights clip=openai --out RUN/coco.json
+    accelerate launch --num_processes 8 eval/zero_shot_coco.py ...      # the same figures
+    python eval/zero_shot_coco.py --pictures 'other/*.tar' --data ...   # pictures that another system drew
+
+Pictures and features lie beside the result, in the folder of its name, and are not made twice: a killed run goes on where it was.
+Nothing is downloaded that is not asked for by name; docs/evaluation.md says which file each metric needs.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import platform
+import resource
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
+
+from t2igan.errors import UserError, run_script
+
+METRICS = ("fid", "kid", "inception_score", "sfid", "rfid", "precision_recall", "fdd", "cmmd", "clip_score")
+RANDOM_SEED = 0
+WEIGHTED = ("inception", "vgg16", "dinov2", "clip", "clip_336")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", type=Path, help="run folder")
+    source.add_argument("--pictures", help="shards of pictures drawn elsewhere, each with its caption")
+    parser.add_argument("--data", type=Path, required=True, help="reference made by data_prep/coco.py")
+    parser.add_argument("--protocol", required=True, choices=("stylegan_t", "gigagan"))
+    parser.add_argument("--extractor", choices=("torch_fidelity", "clean_fid"), help="how pictures come to Inception, if not as published")
+    parser.add_argument("--metrics", nargs="+", default=["fid", "clip_score"], choices=METRICS, metavar="METRIC", help=", ".join(METRICS))
+    parser.add_argument(
+        "--weights", nargs="+", default=[], metavar="NETWORK=WHAT", help=f"file, local-dir:FOLDER or tag for {', '.join(WEIGHTED)}"
+    )
+    parser.add_argument("--captions", type=Path, help="a recorded list, one caption per line, in place of drawn ones")
+    parser.add_argument("--count", type=int, help="pictures (published: 30000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the captions and the latents")
+    parser.add_argument("--truncation", type=float, default=1.0)
+    parser.add_argument("--batch", type=int, default=32, help="pictures drawn at a time")
+    parser.add_argument("--force", action="store_true", help="compute distances of fewer pictures than features have dimensions")
+    parser.add_argument("--out", type=Path, required=True, help="result.json to write")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    arguments = parser.parse_args()
+    evaluation = Evaluation(arguments)
+    result = evaluation.run()
+    if evaluation.state.is_main_process:
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+        print(table(result))
+
+
+class Evaluation:
+    """One model or set of pictures, one reference, one protocol."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        from t2igan.metrics.chunks import processes
+        from t2igan.metrics.measures import MEASURES
+        from t2igan.metrics.protocol import PROTOCOLS
+
+        self.arguments = arguments
+        self.protocol = PROTOCOLS[arguments.protocol].with_extractor(arguments.extractor)
+        if (arguments.count is not None and arguments.count < 2) or arguments.batch < 1:
+            raise UserError(f"--count {arguments.count} and --batch {arguments.batch}: needs 2 pictures or more, drawn 1 or more at a time")
+        self.weights = read_weight_arguments(arguments.weights)
+        if not (arguments.data / "report.json").is_file():
+            raise UserError(f"{arguments.data} is no reference; data_prep/coco.py makes one from val2014")
+        self.work = arguments.out.with_suffix("")
+        if self.work == arguments.out:
+            raise UserError(f"--out is {arguments.out}, needs a name that ends in .json")
+        self.measures = {metric: MEASURES[metric] for metric in arguments.metrics}
+        self.networks = {name: self.network(name) for name in dict.fromkeys(measure.network for measure in self.measures.values())}
+        for network in self.networks.values():  # what is missing is told before an hour of drawing
+            network.load_pretrained()
+        self.state = processes()
+        self.seconds: dict[str, float] = {}
+
+    def network(self, name: str):
+        from t2igan.features.inception import Inception
+        from t2igan.features.open_clip import ClipFeatures
+        from t2igan.text.cache import default_cache
+
+        given, protocol = self.weights.get(name), self.protocol
+        file = Path(given) if given else None
+        if name == "inception":
+            from t2igan.metrics.protocol import EXTRACTORS
+
+            layers = sorted({measure.layer for measure in self.measures.values() if measure.network == name})
+            return Inception(EXTRACTORS[protocol.extractor], tuple(layers), file)
+        if name == "random_inception":
+            return Inception("tensorflow", seed=RANDOM_SEED)
+        if name == "vgg16":
+            from t2igan.features.vgg import Vgg16
+
+            return Vgg16(file)
+        if name == "dinov2":
+            from t2igan.features.vision_transformer import VisionTransformer
+
+            return VisionTransformer(file)
+        model, tag = (protocol.clip, protocol.clip_pretrained) if name == "clip" else ("ViT-L-14-336", "openai")
+        if given is None:
+            raise UserError(
+                f"{name} is {model} {tag}: say --weights {name}={tag} to have open_clip load it (and download it where it must), "
+                f"{name}=FILE for weights of that model, or {name}=local-dir:FOLDER for another CLIP"
+            )
+        other = given.startswith(("local-dir:", "hf-hub:"))
+        antialias = protocol.clip_antialias if name == "clip" else True
+        return ClipFeatures(given if other else model, None if other else given, default_cache(), antialias)
+
+    # ------------------------------------------------------------------------------------------------ stages
+
+    def run(self) -> dict:
+        import torch
+
+        from t2igan.data.shards import Shards
+        from t2igan.metrics.pictures import PictureSet
+
+        reference = Shards(str(self.arguments.data))
+        with self.stage("pictures"):
+            drawn, captions, model = self.given() if self.arguments.pictures else self.draw(reference)
+        stored = PictureSet(drawn, 1).stored
+        side = self.protocol.side(min(stored))
+        sets = {"generated": PictureSet(drawn, side), "real": PictureSet(reference, side)}
+        features = {name: {} for name in sets}
+        content = {name: pictures.content() for name, pictures in sets.items()}
+        for name, network in self.networks.items():
+            network.to(self.state.device, memory_format=torch.channels_last)
+            for kind, pictures in sets.items():
+                if name == "clip" and kind == "real":
+                    continue  # CLIP score has no reference
+                with self.stage(f"{name} of {kind} pictures"):
+                    features[kind][name] = self.folder(kind, content[kind], str(side), network.fingerprint())
+                    pictures.extract(network, features[kind][name], self.state, f"{name}, {kind}")
+        if "clip" in self.networks:
+            with self.stage("clip of captions"):
+                features["generated"]["captions"] = self.embed(captions)
+        if not self.state.is_main_process:
+            return {}
+        with self.stage("distances"):
+            counts = {kind: len(pictures) for kind, pictures in sets.items()}
+            metrics = {metric: self.measure(measure, features, counts) for metric, measure in self.measures.items()}
+        return {"protocol": self.account(sets, content, captions), "model": model, "metrics": metrics, "run": self.costs(len(drawn))}
+
+    @contextmanager
+    def stage(self, name: str):
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+
+    def folder(self, kind: str, *parts: str) -> Path:
+        """Features by what decides them: of the reference in the cache, for every later run; of generated pictures beside the result."""
+        from t2igan.text.cache import default_cache
+
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+        return (default_cache() / "reference" if kind == "real" else self.work / "features") / key
+
+    def draw(self, reference):
+        """(shards of generated pictures, their captions, what is known of the model)."""
+        from t2igan.data.images import to_pil
+        from t2igan.data.render import png_bytes
+        from t2igan.data.shards import Shards
+        from t2igan.data.write import Sample, write_shard
+        from t2igan.metrics.chunks import share_out
+        from t2igan.metrics.protocol import captions_hash
+        from t2igan.pipeline import Pipeline, model_folder
+        from t2igan.text.cache import default_cache
+
+        requests = self.requests(reference)
+        folder = model_folder(self.arguments.model)
+        with open(folder / "model.safetensors", "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        settings = {"truncation": self.arguments.truncation, "batch": self.arguments.batch}
+        self.check_plan({"model": digest, "captions": captions_hash(requests)} | settings)
+        pipeline = Pipeline.load(folder, self.state.device, default_cache())
+
+        def make(piece: range, file: Path) -> None:
+            part = requests[piece.start : piece.stop]
+            prompts, seeds = [request.caption for request in part], [request.seed for request in part]
+            images = pipeline.each(prompts, seeds, self.arguments.truncation, self.arguments.batch)
+            rows = zip(piece, part, images, strict=True)
+            write_shard(
+                (
+                    Sample(f"{number:06d}", png_bytes(to_pil(image), level=1), [request.caption], dataclasses.asdict(request))
+                    for number, request, image in rows
+                ),
+                file,
+            )
+
+        pictures = self.work / "pictures"
+        share_out(len(requests), lambda number: pictures / f"{number:05d}.tar", make, self.state, "drawing")
+        parameters = sum(p.numel() for p in pipeline.generator.parameters())
+        model = {"sha256": digest, "resolution": pipeline.resolution, "parameters": parameters}
+        return Shards(str(pictures)), [request.caption for request in requests], model
+
+    def requests(self, reference) -> list:
+        from t2igan.metrics.protocol import draw_requests, given_requests
+
+        arguments = self.arguments
+        if arguments.captions:
+            if not arguments.captions.is_file():
+                raise UserError(f"no list of captions at {arguments.captions}")
+            return given_requests(arguments.captions.read_text(encoding="utf-8").splitlines()[: arguments.count], arguments.seed)
+        captions = [reference.read(number).captions for number in range(len(reference))]
+        return draw_requests(captions, self.protocol, arguments.count or self.protocol.pictures, arguments.seed)
+
+    def check_plan(self, plan: dict) -> None:
+        """What lies in the work folder belongs to this model and these captions, or nothing is touched."""
+        file = self.work / "plan.json"
+        if self.state.is_main_process and not file.is_file():
+            self.work.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(plan, indent=2) + "\n")
+        self.state.wait_for_everyone()
+        found = json.loads(file.read_text())
+        other = [name for name in plan if found.get(name) != plan[name]]
+        if other:
+            raise UserError(f"{self.work} holds pictures of another {other[0]}; give another --out, or remove that folder")
+
+    def given(self):
+        from t2igan.data.shards import Shards
+
+        shards = Shards(self.arguments.pictures)
+        if self.arguments.count not in (None, len(shards)):
+            raise UserError(f"--count {self.arguments.count}, but {self.arguments.pictures} holds {len(shards)} pictures")
+        captions = [shards.read(number).captions[0] for number in range(len(shards))]
+        return shards, captions, {"pictures": self.arguments.pictures}
+
+    def embed(self, captions: list[str]) -> Path:
+        """Caption embeddings by CLIP, as the protocol words them."""
+        from t2igan.metrics.chunks import feature_file, share_out, write_features
+
+        clip, prompts = self.networks["clip"], [self.protocol.prompt(caption) for caption in captions]
+        folder = self.folder("generated", *prompts, clip.fingerprint())
+
+        def make(piece: range, file: Path) -> None:
+            write_features({"embedding": clip.text(prompts[piece.start : piece.stop])}, file)
+
+        share_out(len(prompts), lambda number: feature_file(folder, number), make, self.state, "captions")
+        return folder
+
+    # ------------------------------------------------------------------------------------------------ figures
+
+    def measure(self, measure, features: dict, counts: dict[str, int]) -> dict:
+        """{"value", perhaps more} and the account of the network."""
+        from t2igan.metrics.chunks import read_features
+
+        def read(which: str):
+            kind, name = ("generated", "captions") if which == "captions" else (which, measure.network)
+            return read_features(features[kind][name], measure.layer, counts[kind])
+
+        account = self.networks[measure.network].account()
+        return measure.compute(read, self.arguments.force) | {"network": account | {"layer": measure.layer}}
+
+    def account(self, sets: dict, content: dict, captions: list[str]) -> dict:
+        """Every field that must agree for two results to be compared."""
+        side = sets["generated"].side
+        return {
+            "name": self.protocol.name,
+            "extractor": self.protocol.extractor,
+            "pictures": len(sets["generated"]),
+            "side": side,
+            "crop": "centre, to the short side",
+            "reduction": "Pillow Lanczos",
+            "quantisation": "8 bits, PNG",
+            "captions_sha256": hashlib.sha256("\n".join(captions).encode()).hexdigest(),
+            "clip_prefix": self.protocol.clip_prefix,
+            "truncation": self.arguments.truncation if self.arguments.model else None,
+            "seed": self.arguments.seed if self.arguments.model else None,
+            "reference": {"pictures": len(sets["real"]), "content_sha256": content["real"]},
+        }
+
+    def costs(self, pictures: int) -> dict:
+        import torch
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (30 if sys.platform == "darwin" else 20)
+        gpu = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None
+        versions = {"python": platform.python_version(), "torch": torch.__version__}
+        return {
+            "seconds": self.seconds,
+            "pictures_per_second": round(pictures / max(self.seconds["pictures"], 1e-9), 1),
+            "peak_memory_gib": round(peak, 2),
+            "peak_gpu_memory_gib": gpu and round(gpu, 2),
+            "processes": self.state.num_processes,
+            "versions": versions,
+        }
+
+
+def read_weight_arguments(given: list[str]) -> dict[str, str]:
+    """`inception=FILE` and so on. Raises UserError for a name that no metric knows."""
+    weights = dict(text.partition("=")[::2] for text in given)
+    for name, value in weights.items():
+        if name not in WEIGHTED or not value:
+            raise UserError(f"--weights {name}={value}: needs NETWORK=WHAT with a network of {', '.join(WEIGHTED)}")
+    return weights
+
+
+def table(result: dict) -> str:
+    protocol, run = result["protocol"], result["run"]
+    lines = [f"{protocol['name']} with {protocol['extractor']}: {protocol['pictures']} pictures at {protocol['side']} px"]
+    lines[0] += f" against {protocol['reference']['pictures']} real ones"
+    for metric, found in result["metrics"].items():
+        more = ", ".join(f"{name} {value:.4g}" for name, value in found.items() if name not in ("value", "network"))
+        lines.append(f"{metric.replace('_', ' '):18} {found['value']:10.4f}   {more}".rstrip())
+    seconds = sum(run["seconds"].values())
+    lines.append(f"{run['pictures_per_second']} pictures/s drawn, {seconds:.0f} s in all, {run['peak_memory_gib']} GiB at most")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_script(main)

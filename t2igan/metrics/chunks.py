@@ -1,0 +1,62 @@
+"""Long work in pieces of fixed size, one file each: killed anywhere it goes on, shared by processes it gives the same files."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+SIZE = 50  # pictures in a piece, and at a time through a network
+LONGEST_WAIT = timedelta(hours=48)  # until a process that is done gives up waiting for the others
+
+
+def processes():
+    """accelerate's view of the processes that share the work; one where the script was started alone."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
+
+
+def pieces(count: int) -> list[range]:
+    """Numbers of pictures, `SIZE` by `SIZE`."""
+    return [range(start, min(start + SIZE, count)) for start in range(0, count, SIZE)]
+
+
+def share_out(count: int, file: Callable[[int], Path], make: Callable[[range, Path], None], state, label: str) -> None:
+    """Makes every file that is not there yet, each in the process whose turn it is; returns when all are there.
+
+    Args:
+        file: number of a piece to its file.
+        make: writes the piece's file, which must appear whole.
+    """
+    todo = [(number, piece) for number, piece in enumerate(pieces(count)) if number % state.num_processes == state.process_index]
+    missing = [(number, piece) for number, piece in todo if not file(number).is_file()]
+    done = sum(len(piece) for _, piece in todo) - sum(len(piece) for _, piece in missing)
+    with tqdm(total=done + sum(len(piece) for _, piece in missing), initial=done, desc=label, unit="picture", delay=5, disable=None) as bar:
+        for number, piece in missing:
+            file(number).parent.mkdir(parents=True, exist_ok=True)
+            make(piece, file(number))
+            bar.update(len(piece))
+    state.wait_for_everyone()
+
+
+def write_features(features: dict[str, Tensor], file: Path) -> None:
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    save_file({name: value.detach().float().cpu().contiguous() for name, value in features.items()}, temporary)
+    os.replace(temporary, file)
+
+
+def read_features(folder: Path, layer: str, count: int) -> Iterator[Tensor]:
+    """One layer of the first `count` pictures, piece by piece."""
+    for number, _ in enumerate(pieces(count)):
+        with safe_open(feature_file(folder, number), framework="pt") as file:
+            yield file.get_tensor(layer)
+
+
+def feature_file(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.safetensors"

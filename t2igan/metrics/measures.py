@@ -1,0 +1,87 @@
+"""Every metric by name: whose features it reads, and what it makes of them."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from t2igan.errors import UserError
+from t2igan.metrics.frechet import Moments, frechet
+from t2igan.metrics.inception_score import inception_score
+from t2igan.metrics.kernel import clip_mmd, kernel_inception_distance
+from t2igan.metrics.manifold import manifold
+
+Read = Callable[[str], Iterable[Tensor]]  # "generated", "real" or "captions" to features, part by part
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """`compute(read, force)` gives {"value": ..., perhaps more}."""
+
+    network: str
+    layer: str
+    compute: Callable[[Read, bool], dict[str, float]]
+
+
+def frechet_of(read: Read, force: bool) -> dict[str, float]:
+    """Part by part, so that no more than the moments is held. Raises UserError where there are fewer pictures than dimensions."""
+    moments = {kind: _moments(read(kind)) for kind in ("generated", "real")}
+    dimensions, fewest = len(moments["real"].mean), min(m.count for m in moments.values())
+    if fewest <= dimensions and not force:
+        raise UserError(
+            f"{fewest} pictures cannot fill the {dimensions} dimensions of these features: their Fréchet distance is mostly bias; "
+            "draw more, choose kid, or say --force"
+        )
+    return {"value": frechet(moments["generated"], moments["real"])}
+
+
+def _moments(parts: Iterable[Tensor]) -> Moments:
+    parts = iter(parts)
+    moments = Moments.of(next(parts))
+    for part in parts:
+        moments = moments + Moments.of(part)
+    return moments
+
+
+def kid_of(read: Read, force: bool) -> dict[str, float]:
+    value, deviation = kernel_inception_distance(_stacked(read("generated")), _stacked(read("real")))
+    return {"value": value, "deviation": deviation}
+
+
+def inception_score_of(read: Read, force: bool) -> dict[str, float]:
+    value, deviation = inception_score(_stacked(read("generated")))
+    return {"value": value, "deviation": deviation}
+
+
+def manifold_of(read: Read, force: bool) -> dict[str, float]:
+    """All four; the value is the precision."""
+    found = dataclasses.asdict(manifold(_stacked(read("generated")), _stacked(read("real"))))
+    return {"value": found.pop("precision")} | found
+
+
+def cmmd_of(read: Read, force: bool) -> dict[str, float]:
+    return {"value": clip_mmd(_stacked(read("generated")), _stacked(read("real")))}
+
+
+def clip_score_of(read: Read, force: bool) -> dict[str, float]:
+    """Mean cosine of a picture and its caption. Hessel et al. 2021 (arXiv:2104.08718), without their factor 2.5 and cut at zero."""
+    pairs = zip(read("generated"), read("captions"), strict=True)
+    return {"value": float(torch.cat([(images.double() * texts.double()).sum(1) for images, texts in pairs]).mean())}
+
+
+def _stacked(parts: Iterable[Tensor]) -> Tensor:
+    return torch.cat(list(parts))
+
+
+MEASURES = {
+    "fid": Measure("inception", "pool", frechet_of),
+    "kid": Measure("inception", "pool", kid_of),
+    "inception_score": Measure("inception", "logits", inception_score_of),
+    "sfid": Measure("inception", "spatial", frechet_of),  # Nash et al. 2021 (arXiv:2103.03841)
+    "rfid": Measure("random_inception", "pool", frechet_of),  # Sauer et al. 2022 (arXiv:2202.00273), section 4
+    "precision_recall": Measure("vgg16", "fc2", manifold_of),
+    "fdd": Measure("dinov2", "class", frechet_of),
+    "cmmd": Measure("clip_336", "embedding", cmmd_of),
+    "clip_score": Measure("clip", "embedding", clip_score_of),
+}

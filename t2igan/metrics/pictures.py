@@ -1,0 +1,69 @@
+"""Sets of pictures in shards, at one size: their bytes, their content's hash, their features."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from t2igan.data.render import centre_square, open_picture
+from t2igan.data.shards import Shards
+from t2igan.errors import UserError
+from t2igan.features.pictures import PictureFeatures
+from t2igan.metrics.chunks import feature_file, share_out, write_features
+
+
+class PictureSet:
+    """Pictures of webdataset shards, in order.
+
+    Args:
+        side: to which every picture is cropped at its centre and reduced by Lanczos; where it has that size, nothing is done.
+    """
+
+    def __init__(self, shards: Shards, side: int):
+        self.shards, self.side = shards, side
+        self.stored = self._stored(0)
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def _stored(self, number: int) -> tuple[int, int]:
+        return self._open(number).size
+
+    def _open(self, number: int):
+        try:
+            return open_picture(io.BytesIO(self.shards.read(number).image))
+        except (OSError, ValueError) as error:
+            raise UserError(f"picture {number} of {self.shards.files[0].parent} cannot be read ({error}); make the shards again") from None
+
+    def read(self, numbers: range) -> UInt8[Tensor, "b 3 r r"]:
+        """Raises UserError where a picture is broken or of another size than the first: a reference holds pictures of one size."""
+        rows = []
+        for number in numbers:
+            picture = self._open(number)
+            if picture.size != self.stored:
+                raise UserError(
+                    f"picture {number} of {self.shards.files[0].parent} is {picture.size[0]}x{picture.size[1]}, the first is "
+                    f"{self.stored[0]}x{self.stored[1]}; a set that is scored has pictures of one size"
+                )
+            rows.append(np.asarray(centre_square(picture, self.side)))
+        return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
+
+    def content(self) -> str:
+        """SHA-256 of the shards' bytes, so that no cache outlives its pictures."""
+        digest = hashlib.sha256()
+        for path in self.shards.files:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    def extract(self, network: PictureFeatures, folder: Path, state, label: str) -> None:
+        """Features of every picture into `folder`, piece by piece, in all processes."""
+
+        def make(piece: range, file: Path) -> None:
+            write_features(network(self.read(piece).to(state.device)), file)
+
+        share_out(len(self), lambda number: feature_file(folder, number), make, state, label)

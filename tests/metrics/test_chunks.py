@@ -1,0 +1,63 @@
+"""Work in pieces: whole, resumed, shared out."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from t2igan.metrics import chunks
+from t2igan.metrics.chunks import feature_file, pieces, read_features, share_out, write_features
+
+
+def state(rank: int = 0, world: int = 1):
+    """A process as accelerate describes it, which waits for nobody."""
+    return SimpleNamespace(process_index=rank, num_processes=world, wait_for_everyone=lambda: None)
+
+
+@pytest.fixture
+def work(tmp_path):
+    made = []
+
+    def make(piece, file):
+        made.append(piece)
+        write_features({"number": torch.tensor(piece, dtype=torch.float32)[:, None]}, file)
+
+    return made, lambda number: feature_file(tmp_path / "features", number), make
+
+
+def test_pieces_cover_every_picture_once():
+    assert [len(piece) for piece in pieces(120)] == [50, 50, 20]
+    assert [number for piece in pieces(120) for number in piece] == list(range(120))
+    assert pieces(50) == [range(50)]
+
+
+def test_one_process_makes_them_in_order_and_only_once(work, tmp_path):
+    made, file, make = work
+    share_out(120, file, make, state(), "test")
+    assert made == pieces(120)
+    share_out(120, file, make, state(), "test")
+    assert len(made) == 3
+    file(1).unlink()
+    share_out(120, file, make, state(), "test")
+    assert made[3:] == [range(50, 100)]
+    assert torch.cat(list(read_features(tmp_path / "features", "number", 120)))[:, 0].tolist() == list(range(120))
+
+
+def test_processes_share_the_pieces(work):
+    made, file, make = work
+    share_out(220, file, make, state(1, 2), "test")
+    assert made == pieces(220)[1::2]
+    share_out(220, file, make, state(0, 2), "test")
+    assert sorted(made, key=lambda piece: piece.start) == pieces(220)
+
+
+def test_a_piece_that_fails_leaves_no_file(work, monkeypatch):
+    made, file, _ = work
+
+    def make(piece, path):
+        monkeypatch.setattr(chunks.os, "replace", lambda *names: (_ for _ in ()).throw(OSError("killed")))
+        write_features({"number": torch.zeros(len(piece), 1)}, path)
+
+    with pytest.raises(OSError, match="killed"):
+        share_out(10, file, make, state(), "test")
+    assert not file(0).exists()
