@@ -67,7 +67,9 @@ def test_bad_input_is_one_line_and_writes_nothing(coco, tmp_path, refused):
     assert "no folder" in refused("coco.py", "--images", tmp_path / "none", *coco[2:], *out)
     assert "form of captions_val2014.json (no 'images')" in refused("coco.py", *with_table({"annotations": []}))
     silent = table | {"annotations": [a for a in table["annotations"] if a["image_id"] != 42]}
-    assert "1 of 3 pictures in changed.json have no caption (the first is COCO_val2014_000000000042.jpg)" in refused("coco.py", *with_table(silent))
+    assert "1 of 3 pictures in changed.json have no caption (the first is COCO_val2014_000000000042.jpg)" in refused(
+        "coco.py", *with_table(silent)
+    )
     more = table | {"images": [*table["images"], {"id": 500, "file_name": NAME.format(500)}]}
     more["annotations"] = [*table["annotations"], {"image_id": 500, "id": 1, "caption": "a cat"}]
     assert "1 of the 4 pictures in changed.json are not in" in refused("coco.py", *with_table(more))

@@ -80,7 +80,7 @@ def test_vgg_is_torch_fidelitys(tmp_path):
 def test_a_vision_transformer_gives_its_class_token(tmp_path):
     torch.manual_seed(0)
     network = VisionTransformer(None, "vit_tiny_patch16_224")
-    with pytest.raises(UserError, match="weights are not given; get model.safetensors from .*--weights dinov2=FILE"):
+    with pytest.raises(UserError, match=r"weights are not given; get model.safetensors from .*--weights dinov2=FILE"):
         network.load_pretrained()
     save_file(network.network.state_dict() | {"head.weight": torch.zeros(1000, 192)}, tmp_path / "vit.safetensors")
     network.weights = tmp_path / "vit.safetensors"

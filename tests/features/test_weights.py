@@ -55,7 +55,7 @@ def test_a_published_file_is_looked_for_in_torch_hubs_cache(tmp_path, monkeypatc
     published = WeightFile("net-01234567.pth", "https://example.org/")
     with pytest.raises(UserError, match=r"net-01234567.pth is not in .*checkpoints; get https://example.org/net-01234567.pth"):
         published.find()
-    with pytest.raises(UserError, match="no weights at .*elsewhere"):
+    with pytest.raises(UserError, match=r"no weights at .*elsewhere"):
         published.find(tmp_path / "elsewhere")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/net-01234567.pth").touch()
@@ -63,5 +63,5 @@ def test_a_published_file_is_looked_for_in_torch_hubs_cache(tmp_path, monkeypatc
 
 
 def test_another_networks_weights_are_named(tmp_path):
-    with pytest.raises(UserError, match="weights of another network .*Missing key"):
+    with pytest.raises(UserError, match=r"weights of another network .*Missing key"):
         load_into(torch.nn.Linear(2, 2), STATE, tmp_path / "w.pth")

@@ -52,7 +52,7 @@ def test_processes_share_the_pieces(work):
 
 
 def test_a_piece_that_fails_leaves_no_file(work, monkeypatch):
-    made, file, _ = work
+    _, file, _ = work
 
     def make(piece, path):
         monkeypatch.setattr(chunks.os, "replace", lambda *names: (_ for _ in ()).throw(OSError("killed")))

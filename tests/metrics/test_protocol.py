@@ -89,7 +89,7 @@ def test_the_prefix_is_gigagans_token_surgery(caption):
     """Their script puts the prefix's tokens after the start, cuts to 77 and ends with the end token."""
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     start, end = tokenizer.sot_token_id, tokenizer.eot_token_id
-    joined = ([start] + tokenizer.encode("A photo depicts") + tokenizer.encode(caption) + [end])[:77]
+    joined = [start, *tokenizer.encode("A photo depicts"), *tokenizer.encode(caption), end][:77]
     joined[-1] = end
     expected = torch.zeros(77, dtype=torch.long)
     expected[: len(joined)] = torch.tensor(joined)
