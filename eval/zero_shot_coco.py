@@ -120,6 +120,7 @@ class Evaluation:
 
         from t2igan.data.shards import Shards
         from t2igan.metrics.pictures import PictureSet
+        from t2igan.text.cache import default_cache
 
         reference = Shards(str(self.arguments.data))
         with self.stage("pictures"):
@@ -128,14 +129,14 @@ class Evaluation:
         side = self.protocol.side(min(stored))
         sets = {"generated": PictureSet(drawn, side), "real": PictureSet(reference, side)}
         features = {name: {} for name in sets}
-        content = {name: pictures.content() for name, pictures in sets.items()}
+        keep = {"generated": self.work / "features", "real": default_cache() / "reference"}  # the reference serves every later run
         for name, network in self.networks.items():
             network.to(self.state.device, memory_format=torch.channels_last)
             for kind, pictures in sets.items():
                 if name == "clip" and kind == "real":
                     continue  # CLIP score has no reference
                 with self.stage(f"{name} of {kind} pictures"):
-                    features[kind][name] = self.folder(kind, content[kind], str(side), network.fingerprint())
+                    features[kind][name] = keep[kind] / pictures.key(network)
                     pictures.extract(network, features[kind][name], self.state, f"{name}, {kind}")
         if "clip" in self.networks:
             with self.stage("clip of captions"):
@@ -145,20 +146,13 @@ class Evaluation:
         with self.stage("distances"):
             counts = {kind: len(pictures) for kind, pictures in sets.items()}
             metrics = {metric: self.measure(measure, features, counts) for metric, measure in self.measures.items()}
-        return {"protocol": self.account(sets, content, captions), "model": model, "metrics": metrics, "run": self.costs(len(drawn))}
+        return {"protocol": self.account(sets, captions), "model": model, "metrics": metrics, "run": self.costs(len(drawn))}
 
     @contextmanager
     def stage(self, name: str):
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 2)
-
-    def folder(self, kind: str, *parts: str) -> Path:
-        """Features by what decides them: of the reference in the cache, for every later run; of generated pictures beside the result."""
-        from t2igan.text.cache import default_cache
-
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
-        return (default_cache() / "reference" if kind == "real" else self.work / "features") / key
 
     def draw(self, reference):
         """(shards of generated pictures, their captions, what is known of the model)."""
@@ -235,7 +229,7 @@ class Evaluation:
         from t2igan.metrics.chunks import feature_file, share_out, write_features
 
         clip, prompts = self.networks["clip"], [self.protocol.prompt(caption) for caption in captions]
-        folder = self.folder("generated", *prompts, clip.fingerprint())
+        folder = self.work / "features" / hashlib.sha256("\n".join([*prompts, clip.fingerprint()]).encode()).hexdigest()[:24]
 
         def make(piece: range, file: Path) -> None:
             write_features({"embedding": clip.text(prompts[piece.start : piece.stop])}, file)
@@ -256,7 +250,7 @@ class Evaluation:
         account = self.networks[measure.network].account()
         return measure.compute(read, self.arguments.force) | {"network": account | {"layer": measure.layer}}
 
-    def account(self, sets: dict, content: dict, captions: list[str]) -> dict:
+    def account(self, sets: dict, captions: list[str]) -> dict:
         """Every field that must agree for two results to be compared."""
         side = sets["generated"].side
         return {
@@ -271,7 +265,7 @@ class Evaluation:
             "clip_prefix": self.protocol.clip_prefix,
             "truncation": self.arguments.truncation if self.arguments.model else None,
             "seed": self.arguments.seed if self.arguments.model else None,
-            "reference": {"pictures": len(sets["real"]), "content_sha256": content["real"]},
+            "reference": {"pictures": len(sets["real"]), "content_sha256": sets["real"].content},
         }
 
     def costs(self, pictures: int) -> dict:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ class PictureSet:
             rows.append(np.asarray(centre_square(picture, self.side)))
         return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
 
+    @cached_property
     def content(self) -> str:
         """SHA-256 of the shards' bytes, so that no cache outlives its pictures."""
         digest = hashlib.sha256()
@@ -59,6 +61,11 @@ class PictureSet:
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
+
+    def key(self, network: PictureFeatures) -> str:
+        """Names features by all that decides them."""
+        parts = (self.content, str(self.side), network.fingerprint())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
     def extract(self, network: PictureFeatures, folder: Path, state, label: str) -> None:
         """Features of every picture into `folder`, piece by piece, in all processes."""
