@@ -1,0 +1,54 @@
+"""Path length where the way is known: a generator that is a straight line, and one that bends."""
+
+import pytest
+import torch
+from torch import nn
+
+from t2igan.generator import Generator
+from t2igan.metrics.path_length import path_lengths, trimmed_mean
+from t2igan.types import ImagePyramid
+
+SIDE, Z = 4, 6
+
+
+class Straight(nn.Module):
+    """w is z."""
+
+    def forward(self, z, text, truncation=1.0):
+        return z
+
+
+class Linear(nn.Module):
+    """Pictures that are a matrix times w, or the square of that."""
+
+    stages_count = 2
+
+    def __init__(self, power: int):
+        super().__init__()
+        self.power = power
+        self.matrix = nn.Parameter(torch.randn(3 * SIDE * SIDE, Z, dtype=torch.float64))
+
+    def forward(self, styles, text, stage=None):
+        assert torch.equal(styles[:, 0], styles[:, 1])
+        return ImagePyramid(((styles[:, 0] @ self.matrix.T).pow(self.power).unflatten(1, (3, SIDE, SIDE)),))
+
+
+def squared(a, b):
+    return (a - b).square().flatten(1).sum(1)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_it_is_the_squared_derivative_along_the_line(power, descriptors):
+    synthesis = Linear(power)
+    z, at = torch.randn(5, 2, Z, dtype=torch.float64), torch.rand(5, dtype=torch.float64)
+    got = path_lengths(Generator(None, Straight(), synthesis), descriptors([3] * 5), z, squared, at)
+    step, place = z[:, 1] - z[:, 0], torch.lerp(z[:, 0], z[:, 1], at[:, None])
+    derivative = (step @ synthesis.matrix.T) * (power * (place @ synthesis.matrix.T).pow(power - 1))
+    assert torch.allclose(got, derivative.square().sum(1), rtol=1e-2)
+    if power == 1:
+        assert torch.allclose(got, derivative.square().sum(1), rtol=1e-8)
+
+
+def test_the_ends_are_trimmed():
+    lengths = torch.cat([torch.ones(98), torch.tensor([1e6, -1e6])])
+    assert trimmed_mean(lengths) == 1
