@@ -1,6 +1,5 @@
 """Zero-shot COCO, whole and offline: pictures in its form, a small model, the real Inception with random weights."""
 
-import io
 import json
 import os
 import signal
@@ -21,13 +20,15 @@ from t2igan.data.render import png_bytes
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
-from t2igan.features.inception import Inception
 from t2igan.metrics.measures import MEASURES
 from t2igan.pipeline import save_model
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]
-sys.path.insert(0, str(ROOT))  # eval is a folder of scripts, not an installed package
+sys.path.insert(0, str(ROOT))  # eval and benchmarks are folders of scripts, not installed packages
+
+from benchmarks.coco_pipeline import write_inception, write_val2014  # noqa: E402
+
 SCRIPT = ROOT / "eval" / "zero_shot_coco.py"
 
 
@@ -41,31 +42,13 @@ class Setting:
     drawn: int
 
 
-def write_coco(folder: Path, emoji: Path, count: int) -> None:
-    """Emoji art on blots of colour, JPEGs of several shapes, with three captions each, in val2014's form."""
-    rng = np.random.default_rng(1)
-    (folder / "val2014").mkdir()
-    art = Shards(str(emoji / "train"))
-    images, annotations = [], []
-    for number in range(1, count + 1):
-        width, height = (128 + number % 7, 96) if number % 2 else (96, 100 + number % 50)
-        canvas = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
-        record = art.read(number)
-        canvas.paste(Image.open(io.BytesIO(record.image)).resize((64, 64)), (16 + number % 9, 16))
-        name = f"COCO_val2014_{number:012d}.jpg"
-        canvas.save(folder / "val2014" / name)
-        images.append({"id": number, "file_name": name, "width": width, "height": height})
-        said = [record.captions[0], f"a picture of {record.captions[0]}", f"{record.captions[0]} number {number}"]
-        annotations += [{"id": 10 * number + nth, "image_id": number, "caption": caption} for nth, caption in enumerate(said)]
-    (folder / "captions_val2014.json").write_text(json.dumps({"images": images, "annotations": annotations}))
-
-
 @pytest.fixture(scope="module", params=[(60, 110), pytest.param((300, 400), marks=pytest.mark.slow)], ids=["few", "hundreds"])
 def setting(request, kit, tmp_path_factory) -> Setting:
     real, drawn = request.param
     folder = tmp_path_factory.mktemp("coco")
     run([sys.executable, ROOT / "data_prep/emoji.py", "--out", folder / "emoji", "--size", 32], folder / "cache")
-    write_coco(folder, folder / "emoji", real)
+    write_val2014(folder, folder / "emoji", real)
+    write_inception(folder / "inception.pth")
     prepare = ["--images", folder / "val2014", "--captions", folder / "captions_val2014.json", "--out", folder / "data"]
     run([sys.executable, ROOT / "data_prep/coco.py", *prepare], folder / "cache")
 
@@ -76,9 +59,6 @@ def setting(request, kit, tmp_path_factory) -> Setting:
         for parameter in generator.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     save_model(folder / "run/model", generator, recipe, {})
-    inception = Inception("tensorflow", seed=0)
-    inception.load_pretrained()
-    torch.save(inception.state_dict(), folder / "inception.pth")
     weights = ["--weights", f"inception={folder / 'inception.pth'}", f"clip=local-dir:{kit.clip}", f"clip_336=local-dir:{kit.clip}"]
     base = ["--model", folder / "run", "--data", folder / "data", "--protocol", "stylegan_t", "--count", drawn, "--force", *weights]
     return Setting(folder, base, real, drawn)

@@ -1,0 +1,88 @@
+"""The whole of eval/zero_shot_coco.py at its published size, without COCO and without downloads: memory, speed, time by stage.
+
+    python benchmarks/coco_pipeline.py --model runs/demo --emoji data/emoji_32 --clip runs/scorer_32 --count 30000 --out /tmp/coco
+
+The reference is emoji art on blots of colour in val2014's form, and Inception has its real architecture with random weights: the figures
+of the metrics mean nothing here, what they cost does.
+"""
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
+
+from t2igan.errors import run_script
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="run folder")
+    parser.add_argument("--emoji", type=Path, required=True, help="folder made by data_prep/emoji.py")
+    parser.add_argument("--clip", type=Path, required=True, help="folder made by data_prep/train_clip.py")
+    parser.add_argument("--count", type=int, default=30_000, help="pictures to draw (default: %(default)s)")
+    parser.add_argument("--real", type=int, default=600, help="pictures of the reference (default: %(default)s)")
+    parser.add_argument("--metrics", nargs="+", default=["fid", "kid", "clip_score"], help="(default: fid kid clip_score)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    arguments = parser.parse_args()
+    out = arguments.out
+    write_val2014(out, arguments.emoji, arguments.real)
+    write_inception(out / "inception.pth")
+    prepare = ["--images", out / "val2014", "--captions", out / "captions_val2014.json", "--out", out / "data"]
+    run("data_prep/coco.py", *prepare)
+    weights = [f"inception={out / 'inception.pth'}", f"clip=local-dir:{arguments.clip}"]
+    options = ["--protocol", "stylegan_t", "--count", arguments.count, "--metrics", *arguments.metrics, "--weights", *weights, "--force"]
+    run("eval/zero_shot_coco.py", "--model", arguments.model, "--data", out / "data", *options, "--out", out / "result.json")
+    costs = json.loads((out / "result.json").read_text())["run"]
+    for stage, seconds in costs["seconds"].items():
+        print(f"{stage:34} {seconds:8.1f} s")
+    print(f"peak memory {costs['peak_memory_gib']} GiB")
+
+
+def run(script: str, *arguments) -> None:
+    subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], check=True)
+
+
+def write_val2014(folder: Path, emoji: Path, count: int) -> None:
+    """Emoji art on blots of colour, JPEGs of several shapes, with three captions each: `val2014/` and `captions_val2014.json`."""
+    import numpy as np
+    from PIL import Image
+
+    from t2igan.data.shards import Shards
+
+    rng = np.random.default_rng(1)
+    (folder / "val2014").mkdir(parents=True, exist_ok=True)
+    art = Shards(str(emoji / "train"))
+    images, annotations = [], []
+    for number in range(1, count + 1):
+        width, height = (128 + number % 7, 96) if number % 2 else (96, 100 + number % 50)
+        canvas = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+        record = art.read(number % len(art))
+        canvas.paste(Image.open(io.BytesIO(record.image)).resize((64, 64)), (16 + number % 9, 16))
+        name = f"COCO_val2014_{number:012d}.jpg"
+        canvas.save(folder / "val2014" / name)
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        said = [record.captions[0], f"a picture of {record.captions[0]}", f"{record.captions[0]} number {number}"]
+        annotations += [{"id": 10 * number + nth, "image_id": number, "caption": caption} for nth, caption in enumerate(said)]
+    (folder / "captions_val2014.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+
+
+def write_inception(path: Path) -> None:
+    """Random weights in the form of the published file."""
+    import torch
+
+    from t2igan.features.inception import Inception
+
+    network = Inception("tensorflow", seed=0)
+    network.load_pretrained()
+    torch.save(network.state_dict(), path)
+
+
+if __name__ == "__main__":
+    run_script(main)
