@@ -3,11 +3,13 @@
     python data_prep/coco.py --images val2014 --captions annotations/captions_val2014.json --out data/coco_val2014
 
 Both come from cocodataset.org (6.6 GB; captions CC BY 4.0, pictures under their authors' Flickr licences). Every picture that the captions
-name is cropped at its centre to the short side and reduced to 256 px by Pillow's Lanczos, as StyleGAN-T's and GigaGAN's evaluations do,
-and kept as PNG with all its captions, in the order of its COCO number.
+name is cropped at its centre to the short side and reduced to 256 px by Pillow's Lanczos, as StyleGAN-T's and GigaGAN's evaluations do (an
+odd margin is one pixel wider at the end, as in StyleGAN-T's; GigaGAN's rounds halves to even), and kept as PNG with all its captions, in
+the order of its COCO number.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -78,14 +80,16 @@ def build(images: Path, captions: Path, out: Path) -> dict:
         raise UserError(f"{len(missing)} of the {len(rows)} pictures in {captions.name} are not in {images} (the first is {missing[0]})")
     report = {"pictures": 0, "captions": sum(len(said) for _, _, said in rows), "enlarged": 0, "size": SIZE, "source": captions.name}
     sheet: list = []
+    content = hashlib.sha256()  # of pixels and captions: of the bytes of a PNG every version of zlib has its own
     with staged(out) as temporary:
-        report["pictures"] = write_shards(samples(rows, images, report, sheet), temporary, PER_SHARD)
+        report["pictures"] = write_shards(samples(rows, images, report, sheet, content), temporary, PER_SHARD)
+        report["content_sha256"] = content.hexdigest()
         write_json(temporary / "report.json", report)
         contact_sheet(sheet, temporary / "contact_sheet.png", 128)
     return report
 
 
-def samples(rows: list, images: Path, report: dict, sheet: list) -> Iterator:
+def samples(rows: list, images: Path, report: dict, sheet: list, content) -> Iterator:
     from tqdm import tqdm
 
     from t2igan.data.render import centre_square, open_picture, png_bytes
@@ -97,6 +101,7 @@ def samples(rows: list, images: Path, report: dict, sheet: list) -> Iterator:
         except OSError as error:
             raise UserError(f"{images / name}: {error}; unpack val2014.zip again") from None
         square = centre_square(picture, SIZE)
+        content.update(square.tobytes() + json.dumps([number, said]).encode())
         report["enlarged"] += min(picture.size) < SIZE
         if len(sheet) < ON_SHEET:
             sheet.append((said[0], [square]))

@@ -58,6 +58,9 @@ def table(a: dict, b: dict) -> str:
     if not shared:
         raise UserError(f"no metric in common: {', '.join(a['metrics'])} and {', '.join(b['metrics'])}")
     found = differences(a["protocol"], b["protocol"], "protocol")
+    truncations = [result["model"].get("truncation") for result in (a, b)]  # of pictures drawn elsewhere it is not known
+    if None not in truncations:
+        found += differences(*truncations, "model.truncation")
     for metric in shared:
         found += differences(a["metrics"][metric]["network"], b["metrics"][metric]["network"], f"{metric}.network")
     if found:

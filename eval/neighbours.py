@@ -91,7 +91,7 @@ def embed(pattern: str, side: int, network, state):
     from t2igan.metrics.pictures import PictureSet
     from t2igan.text.cache import default_cache
 
-    pictures = PictureSet(Shards(pattern), side)
+    pictures = PictureSet(Shards(pattern), side, one_size=False)
     folder = default_cache() / "reference" / pictures.key(network)
     pictures.extract(network, folder, state, "embedding")
     return pictures, torch.cat(list(read_features(folder, "embedding", len(pictures))))

@@ -42,11 +42,12 @@ def measure(arguments: argparse.Namespace) -> dict:
     import torch
 
     from t2igan.features.open_clip import ClipScorer
+    from t2igan.metrics.chunks import processes
     from t2igan.metrics.path_length import path_lengths, trimmed_mean
     from t2igan.pipeline import Pipeline, check_prompts
     from t2igan.text.cache import default_cache
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = processes().device
     prompts = [line.strip() for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
     check_prompts(prompts)
     name, _, tag = arguments.clip.partition("=")

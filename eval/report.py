@@ -71,7 +71,7 @@ def figures(results: dict) -> str:
         for path in group:
             result = results[path]
             cells = (f"{result['metrics'][m]['value']:.4f}" if m in result["metrics"] else "" for m in metrics)
-            truncation = result["protocol"]["truncation"]
+            truncation = result["model"].get("truncation", "")
             rows.append(f"<tr><td>{html.escape(str(path))}</td><td>{truncation}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
         title = f"{protocol['name']} with {protocol['extractor']}, {protocol['pictures']:,} pictures at {protocol['side']} px"
         found.append(f"<h2>{html.escape(title)}</h2><table><tr><th>result</th><th>truncation</th>{head}</tr>{''.join(rows)}</table>")
@@ -81,8 +81,8 @@ def figures(results: dict) -> str:
 
 
 def unlike(a: dict, b: dict, differences) -> list[str]:
-    """Fields of the protocol, truncation apart, and networks of shared metrics that are not the same."""
-    found = [row for row in differences(a["protocol"], b["protocol"]) if not row.startswith("truncation")]
+    """Fields of the protocol, and networks of shared metrics, that are not the same."""
+    found = differences(a["protocol"], b["protocol"])
     for metric in a["metrics"].keys() & b["metrics"].keys():
         found += differences(a["metrics"][metric]["network"], b["metrics"][metric]["network"])
     return found
@@ -94,17 +94,17 @@ def curves(results: dict) -> list[list[dict]]:
 
     found: list[list[dict]] = []
     for result in results.values():
-        if not {"fid", "clip_score"} <= result["metrics"].keys():
-            continue
+        if not {"fid", "clip_score"} <= result["metrics"].keys() or result["model"].get("sha256") is None:
+            continue  # of pictures drawn elsewhere nobody knows whether one model drew them
         match = (c for c in found if c[0]["model"].get("sha256") == result["model"].get("sha256") and not unlike(c[0], result, differences))
         curve = next(match, None)
         found.append([result]) if curve is None else curve.append(result)
-    return [sorted(curve, key=lambda result: result["protocol"]["truncation"] or 1) for curve in found if len(curve) > 1]
+    return [sorted(curve, key=lambda result: result["model"]["truncation"]) for curve in found if len(curve) > 1]
 
 
 def draw_curve(curve: list[dict]) -> str:
     """FID upwards, CLIP score to the right, a point per truncation, as SVG."""
-    points = [(r["metrics"]["clip_score"]["value"], r["metrics"]["fid"]["value"], r["protocol"]["truncation"]) for r in curve]
+    points = [(r["metrics"]["clip_score"]["value"], r["metrics"]["fid"]["value"], r["model"]["truncation"]) for r in curve]
     (left, right), (low, high) = ((min(values), max(values)) for values in ([p[0] for p in points], [p[1] for p in points]))
 
     def place(x: float, y: float) -> tuple[float, float]:

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="pictures (published: 30000)")
     parser.add_argument("--seed", type=int, default=0, help="of the captions and the latents")
     parser.add_argument("--truncation", type=float, default=1.0)
-    parser.add_argument("--batch", type=int, default=32, help="pictures drawn at a time")
+    parser.add_argument("--batch", type=int, default=25, help="pictures drawn at a time, 50 at most (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="compute distances of fewer pictures than features have dimensions")
     parser.add_argument("--out", type=Path, required=True, help="result.json to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -60,17 +60,20 @@ class Evaluation:
     """One model or set of pictures, one reference, one protocol."""
 
     def __init__(self, arguments: argparse.Namespace):
-        from t2igan.metrics.chunks import processes
+        from t2igan.metrics.chunks import SIZE, processes
         from t2igan.metrics.measures import MEASURES
         from t2igan.metrics.protocol import PROTOCOLS
 
         self.arguments = arguments
         self.protocol = PROTOCOLS[arguments.protocol].with_extractor(arguments.extractor)
-        if (arguments.count is not None and arguments.count < 2) or arguments.batch < 1:
-            raise UserError(f"--count {arguments.count} and --batch {arguments.batch}: needs 2 pictures or more, drawn 1 or more at a time")
+        if (arguments.count is not None and arguments.count < 2) or not 1 <= arguments.batch <= SIZE:
+            raise UserError(
+                f"--count {arguments.count} and --batch {arguments.batch}: needs 2 pictures or more, drawn 1 to {SIZE} at a time"
+            )
+        if arguments.pictures and arguments.captions:
+            raise UserError("--pictures come with their captions; --captions is for pictures that are drawn")
         self.weights = read_weight_arguments(arguments.weights)
-        if not (arguments.data / "report.json").is_file():
-            raise UserError(f"{arguments.data} is no reference; data_prep/coco.py makes one from val2014")
+        self.content = reference_hash(arguments.data)
         self.work = arguments.out.with_suffix("")
         if self.work == arguments.out:
             raise UserError(f"--out is {arguments.out}, needs a name that ends in .json")
@@ -80,6 +83,7 @@ class Evaluation:
             network.load_pretrained()
         self.state = processes()
         self.seconds: dict[str, float] = {}
+        self.made = 0  # pictures that this process drew now, not before it was killed
 
     def network(self, name: str):
         from t2igan.features.inception import Inception
@@ -103,7 +107,7 @@ class Evaluation:
             from t2igan.features.vision_transformer import VisionTransformer
 
             return VisionTransformer(file)
-        model, tag = (protocol.clip, protocol.clip_pretrained) if name == "clip" else ("ViT-L-14-336", "openai")
+        model, tag = (protocol.clip, protocol.clip_pretrained) if name == "clip" else ("ViT-L-14-336-quickgelu", "openai")
         if given is None:
             raise UserError(
                 f"{name} is {model} {tag}: say --weights {name}={tag} to have open_clip load it (and download it where it must), "
@@ -123,18 +127,19 @@ class Evaluation:
         from t2igan.text.cache import default_cache
 
         reference = Shards(str(self.arguments.data))
-        with self.stage("pictures"):
-            drawn, captions, model = self.given() if self.arguments.pictures else self.draw(reference)
+        for network in self.networks.values():
+            network.to(self.state.device, memory_format=torch.channels_last)
+        drawn, captions, model = self.given(len(reference)) if self.arguments.pictures else self.draw(reference)
         stored = PictureSet(drawn, 1).stored
         side = self.protocol.side(min(stored))
         sets = {"generated": PictureSet(drawn, side), "real": PictureSet(reference, side)}
         features = {name: {} for name in sets}
         keep = {"generated": self.work / "features", "real": default_cache() / "reference"}  # the reference serves every later run
         for name, network in self.networks.items():
-            network.to(self.state.device, memory_format=torch.channels_last)
+            compared = any(measure.reference for measure in self.measures.values() if measure.network == name)
             for kind, pictures in sets.items():
-                if name == "clip" and kind == "real":
-                    continue  # CLIP score has no reference
+                if kind == "real" and not compared:
+                    continue
                 with self.stage(f"{name} of {kind} pictures"):
                     features[kind][name] = keep[kind] / pictures.key(network)
                     pictures.extract(network, features[kind][name], self.state, f"{name}, {kind}")
@@ -146,13 +151,23 @@ class Evaluation:
         with self.stage("distances"):
             counts = {kind: len(pictures) for kind, pictures in sets.items()}
             metrics = {metric: self.measure(measure, features, counts) for metric, measure in self.measures.items()}
-        return {"protocol": self.account(sets, captions), "model": model, "metrics": metrics, "run": self.costs(len(drawn))}
+        return {"protocol": self.account(sets, captions), "model": model, "metrics": metrics, "run": self.costs()}
 
     @contextmanager
     def stage(self, name: str):
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 2)
+
+    def check_counts(self, generated: int, real: int) -> None:
+        """Refuses too few pictures before any is drawn."""
+        import torch
+
+        dot = torch.zeros(1, 3, 8, 8, dtype=torch.uint8, device=self.state.device)
+        sizes = {name: {layer: x.shape[1] for layer, x in network(dot).items()} for name, network in self.networks.items()}
+        for metric, measure in self.measures.items():
+            fewest = min(generated, real) if measure.reference else generated
+            measure.check(metric, fewest, sizes[measure.network][measure.layer], self.arguments.force)
 
     def draw(self, reference):
         """(shards of generated pictures, their captions, what is known of the model)."""
@@ -165,13 +180,16 @@ class Evaluation:
         from t2igan.pipeline import Pipeline, model_folder
         from t2igan.text.cache import default_cache
 
-        requests = self.requests(reference)
         folder = model_folder(self.arguments.model)
-        with open(folder / "model.safetensors", "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        settings = {"truncation": self.arguments.truncation, "batch": self.arguments.batch}
-        self.check_plan({"model": digest, "captions": captions_hash(requests)} | settings)
         pipeline = Pipeline.load(folder, self.state.device, default_cache())
+        requests = self.requests(reference)
+        self.check_counts(len(requests), len(reference))
+        digest = hashlib.sha256(pipeline.describe.encoder.fingerprint().encode())
+        for name in ("config.json", "model.safetensors"):
+            with open(folder / name, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        model = {"sha256": digest.hexdigest(), "truncation": self.arguments.truncation, "seed": self.arguments.seed}
+        self.check_plan(model | {"captions": captions_hash(requests), "batch": self.arguments.batch})
 
         def make(piece: range, file: Path) -> None:
             part = requests[piece.start : piece.stop]
@@ -187,10 +205,13 @@ class Evaluation:
             )
 
         pictures = self.work / "pictures"
-        share_out(len(requests), lambda number: pictures / f"{number:05d}.tar", make, self.state, "drawing")
-        parameters = sum(p.numel() for p in pipeline.generator.parameters())
-        model = {"sha256": digest, "resolution": pipeline.resolution, "parameters": parameters}
-        return Shards(str(pictures)), [request.caption for request in requests], model
+        with self.stage("pictures"):
+            self.made = share_out(len(requests), lambda number: pictures / f"{number:05d}.tar", make, self.state, "drawing")
+        drawn = Shards(str(pictures))
+        if len(drawn) != len(requests):
+            raise UserError(f"{pictures} holds {len(drawn)} pictures, not {len(requests)}; remove {self.work}")
+        model |= {"resolution": pipeline.resolution, "parameters": sum(p.numel() for p in pipeline.generator.parameters())}
+        return drawn, [request.caption for request in requests], model
 
     def requests(self, reference) -> list:
         from t2igan.metrics.protocol import draw_requests, given_requests
@@ -199,8 +220,12 @@ class Evaluation:
         if arguments.captions:
             if not arguments.captions.is_file():
                 raise UserError(f"no list of captions at {arguments.captions}")
-            return given_requests(arguments.captions.read_text(encoding="utf-8").splitlines()[: arguments.count], arguments.seed)
-        captions = [reference.read(number).captions for number in range(len(reference))]
+            lines = arguments.captions.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            lines = lines if lines != [""] else []
+            if lines and (arguments.count or 0) > len(lines):
+                raise UserError(f"--count is {arguments.count}, {arguments.captions} has {len(lines)} captions")
+            return given_requests(lines[: arguments.count], arguments.seed)
+        captions = [record.captions for record in records(reference)]
         return draw_requests(captions, self.protocol, arguments.count or self.protocol.pictures, arguments.seed)
 
     def check_plan(self, plan: dict) -> None:
@@ -208,21 +233,23 @@ class Evaluation:
         file = self.work / "plan.json"
         if self.state.is_main_process and not file.is_file():
             self.work.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(plan, indent=2) + "\n")
+            temporary = file.with_name(".plan.json")
+            temporary.write_text(json.dumps(plan, indent=2) + "\n")
+            temporary.replace(file)
         self.state.wait_for_everyone()
         found = json.loads(file.read_text())
         other = [name for name in plan if found.get(name) != plan[name]]
         if other:
             raise UserError(f"{self.work} holds pictures of another {other[0]}; give another --out, or remove that folder")
 
-    def given(self):
+    def given(self, real: int):
         from t2igan.data.shards import Shards
 
         shards = Shards(self.arguments.pictures)
         if self.arguments.count not in (None, len(shards)):
             raise UserError(f"--count {self.arguments.count}, but {self.arguments.pictures} holds {len(shards)} pictures")
-        captions = [shards.read(number).captions[0] for number in range(len(shards))]
-        return shards, captions, {"pictures": self.arguments.pictures}
+        self.check_counts(len(shards), real)
+        return shards, [record.captions[0] for record in records(shards)], {"pictures": self.arguments.pictures}
 
     def embed(self, captions: list[str]) -> Path:
         """Caption embeddings by CLIP, as the protocol words them."""
@@ -248,7 +275,7 @@ class Evaluation:
             return read_features(features[kind][name], measure.layer, counts[kind])
 
         account = self.networks[measure.network].account()
-        return measure.compute(read, self.arguments.force) | {"network": account | {"layer": measure.layer}}
+        return measure.compute(read) | {"network": account | {"layer": measure.layer}}
 
     def account(self, sets: dict, captions: list[str]) -> dict:
         """Every field that must agree for two results to be compared."""
@@ -263,12 +290,11 @@ class Evaluation:
             "quantisation": "8 bits, PNG",
             "captions_sha256": hashlib.sha256("\n".join(captions).encode()).hexdigest(),
             "clip_prefix": self.protocol.clip_prefix,
-            "truncation": self.arguments.truncation if self.arguments.model else None,
-            "seed": self.arguments.seed if self.arguments.model else None,
-            "reference": {"pictures": len(sets["real"]), "content_sha256": sets["real"].content},
+            "reference": {"pictures": len(sets["real"]), "content_sha256": self.content},
         }
 
-    def costs(self, pictures: int) -> dict:
+    def costs(self) -> dict:
+        """Of this start of the main process: what was there already cost nothing."""
         import torch
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (30 if sys.platform == "darwin" else 20)
@@ -276,12 +302,30 @@ class Evaluation:
         versions = {"python": platform.python_version(), "torch": torch.__version__}
         return {
             "seconds": self.seconds,
-            "pictures_per_second": round(pictures / max(self.seconds["pictures"], 1e-9), 1),
+            "pictures_drawn": self.made,
+            "pictures_drawn_per_second": round(self.made / self.seconds["pictures"], 1) if self.made else None,
             "peak_memory_gib": round(peak, 2),
             "peak_gpu_memory_gib": gpu and round(gpu, 2),
             "processes": self.state.num_processes,
             "versions": versions,
         }
+
+
+def reference_hash(folder: Path) -> str:
+    """Of pixels and captions, as data_prep/coco.py has reported it: the same wherever the reference was made."""
+    try:
+        return json.loads((folder / "report.json").read_text())["content_sha256"]
+    except (OSError, ValueError, KeyError):
+        raise UserError(f"{folder} is no reference; data_prep/coco.py makes one from val2014") from None
+
+
+def records(shards):
+    """Every record. Raises UserError where one is broken."""
+    for number in range(len(shards)):
+        try:
+            yield shards.read(number)
+        except (OSError, ValueError) as error:
+            raise UserError(f"sample {number} of {shards.files[0].parent} is broken ({error}); make the shards again") from None
 
 
 def read_weight_arguments(given: list[str]) -> dict[str, str]:
@@ -300,8 +344,8 @@ def table(result: dict) -> str:
     for metric, found in result["metrics"].items():
         more = ", ".join(f"{name} {value:.4g}" for name, value in found.items() if name not in ("value", "network"))
         lines.append(f"{metric.replace('_', ' '):18} {found['value']:10.4f}   {more}".rstrip())
-    seconds = sum(run["seconds"].values())
-    lines.append(f"{run['pictures_per_second']} pictures/s drawn, {seconds:.0f} s in all, {run['peak_memory_gib']} GiB at most")
+    drawn = f"{run['pictures_drawn']} pictures drawn at {run['pictures_drawn_per_second']}/s, " if run["pictures_drawn"] else ""
+    lines.append(f"{drawn}{sum(run['seconds'].values()):.0f} s in all, {run['peak_memory_gib']} GiB at most")
     return "\n".join(lines)
 
 

@@ -61,7 +61,7 @@ def open_picture(source: Path | io.BytesIO, at_least: int | None = None) -> Imag
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """RGB of any shape to `size` x `size`: cropped to the short side, then Lanczos. Cut to whole pixels, as the published scripts do."""
+    """RGB of any shape to `size` x `size`: cropped to the short side, then Lanczos. An odd margin is one pixel wider at the end."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2

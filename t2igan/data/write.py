@@ -43,13 +43,12 @@ def write_shard(samples: Iterable[Sample], tar: Path) -> None:
     """One shard and its index. The tar appears last, complete or not at all, so that what is there needs not be written again."""
     import webdataset
 
-    temporary = tar.with_name(f".{tar.name}.{os.getpid()}")
+    temporary, index = tar.with_name(f".{tar.name}"), index_path(tar)  # what a killed writer left is written over
     with webdataset.TarWriter(str(temporary), mtime=0) as writer:
         for sample in samples:
             writer.write(members(sample))
-    index = index_path(tar)
-    np.save(index.with_name(f".{os.getpid()}.{index.name}"), index_tar(temporary))
-    os.replace(index.with_name(f".{os.getpid()}.{index.name}"), index)
+    np.save(index.with_name(f".{index.name}"), index_tar(temporary))
+    os.replace(index.with_name(f".{index.name}"), index)
     os.replace(temporary, tar)
     os.utime(index)  # not older than its tar, or it would be made again
 

@@ -71,7 +71,7 @@ class Inception(PictureFeatures):
         self.requires_grad_(False).eval()
 
     def account(self) -> dict[str, object]:
-        return {"network": "inception-2015-12-05", "weights": self.digest, "resize": self.resize, "layers": list(self.layers)}
+        return {"network": "inception-2015-12-05", "weights": self.digest, "resize": self.resize}
 
     @torch.no_grad()
     def forward(self, pictures: UInt8[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _"]]:

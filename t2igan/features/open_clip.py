@@ -44,7 +44,9 @@ class ClipScorer(nn.Module):
         self.disk = RowCache(self.cache, self.fingerprint()) if self.cache else None
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(b"clip captions")
+        """Of weights, architecture (weights say nothing of the activation), tokenizer and preprocessing."""
+        frame = (self.clip, self.size, self.mean.flatten().tolist(), self.std.flatten().tolist(), self.tokenizer.context_length)
+        digest = hashlib.sha256(f"clip {frame} {type(self.tokenizer).__name__}".encode())
         for name, weight in self.clip.state_dict().items():
             digest.update(name.encode())
             digest.update(weight.float().flatten()[:: max(1, weight.numel() // 4096)].contiguous().cpu().numpy().tobytes())
@@ -84,6 +86,8 @@ class ClipScorer(nn.Module):
 
 class ClipFeatures(PictureFeatures):
     """Pictures to `embedding`, of unit length; `text` gives captions' embeddings in the same space."""
+
+    layers = ("embedding",)
 
     def __init__(self, model: str, pretrained: str | None = None, cache: Path | None = None, antialias: bool = True):
         super().__init__()

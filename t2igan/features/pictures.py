@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 
 class PictureFeatures(nn.Module, ABC):
-    """A frozen network with its own resize. `load_pretrained()` reads the weights; until then it can only be built."""
+    """A frozen network with its own resize. `load_pretrained()` reads the weights; until then it can only be built.
+
+    `layers` names the features that a call gives.
+    """
+
+    layers: tuple[str, ...]
 
     @abstractmethod
     def load_pretrained(self) -> None:

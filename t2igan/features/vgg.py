@@ -22,6 +22,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's tra
 class Vgg16(PictureFeatures):
     """Pictures to `fc2` (4096, after its ReLU). Pictures come to 224 px by TensorFlow 1's bilinear, as in torch-fidelity."""
 
+    layers = ("fc2",)
+
     def __init__(self, weights: Path | None = None):
         super().__init__()
         self.weights = weights

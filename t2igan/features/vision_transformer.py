@@ -30,6 +30,8 @@ class VisionTransformer(PictureFeatures):
         name: a vision transformer of timm.
     """
 
+    layers = ("class",)
+
     def __init__(self, weights: Path | None, name: str = DINOV2):
         super().__init__()
         self.weights, self.name = weights, name

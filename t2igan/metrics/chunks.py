@@ -11,14 +11,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from t2igan.errors import UserError
+
 SIZE = 50  # pictures in a piece, and at a time through a network
 LONGEST_WAIT = timedelta(hours=48)  # until a process that is done gives up waiting for the others
 
 
 def processes():
-    """accelerate's view of the processes that share the work; one where the script was started alone."""
+    """accelerate's view of the processes that share the work; one where the script was started alone.
+
+    Convolutions on a GPU compute in float32 from here on: TF32's 10 bits would make features another network's.
+    """
     from accelerate import PartialState
 
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
 
 
@@ -27,8 +33,9 @@ def pieces(count: int) -> list[range]:
     return [range(start, min(start + SIZE, count)) for start in range(0, count, SIZE)]
 
 
-def share_out(count: int, file: Callable[[int], Path], make: Callable[[range, Path], None], state, label: str) -> None:
-    """Makes every file that is not there yet, each in the process whose turn it is; returns when all are there.
+def share_out(count: int, file: Callable[[int], Path], make: Callable[[range, Path], None], state, label: str) -> int:
+    """Makes every file that is not there yet, each in the process whose turn it is; returns, when all are there, how many pictures this
+    process has made.
 
     Args:
         file: number of a piece to its file.
@@ -43,19 +50,23 @@ def share_out(count: int, file: Callable[[int], Path], make: Callable[[range, Pa
             make(piece, file(number))
             bar.update(len(piece))
     state.wait_for_everyone()
+    return sum(len(piece) for _, piece in missing)
 
 
 def write_features(features: dict[str, Tensor], file: Path) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary = file.with_name(f".{file.name}")  # one process writes it; what a killed one left is written over
     save_file({name: value.detach().float().cpu().contiguous() for name, value in features.items()}, temporary)
     os.replace(temporary, file)
 
 
 def read_features(folder: Path, layer: str, count: int) -> Iterator[Tensor]:
-    """One layer of the first `count` pictures, piece by piece."""
-    for number, _ in enumerate(pieces(count)):
+    """One layer of the first `count` pictures, piece by piece. Raises UserError where a file is not what it should be."""
+    for number, piece in enumerate(pieces(count)):
         with safe_open(feature_file(folder, number), framework="pt") as file:
-            yield file.get_tensor(layer)
+            features = file.get_tensor(layer)
+        if len(features) != len(piece):
+            raise UserError(f"{feature_file(folder, number)} holds {len(features)} pictures, not {len(piece)}; remove {folder}")
+        yield features
 
 
 def feature_file(folder: Path, number: int) -> Path:

@@ -17,23 +17,29 @@ Read = Callable[[str], Iterable[Tensor]]  # "generated", "real" or "captions" to
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """`compute(read, force)` gives {"value": ..., perhaps more}."""
+    """`compute(read)` gives {"value": ..., perhaps more}."""
 
     network: str
     layer: str
-    compute: Callable[[Read, bool], dict[str, float]]
+    compute: Callable[[Read], dict[str, float]]
+    reference: bool = True  # whether real pictures are read
+    gaussian: bool = False  # whether a covariance of the features is taken, for which there must be more pictures than dimensions
+    least: int = 2  # pictures on either side
+
+    def check(self, metric: str, pictures: int, dimensions: int, force: bool) -> None:
+        """Raises UserError where there are too few pictures; where that only makes the figure a bad one, `force` lets it pass."""
+        if pictures < self.least:
+            raise UserError(f"{metric} needs {self.least} pictures or more, got {pictures}")
+        if self.gaussian and pictures <= dimensions and not force:
+            raise UserError(
+                f"{metric} of {pictures} pictures, which cannot fill the {dimensions} dimensions of their features, is mostly bias; "
+                "draw more, choose kid, or say --force"
+            )
 
 
-def frechet_of(read: Read, force: bool) -> dict[str, float]:
-    """Part by part, so that no more than the moments is held. Raises UserError where there are fewer pictures than dimensions."""
-    moments = {kind: _moments(read(kind)) for kind in ("generated", "real")}
-    dimensions, fewest = len(moments["real"].mean), min(m.count for m in moments.values())
-    if fewest <= dimensions and not force:
-        raise UserError(
-            f"{fewest} pictures cannot fill the {dimensions} dimensions of these features: their Fréchet distance is mostly bias; "
-            "draw more, choose kid, or say --force"
-        )
-    return {"value": frechet(moments["generated"], moments["real"])}
+def frechet_of(read: Read) -> dict[str, float]:
+    """Part by part, so that no more than the moments is held."""
+    return {"value": frechet(_moments(read("generated")), _moments(read("real")))}
 
 
 def _moments(parts: Iterable[Tensor]) -> Moments:
@@ -44,27 +50,27 @@ def _moments(parts: Iterable[Tensor]) -> Moments:
     return moments
 
 
-def kid_of(read: Read, force: bool) -> dict[str, float]:
+def kid_of(read: Read) -> dict[str, float]:
     value, deviation = kernel_inception_distance(_stacked(read("generated")), _stacked(read("real")))
     return {"value": value, "deviation": deviation}
 
 
-def inception_score_of(read: Read, force: bool) -> dict[str, float]:
+def inception_score_of(read: Read) -> dict[str, float]:
     value, deviation = inception_score(_stacked(read("generated")))
     return {"value": value, "deviation": deviation}
 
 
-def manifold_of(read: Read, force: bool) -> dict[str, float]:
+def manifold_of(read: Read) -> dict[str, float]:
     """All four; the value is the precision."""
     found = dataclasses.asdict(manifold(_stacked(read("generated")), _stacked(read("real"))))
     return {"value": found.pop("precision")} | found
 
 
-def cmmd_of(read: Read, force: bool) -> dict[str, float]:
+def cmmd_of(read: Read) -> dict[str, float]:
     return {"value": clip_mmd(_stacked(read("generated")), _stacked(read("real")))}
 
 
-def clip_score_of(read: Read, force: bool) -> dict[str, float]:
+def clip_score_of(read: Read) -> dict[str, float]:
     """Mean cosine of a picture and its caption. Hessel et al. 2021 (arXiv:2104.08718), without their factor 2.5 and cut at zero."""
     pairs = zip(read("generated"), read("captions"), strict=True)
     return {"value": float(torch.cat([(images.double() * texts.double()).sum(1) for images, texts in pairs]).mean())}
@@ -75,13 +81,13 @@ def _stacked(parts: Iterable[Tensor]) -> Tensor:
 
 
 MEASURES = {
-    "fid": Measure("inception", "pool", frechet_of),
+    "fid": Measure("inception", "pool", frechet_of, gaussian=True),
     "kid": Measure("inception", "pool", kid_of),
-    "inception_score": Measure("inception", "logits", inception_score_of),
-    "sfid": Measure("inception", "spatial", frechet_of),  # Nash et al. 2021 (arXiv:2103.03841)
-    "rfid": Measure("random_inception", "pool", frechet_of),  # Sauer et al. 2022 (arXiv:2202.00273), section 4
-    "precision_recall": Measure("vgg16", "fc2", manifold_of),
-    "fdd": Measure("dinov2", "class", frechet_of),
+    "inception_score": Measure("inception", "logits", inception_score_of, reference=False, least=10),
+    "sfid": Measure("inception", "spatial", frechet_of, gaussian=True),  # Nash et al. 2021 (arXiv:2103.03841)
+    "rfid": Measure("random_inception", "pool", frechet_of, gaussian=True),  # Sauer et al. 2022 (arXiv:2202.00273), section 4
+    "precision_recall": Measure("vgg16", "fc2", manifold_of, least=6),
+    "fdd": Measure("dinov2", "class", frechet_of, gaussian=True),
     "cmmd": Measure("clip_336", "embedding", cmmd_of),
-    "clip_score": Measure("clip", "embedding", clip_score_of),
+    "clip_score": Measure("clip", "embedding", clip_score_of, reference=False),
 }

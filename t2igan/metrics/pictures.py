@@ -14,7 +14,7 @@ from t2igan.data.render import centre_square, open_picture
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.features.pictures import PictureFeatures
-from t2igan.metrics.chunks import feature_file, share_out, write_features
+from t2igan.metrics.chunks import SIZE, feature_file, share_out, write_features
 
 
 class PictureSet:
@@ -22,17 +22,15 @@ class PictureSet:
 
     Args:
         side: to which every picture is cropped at its centre and reduced by Lanczos; where it has that size, nothing is done.
+        one_size: whether pictures of several sizes are refused, as a set that is scored should have one.
     """
 
-    def __init__(self, shards: Shards, side: int):
-        self.shards, self.side = shards, side
-        self.stored = self._stored(0)
+    def __init__(self, shards: Shards, side: int, one_size: bool = True):
+        self.shards, self.side, self.one_size = shards, side, one_size
+        self.stored = self._open(0).size
 
     def __len__(self) -> int:
         return len(self.shards)
-
-    def _stored(self, number: int) -> tuple[int, int]:
-        return self._open(number).size
 
     def _open(self, number: int):
         try:
@@ -41,11 +39,11 @@ class PictureSet:
             raise UserError(f"picture {number} of {self.shards.files[0].parent} cannot be read ({error}); make the shards again") from None
 
     def read(self, numbers: range) -> UInt8[Tensor, "b 3 r r"]:
-        """Raises UserError where a picture is broken or of another size than the first: a reference holds pictures of one size."""
+        """Raises UserError where a picture is broken, or of another size than the first where all must be of one."""
         rows = []
         for number in numbers:
             picture = self._open(number)
-            if picture.size != self.stored:
+            if self.one_size and picture.size != self.stored:
                 raise UserError(
                     f"picture {number} of {self.shards.files[0].parent} is {picture.size[0]}x{picture.size[1]}, the first is "
                     f"{self.stored[0]}x{self.stored[1]}; a set that is scored has pictures of one size"
@@ -63,8 +61,8 @@ class PictureSet:
         return digest.hexdigest()
 
     def key(self, network: PictureFeatures) -> str:
-        """Names features by all that decides them."""
-        parts = (self.content, str(self.side), network.fingerprint())
+        """Names features by all that decides them, and how many stand in a file."""
+        parts = (self.content, str(self.side), str(SIZE), network.fingerprint(), *network.layers)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
     def extract(self, network: PictureFeatures, folder: Path, state, label: str) -> None:

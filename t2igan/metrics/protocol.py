@@ -50,7 +50,7 @@ PROTOCOLS = {
     # Sauer et al. 2023 (arXiv:2301.09515), section 5, and its release: one caption a picture, drawn with replacement
     "stylegan_t": Protocol("stylegan_t", "torch_fidelity", "ViT-g-14", "laion2b_s12b_b42k", "", False, repeats=True, native=True),
     # Kang et al. 2023 (arXiv:2303.05511), section 4, and its evaluation code
-    "gigagan": Protocol("gigagan", "clean_fid", "ViT-B-32", "openai", "A photo depicts", True, repeats=False, native=False),
+    "gigagan": Protocol("gigagan", "clean_fid", "ViT-B-32-quickgelu", "openai", "A photo depicts", True, repeats=False, native=False),
 }
 
 

@@ -44,7 +44,7 @@ class OpenClipText(TextEncoder):
         self._check_sizes(self.tower.width, self.tower.output_dim)
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(f"open_clip {self.layer}".encode())
+        digest = hashlib.sha256(f"open_clip {self.layer} {self.tower}".encode())  # weights say nothing of the activation
         for name, weight in self.tower.state_dict().items():
             digest.update(name.encode())
             digest.update(weight.float().flatten()[:: max(1, weight.numel() // 4096)].contiguous().numpy().tobytes())
@@ -97,6 +97,10 @@ def load_open_clip(model: str, pretrained: str | None = None) -> tuple[nn.Module
         raise UserError(f"open_clip has no model {model!r}; give a name such as ViT-L-14, local-dir:FOLDER or hf-hub:ORG/REPO")
     if not name.startswith(("local-dir:", "hf-hub:")) and not pretrained:
         raise UserError(f"{model} is a name without weights: add pretrained (a tag such as openai, or a weight file) beside it")
+    trained_quick = open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu") if pretrained else None
+    if trained_quick is not None and trained_quick != open_clip.get_model_config(name).get("quick_gelu", False):
+        other = name.removesuffix("-quickgelu") if not trained_quick else f"{name}-quickgelu"
+        raise UserError(f"the weights {pretrained!r} were trained with another activation than {name} has; the model is {other}")
     try:
         clip = open_clip.create_model(name, pretrained=pretrained, force_custom_text=True, **_own_text_tower(name))
         tokenizer = open_clip.get_tokenizer(name)

@@ -45,13 +45,21 @@ def test_pictures_in_order_with_all_captions_and_pillows_pixels(coco, tmp_path, 
         left, top = (photo.width - side) // 2, (photo.height - side) // 2
         expected = photo.crop((left, top, left + side, top + side)).resize((256, 256), Image.Resampling.LANCZOS)
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(expected))
-    assert json.loads((tmp_path / "out/report.json").read_text())["pictures"] == 3
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["pictures"] == 3 and len(report["content_sha256"]) == 64
 
 
 def test_equal_input_gives_equal_bytes(coco, tmp_path, run_script):
     for name in ("a", "b"):
         assert run_script("coco.py", *coco, "--out", tmp_path / name).returncode == 0
     assert (tmp_path / "a/00000.tar").read_bytes() == (tmp_path / "b/00000.tar").read_bytes()
+    assert (tmp_path / "a/report.json").read_bytes() == (tmp_path / "b/report.json").read_bytes()
+    table = json.loads(coco[3].read_text())
+    table["annotations"][0]["caption"] = "another"
+    coco[3].write_text(json.dumps(table))
+    run_script("coco.py", *coco, "--out", tmp_path / "c")
+    hashes = {json.loads((tmp_path / name / "report.json").read_text())["content_sha256"] for name in ("a", "c")}
+    assert len(hashes) == 2
 
 
 def test_bad_input_is_one_line_and_writes_nothing(coco, tmp_path, refused):

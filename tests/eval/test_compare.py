@@ -15,10 +15,10 @@ from eval.compare import read_result, table
 
 RESULT = {
     "protocol": {
-        "name": "gigagan", "extractor": "clean_fid", "pictures": 30000, "side": 256, "truncation": 1.0,
+        "name": "gigagan", "extractor": "clean_fid", "pictures": 30000, "side": 256,
         "captions_sha256": "a" * 64, "reference": {"pictures": 40504, "content_sha256": "b" * 64},
     },
-    "model": {"sha256": "c" * 64},
+    "model": {"sha256": "c" * 64, "truncation": 1.0},
     "metrics": {
         "fid": {"value": 9.09, "network": {"weights": "d" * 64, "resize": "clean"}},
         "clip_score": {"value": 0.33, "network": {"weights": "e" * 64}},
@@ -50,6 +50,10 @@ def test_one_protocol_is_compared():
     ]
 
 
+def test_pictures_drawn_elsewhere_are_compared_with_a_models():
+    assert "fid" in table(RESULT, changed("model", {"pictures": "other/*.tar"}))
+
+
 def test_metrics_of_one_result_alone_are_left_out():
     other = copy.deepcopy(RESULT)
     del other["metrics"]["fid"]
@@ -62,7 +66,7 @@ def test_metrics_of_one_result_alone_are_left_out():
         ("protocol.name", "stylegan_t", "protocol.name: gigagan, stylegan_t"),
         ("protocol.extractor", "torch_fidelity", "protocol.extractor: clean_fid, torch_fidelity"),
         ("protocol.pictures", 10000, "protocol.pictures: 30000, 10000"),
-        ("protocol.truncation", 0.7, "protocol.truncation: 1.0, 0.7"),
+        ("model.truncation", 0.7, "model.truncation: 1.0, 0.7"),
         ("protocol.captions_sha256", "1" * 64, "protocol.captions_sha256: aaaaaaaaaaaa..., 111111111111..."),
         ("protocol.reference.pictures", 30000, "protocol.reference.pictures: 40504, 30000"),
         ("metrics.fid.network.weights", "1" * 64, "fid.network.weights: dddddddddddd..., 111111111111..."),

@@ -28,6 +28,7 @@ pytest_plugins = ["kit"]
 sys.path.insert(0, str(ROOT))  # eval and benchmarks are folders of scripts, not installed packages
 
 from benchmarks.coco_pipeline import write_inception, write_val2014  # noqa: E402
+from eval import compare  # noqa: E402
 
 SCRIPT = ROOT / "eval" / "zero_shot_coco.py"
 
@@ -93,12 +94,16 @@ def test_the_result_says_everything_that_decides_it(whole, setting):
         16,
     )
     assert protocol["reference"]["pictures"] == setting.real and len(protocol["reference"]["content_sha256"]) == 64
-    assert (protocol["truncation"], protocol["seed"], len(protocol["captions_sha256"])) == (1.0, 0, 64)
+    assert (whole["model"]["truncation"], whole["model"]["seed"], len(protocol["captions_sha256"])) == (1.0, 0, 64)
     assert set(whole["metrics"]) == {"fid", "kid", "clip_score", "cmmd"}
     assert all(np.isfinite(found["value"]) and len(found["network"]["weights"]) == 64 for found in whole["metrics"].values())
     assert whole["metrics"]["fid"]["network"]["resize"] == "tensorflow" and whole["metrics"]["fid"]["value"] > 0
     assert whole["model"]["resolution"] == 16 and len(whole["model"]["sha256"]) == 64
-    assert whole["run"]["peak_memory_gib"] > 0 and {"pictures", "distances", "inception of real pictures"} <= set(whole["run"]["seconds"])
+    assert (
+        whole["run"]["peak_memory_gib"] > 0
+        and whole["run"]["pictures_drawn"] == setting.drawn
+        and {"pictures", "distances", "inception of real pictures"} <= set(whole["run"]["seconds"])
+    )
 
 
 def same_figures(a: dict, b: dict) -> None:
@@ -146,7 +151,7 @@ def test_killed_and_resumed_by_two_processes(whole, setting):
     two = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     result = score(setting, "again.json", *METRICS, cache="cache_of_two", launch=two)
     assert first.stat().st_mtime_ns == written
-    assert result["run"]["processes"] == 2
+    assert result["run"]["processes"] == 2 and result["run"]["pictures_drawn"] < setting.drawn
     same_figures(whole, result)
 
 
@@ -157,6 +162,7 @@ def test_pictures_drawn_elsewhere_score_the_same(whole, setting):
     given = json.loads((folder / "given.json").read_text())
     for metric, found in whole["metrics"].items():
         assert given["metrics"][metric]["value"] == pytest.approx(found["value"], rel=1e-6)
+    assert compare.table(whole, given).count("+0.0000") + compare.table(whole, given).count("-0.0000") == 4
     assert f"{setting.drawn} pictures at 16 px against {setting.real} real ones" in done.stdout
 
 
@@ -188,10 +194,11 @@ def test_bad_input_is_one_line(setting, whole, tmp_path, monkeypatch):
     mixed = [np.zeros((side, side, 3), dtype=np.uint8) for side in (16, 16, 24)]
     write_shards([Sample(f"{i}", png_bytes(Image.fromarray(p)), ["a"]) for i, p in enumerate(mixed)], tmp_path / "mixed")
     (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "two.txt").write_text("a\u2028b\nc\n")
     (tmp_path / "inception-01234567.pth").write_bytes((folder / "inception.pth").read_bytes())
     clip, score, again = ["--weights", "inception=x"], ["--metrics", "clip_score"], ["--out", folder / "whole.json"]
     cases = {
-        "cannot fill the 2048 dimensions": [*without, "--metrics", "fid", *again],
+        "which cannot fill the 2048 dimensions": [*without, "--metrics", "fid", *again],
         "list of captions is empty": [*setting.base, "--captions", tmp_path / "empty.txt"],
         "its name says 01234567": [*setting.base, "--metrics", "fid", "--weights", f"inception={tmp_path / 'inception-01234567.pth'}"],
         "clip is ViT-g-14 laion2b_s12b_b42k: say --weights clip=laion2b_s12b_b42k": [*setting.base, *score, *clip],
@@ -201,6 +208,17 @@ def test_bad_input_is_one_line(setting, whole, tmp_path, monkeypatch):
         "is no reference; data_prep/coco.py makes one": [*setting.base, "--data", folder / "run"],
         "holds pictures of another truncation": [*setting.base, *score, "--truncation", "0.5", *again],
         "is not a run folder": [*setting.base, *score, "--model", folder / "data"],
+        "--captions is for pictures that are drawn": [
+            *given,
+            *score,
+            "--pictures",
+            tmp_path / "mixed",
+            "--captions",
+            tmp_path / "empty.txt",
+        ],
+        "two.txt has 2 captions": [*setting.base, *score, "--captions", tmp_path / "two.txt"],
+        "inception_score needs 10 pictures or more, got 2": [*setting.base, "--metrics", "inception_score", "--count", "2"],
+        "drawn 1 to 50 at a time": [*setting.base, *score, "--batch", "51"],
         "picture 2 of": [*given, *score, "--pictures", tmp_path / "mixed"],
         "needs a name that ends in .json": [*setting.base, *score, "--out", folder / "refused"],
     }

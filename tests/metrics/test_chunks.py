@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from t2igan.errors import UserError
 from t2igan.metrics import chunks
 from t2igan.metrics.chunks import feature_file, pieces, read_features, share_out, write_features
 
@@ -33,14 +34,21 @@ def test_pieces_cover_every_picture_once():
 
 def test_one_process_makes_them_in_order_and_only_once(work, tmp_path):
     made, file, make = work
-    share_out(120, file, make, state(), "test")
+    assert share_out(120, file, make, state(), "test") == 120
     assert made == pieces(120)
-    share_out(120, file, make, state(), "test")
+    assert share_out(120, file, make, state(), "test") == 0
     assert len(made) == 3
     file(1).unlink()
-    share_out(120, file, make, state(), "test")
+    assert share_out(120, file, make, state(), "test") == 50
     assert made[3:] == [range(50, 100)]
     assert torch.cat(list(read_features(tmp_path / "features", "number", 120)))[:, 0].tolist() == list(range(120))
+
+
+def test_a_file_of_another_length_is_refused(work, tmp_path):
+    _, file, make = work
+    share_out(120, file, make, state(), "test")
+    with pytest.raises(UserError, match=r"00002.safetensors holds 20 pictures, not 10; remove"):
+        list(read_features(tmp_path / "features", "number", 110))
 
 
 def test_processes_share_the_pieces(work):

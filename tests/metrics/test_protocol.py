@@ -10,6 +10,7 @@ from t2igan.data.images import to_bytes
 from t2igan.data.render import centre_square
 from t2igan.errors import UserError
 from t2igan.metrics.protocol import PROTOCOLS, captions_hash, draw_requests, given_requests
+from t2igan.text.open_clip import load_open_clip
 
 STYLEGAN_T, GIGAGAN = PROTOCOLS["stylegan_t"], PROTOCOLS["gigagan"]
 CAPTIONS = [[f"picture {i} says {j}" for j in range(5)] for i in range(60)]
@@ -95,3 +96,14 @@ def test_the_prefix_is_gigagans_token_surgery(caption):
     expected[: len(joined)] = torch.tensor(joined)
     assert torch.equal(tokenizer([GIGAGAN.prompt(caption)])[0], expected)
     assert STYLEGAN_T.prompt(caption) == caption
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS.keys())
+def test_the_scorer_has_the_activation_its_weights_were_trained_with(protocol):
+    trained = open_clip.get_pretrained_cfg(protocol.clip, protocol.clip_pretrained)
+    assert trained and trained.get("quick_gelu", False) == open_clip.get_model_config(protocol.clip).get("quick_gelu", False)
+
+
+def test_a_name_of_another_activation_is_refused_before_anything_is_read():
+    with pytest.raises(UserError, match="trained with another activation than ViT-B-32 has; the model is ViT-B-32-quickgelu"):
+        load_open_clip("ViT-B-32", "openai")

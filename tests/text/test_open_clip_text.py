@@ -99,7 +99,8 @@ def test_a_prompt_that_just_fits_is_not_cut(encoder):
     [
         ("no-such-model", None, "give a name such as ViT-L-14"),
         ("ViT-B-32", None, "add pretrained"),
-        ("ViT-B-32", "openai", "give local-dir:FOLDER"),
+        ("ViT-B-32-quickgelu", "openai", "give local-dir:FOLDER"),
+        ("ViT-B-32", "openai", "the model is ViT-B-32-quickgelu"),
         ("ViT-B-32", "no-such-tag", "give local-dir:FOLDER"),
         ("local-dir:/nowhere/at/all", None, "open_clip_config.json"),
         ("hf-hub:some-org/some-clip", None, "give local-dir:FOLDER"),

@@ -19,14 +19,15 @@ sys.path.insert(0, str(ROOT))  # eval is a folder of scripts, not an installed p
 from eval.report import build, curves
 
 PROTOCOL = {
-    "name": "stylegan_t", "extractor": "torch_fidelity", "pictures": 30000, "side": 64, "truncation": 1.0,
+    "name": "stylegan_t", "extractor": "torch_fidelity", "pictures": 30000, "side": 64,
     "captions_sha256": "a" * 64, "reference": {"pictures": 40504, "content_sha256": "b" * 64},
 }  # fmt: skip
 
 
 def result(fid: float, clip: float, truncation: float = 1.0, model: str = "c", **protocol) -> dict:
     metrics = {name: {"value": value, "network": {"weights": name}} for name, value in (("fid", fid), ("clip_score", clip))}
-    return {"protocol": PROTOCOL | {"truncation": truncation} | protocol, "model": {"sha256": model}, "metrics": metrics, "run": {}}
+    made = {"sha256": model, "truncation": truncation} if model else {"pictures": "other/*.tar"}
+    return {"protocol": PROTOCOL | protocol, "model": made, "metrics": metrics, "run": {}}
 
 
 @pytest.fixture
@@ -87,6 +88,7 @@ def test_other_models_and_protocols_are_not_on_one_curve():
     assert [len(curve) for curve in curves(same)] == [2]
     assert curves({"a": result(7, 0.2), "b": result(9, 0.3, 0.5, model="d")}) == []
     assert curves({"a": result(7, 0.2), "b": result(9, 0.3, 0.5, captions_sha256="z" * 64)}) == []
+    assert curves({"a": result(7, 0.2, model=None), "b": result(9, 0.3, model=None)}) == []  # drawn by who knows whom
 
 
 def test_results_of_two_protocols_stand_apart(saved):
