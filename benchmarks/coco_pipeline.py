@@ -2,8 +2,9 @@
 
     python benchmarks/coco_pipeline.py --model runs/demo --emoji data/emoji_32 --clip runs/scorer_32 --count 30000 --out /tmp/coco
 
-The reference is emoji art on blots of colour in val2014's form, and Inception has its real architecture with random weights: the figures
-of the metrics mean nothing here, what they cost does.
+The reference is emoji art in val2014's form, on crops of photographs where a folder of them is given (the wheels of scikit-image and
+scikit-learn carry some) and on blots of colour where none is. Inception has its real architecture with random weights: the figures of the
+metrics mean nothing here, what they cost does.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
 
-from t2igan.errors import run_script
+from t2igan.errors import UserError, run_script
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,12 +28,13 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, required=True, help="folder made by data_prep/train_clip.py")
     parser.add_argument("--count", type=int, default=30_000, help="pictures to draw (default: %(default)s)")
     parser.add_argument("--real", type=int, default=600, help="pictures of the reference (default: %(default)s)")
+    parser.add_argument("--photographs", type=Path, help="folder of pictures to cut backgrounds from")
     parser.add_argument("--metrics", nargs="+", default=["fid", "kid", "clip_score"], help="(default: fid kid clip_score)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
     out = arguments.out
-    write_val2014(out, arguments.emoji, arguments.real)
+    write_val2014(out, arguments.emoji, arguments.real, arguments.photographs)
     write_inception(out / "inception.pth")
     prepare = ["--images", out / "val2014", "--captions", out / "captions_val2014.json", "--out", out / "data"]
     run("data_prep/coco.py", *prepare)
@@ -49,8 +51,8 @@ def run(script: str, *arguments) -> None:
     subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], check=True)
 
 
-def write_val2014(folder: Path, emoji: Path, count: int) -> None:
-    """Emoji art on blots of colour, JPEGs of several shapes, with three captions each: `val2014/` and `captions_val2014.json`."""
+def write_val2014(folder: Path, emoji: Path, count: int, photographs: Path | None = None) -> None:
+    """Emoji art on its backgrounds, JPEGs of several shapes, with three captions each: `val2014/` and `captions_val2014.json`."""
     import numpy as np
     from PIL import Image
 
@@ -58,11 +60,22 @@ def write_val2014(folder: Path, emoji: Path, count: int) -> None:
 
     rng = np.random.default_rng(1)
     (folder / "val2014").mkdir(parents=True, exist_ok=True)
-    art = Shards(str(emoji / "train"))
+    art, photos = Shards(str(emoji / "train")), []
+    if photographs:
+        paths = sorted(path for path in photographs.iterdir() if path.suffix in (".jpg", ".png"))
+        photos = [Image.open(path).convert("RGB") for path in paths]
+        if not photos:
+            raise UserError(f"{photographs} holds no .jpg and no .png")
     images, annotations = [], []
     for number in range(1, count + 1):
         width, height = (128 + number % 7, 96) if number % 2 else (96, 100 + number % 50)
-        canvas = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+        if photos:
+            photo = photos[number % len(photos)]
+            part = rng.integers(min(width, height), min(photo.size) + 1)
+            left, top = (int(rng.integers(0, side - part + 1)) for side in photo.size)
+            canvas = photo.crop((left, top, left + int(part), top + int(part))).resize((width, height), Image.Resampling.BICUBIC)
+        else:
+            canvas = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
         record = art.read(number % len(art))
         canvas.paste(Image.open(io.BytesIO(record.image)).resize((64, 64)), (16 + number % 9, 16))
         name = f"COCO_val2014_{number:012d}.jpg"
