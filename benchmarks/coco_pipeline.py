@@ -10,6 +10,7 @@ metrics mean nothing here, what they cost does.
 import argparse
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,21 +35,27 @@ def main() -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
     out = arguments.out
+    if (out / "result").exists():
+        raise UserError(f"{out} holds an earlier run, of which nothing would be made and timed again; give a new --out")
     write_val2014(out, arguments.emoji, arguments.real, arguments.photographs)
     write_inception(out / "inception.pth")
     prepare = ["--images", out / "val2014", "--captions", out / "captions_val2014.json", "--out", out / "data"]
-    run("data_prep/coco.py", *prepare)
+    run(out / "cache", "data_prep/coco.py", *prepare)
     weights = [f"inception={out / 'inception.pth'}", f"clip=local-dir:{arguments.clip}"]
     options = ["--protocol", "stylegan_t", "--count", arguments.count, "--metrics", *arguments.metrics, "--weights", *weights, "--force"]
-    run("eval/zero_shot_coco.py", "--model", arguments.model, "--data", out / "data", *options, "--out", out / "result.json")
+    run(out / "cache", "eval/zero_shot_coco.py", "--model", arguments.model, "--data", out / "data", *options, "--out", out / "result.json")
     costs = json.loads((out / "result.json").read_text())["run"]
     for stage, seconds in costs["seconds"].items():
         print(f"{stage:34} {seconds:8.1f} s")
     print(f"peak memory {costs['peak_memory_gib']} GiB")
 
 
-def run(script: str, *arguments) -> None:
-    subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], check=True)
+def run(cache: Path, script: str, *arguments) -> None:
+    """One of the scripts, with a cache in which nothing lies ready."""
+    environment = os.environ | {"T2IGAN_CACHE": str(cache)}
+    code = subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], env=environment).returncode
+    if code:
+        raise SystemExit(code)
 
 
 def write_val2014(folder: Path, emoji: Path, count: int, photographs: Path | None = None) -> None:
@@ -62,10 +69,10 @@ def write_val2014(folder: Path, emoji: Path, count: int, photographs: Path | Non
     (folder / "val2014").mkdir(parents=True, exist_ok=True)
     art, photos = Shards(str(emoji / "train")), []
     if photographs:
-        paths = sorted(path for path in photographs.iterdir() if path.suffix in (".jpg", ".png"))
-        photos = [Image.open(path).convert("RGB") for path in paths]
+        paths = sorted(path for path in photographs.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        photos = [photo for photo in (Image.open(path).convert("RGB") for path in paths) if min(photo.size) >= 96]
         if not photos:
-            raise UserError(f"{photographs} holds no .jpg and no .png")
+            raise UserError(f"{photographs} holds no .jpg and no .png of 96 px or more")
     images, annotations = [], []
     for number in range(1, count + 1):
         width, height = (128 + number % 7, 96) if number % 2 else (96, 100 + number % 50)

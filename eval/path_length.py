@@ -48,7 +48,10 @@ def measure(arguments: argparse.Namespace) -> dict:
     from t2igan.text.cache import default_cache
 
     device = processes().device
-    prompts = [line.strip() for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        prompts = [line.strip() for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise UserError(f"{arguments.prompts} is not UTF-8 text; save it as UTF-8") from None
     check_prompts(prompts)
     name, _, tag = arguments.clip.partition("=")
     scorer = ClipScorer(name, tag or None, default_cache())

@@ -60,7 +60,7 @@ def figures(results: dict) -> str:
 
     groups: list[list[Path]] = []
     for path, result in results.items():
-        group = next((g for g in groups if not unlike(results[g[0]], result, differences)), None)
+        group = next((g for g in groups if not any(unlike(results[other], result, differences) for other in g)), None)
         groups.append([path]) if group is None else group.append(path)
     found = []
     for group in groups:
@@ -149,7 +149,10 @@ def nearest(path: Path) -> str:
 
     if not path.is_file() or not path.with_suffix(".png").is_file():
         raise UserError(f"no neighbours at {path} with {path.with_suffix('.png').name} beside it; eval/neighbours.py makes both")
-    found = json.loads(path.read_text())["distance"]
+    try:
+        found = dict(json.loads(path.read_text())["distance"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is no result of eval/neighbours.py") from None
     said = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in found.items() if isinstance(value, float))
     picture = embedded(Image.open(path.with_suffix(".png")))
     return f"<h2>Nearest training pictures</h2><p>{html.escape(said)}</p><figure>{picture}</figure>"

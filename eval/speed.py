@@ -1,11 +1,12 @@
-"""Seconds, FLOPs and memory per picture, by batch size, with the text tower and without, beside any diffusers pipeline.
+"""Seconds, FLOPs and memory per picture, by batch size and model, with the text tower and without, beside a diffusers pipeline.
 
     python eval/speed.py --model runs/demo --batches 1 8 32
-    python eval/speed.py --recipe configs/gigagan_64.yaml --beside sd_turbo --steps 1 --out speed.json
+    python eval/speed.py --recipe configs/emoji_32.yaml configs/emoji_64.yaml --beside sd_turbo --steps 1 --out speed.json
 
-Speed depends on sizes, not on weights: --recipe builds a recipe with random ones, and --beside takes the folder of a diffusers pipeline
-of which only the configuration files are there (model_index.json and a config.json for each part; `pip install t2igan[compare]`). Both are
-timed alternately in one process; a figure is the median of the rounds.
+Speed depends on sizes, not on weights: --recipe builds recipes with random ones, at their resolutions, and --beside takes the folder of a
+diffusers pipeline with one text tower (Stable Diffusion and its distillations) of which only the configuration files are there
+(model_index.json and a config.json for each part; `pip install t2igan[compare]`). All are timed alternately in one process; a figure is
+the median of the rounds. Float32 is float32: TF32 is off.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", type=Path, help="run folder")
-    source.add_argument("--recipe", help="YAML file, built with random weights")
+    source.add_argument("--recipe", nargs="+", help="YAML files, built with random weights")
     parser.add_argument("--beside", type=Path, help="folder of a diffusers pipeline, configuration files only")
     parser.add_argument("--steps", type=int, default=1, help="denoising steps of that pipeline (default: %(default)s)")
     parser.add_argument("--guidance", type=float, default=0.0, help="its guidance scale; above 1 doubles its work (default: none)")
@@ -67,7 +68,7 @@ class Row:
     batch: int
     seconds: float
     gflops: float
-    memory_gib: float  # weights, and what a call holds beside them at most
+    memory_gib: float | None  # weights, and what a call holds beside them at most
     parameters: int
 
 
@@ -75,7 +76,9 @@ def measure(arguments: argparse.Namespace) -> dict:
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    systems = our_systems(arguments, device)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    loaded = [load_run(arguments.model)] if arguments.model else [load_recipes_model(recipe) for recipe in arguments.recipe]
+    systems = [system for parts in loaded for system in our_systems(*parts, device)]
     if arguments.beside:
         systems.append(diffusers_system(arguments.beside, arguments.steps, arguments.guidance, device))
     rows, times = [], {}
@@ -88,7 +91,8 @@ def measure(arguments: argparse.Namespace) -> dict:
                         times.setdefault((system.name, batch), []).append(seconds)
             for system in systems:
                 seconds = statistics.median(times[system.name, batch]) / batch
-                gflops, memory = counted(system, batch), system.weights_gib + held(system, batch, device)
+                gflops, beside = counted(system, batch), held(system, batch, device)
+                memory = None if beside is None else system.weights_gib + beside
                 rows.append(Row(system.name, system.resolution, batch, seconds, gflops, memory, system.parameters))
     threads = torch.get_num_threads()
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {threads} thread{'s' * (threads > 1)}"
@@ -116,8 +120,8 @@ def counted(system: System, batch: int) -> float:
     return counter.get_total_flops() / batch / 1e9
 
 
-def held(system: System, batch: int, device) -> float:
-    """GiB that a call holds at most beside what was there before it."""
+def held(system: System, batch: int, device) -> float | None:
+    """GiB that a call holds at most beside what was there before it; None where the machine does not tell."""
     import torch
 
     if device.type == "cuda":
@@ -127,7 +131,7 @@ def held(system: System, batch: int, device) -> float:
         return (torch.cuda.max_memory_allocated() - before) / 2**30
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():  # no Linux
-        return float("nan")
+        return None
     reset.write_text("5")  # the peak starts again from what is resident now
     before = resident("VmHWM")
     system.draw(batch)
@@ -145,11 +149,10 @@ def size(*modules) -> tuple[int, float]:
     return sum(p.numel() for p in parameters), sum(p.nbytes for p in parameters) / 2**30
 
 
-def our_systems(arguments: argparse.Namespace, device) -> list[System]:
+def our_systems(generator, encoder, name: str, resolution: int, device) -> list[System]:
     """The generator alone, on a prompt that is already encoded, and with the text tower before it."""
     import torch
 
-    generator, encoder, name, resolution = load(arguments)
     generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     encoder.to(device)
     tokens = encoder.tokenize([PROMPT]).to(device)
@@ -170,17 +173,21 @@ def our_systems(arguments: argparse.Namespace, device) -> list[System]:
     ]
 
 
-def load(arguments: argparse.Namespace):
-    """(generator, text encoder, name, resolution) of a run, or of a recipe with random weights."""
-    from t2igan.config import load_recipe
+def load_run(folder: Path):
+    """(generator, text encoder, name, resolution) of a run."""
     from t2igan.pipeline import Pipeline, model_folder, read_config
+
+    pipeline = Pipeline.load(folder)
+    return pipeline.generator, pipeline.describe.encoder, read_config(model_folder(folder)).name, pipeline.resolution
+
+
+def load_recipes_model(path: str):
+    """The same of a recipe, with random weights."""
+    from t2igan.config import load_recipe
     from t2igan.system import build_generator
     from t2igan.text import build_text_encoder
 
-    if arguments.model:
-        pipeline = Pipeline.load(arguments.model)
-        return pipeline.generator, pipeline.describe.encoder, read_config(model_folder(arguments.model)).name, pipeline.resolution
-    recipe = load_recipe(arguments.recipe)
+    recipe = load_recipe(path)
     encoder = build_text_encoder(recipe.text)
     encoder.load_pretrained()
     return build_generator(recipe.generator, encoder.token_dim, encoder.text_dim), encoder, recipe.name, recipe.resolution
@@ -200,8 +207,14 @@ def diffusers_system(folder: Path, steps: int, guidance: float, device) -> Syste
     pipeline.set_progress_bar_config(disable=True)
     accepted = inspect.signature(pipeline.__call__).parameters
     encoder = getattr(pipeline, "text_encoder", None)
-    if encoder is None or not {"prompt_embeds", "num_inference_steps", "guidance_scale", "output_type"} <= set(accepted):
-        raise UserError(f"{folder} is a {type(pipeline).__name__}; only pipelines with one text tower that take prompt_embeds are timed")
+    needed = {"prompt_embeds", "num_inference_steps", "guidance_scale", "output_type"}
+    more = {"pooled_prompt_embeds", "prompt_attention_mask"} & set(accepted) | {
+        n for n in pipeline.components if n.startswith("text_encoder_")
+    }
+    if not needed <= set(accepted) or more or not hasattr(getattr(encoder, "config", None), "max_position_embeddings"):
+        raise UserError(
+            f"{folder} is a {type(pipeline).__name__}; only pipelines with one CLIP text tower, such as Stable Diffusion's, are timed"
+        )
     ids = torch.zeros(1, encoder.config.max_position_embeddings, dtype=torch.long, device=device)
 
     def draw(batch: int) -> None:
@@ -252,7 +265,8 @@ def table(result: dict) -> str:
     lines.append(f"{'':{width}} {'px':>5} {'batch':>5} {'seconds':>9} {'GFLOP':>10} {'GFLOP/s':>8} {'GiB':>6} {'parameters':>13}")
     for row in result["rows"]:
         rate = row["gflops"] / row["seconds"]
-        figures = f"{row['seconds']:9.4f} {row['gflops']:10.2f} {rate:8.0f} {row['memory_gib']:6.2f} {row['parameters']:13,}"
+        memory = "" if row["memory_gib"] is None else f"{row['memory_gib']:.2f}"
+        figures = f"{row['seconds']:9.4f} {row['gflops']:10.2f} {rate:8.0f} {memory:>6} {row['parameters']:13,}"
         lines.append(f"{row['system']:{width}} {row['resolution'] or '':>5} {row['batch']:>5} {figures}")
     return "\n".join(lines)
 

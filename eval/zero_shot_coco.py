@@ -17,6 +17,7 @@ import resource
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
@@ -25,6 +26,7 @@ from t2igan.errors import UserError, run_script
 
 METRICS = ("fid", "kid", "inception_score", "sfid", "rfid", "precision_recall", "fdd", "cmmd", "clip_score")
 RANDOM_SEED = 0
+OURS = {"plan.json", ".plan.json", "pictures", "features"}  # what the folder beside a result may hold
 WEIGHTED = ("inception", "vgg16", "dinov2", "clip", "clip_336")
 
 
@@ -42,46 +44,59 @@ def main() -> None:
     )
     parser.add_argument("--captions", type=Path, help="a recorded list, one caption per line, in place of drawn ones")
     parser.add_argument("--count", type=int, help="pictures (published: 30000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the captions and the latents")
-    parser.add_argument("--truncation", type=float, default=1.0)
-    parser.add_argument("--batch", type=int, default=25, help="pictures drawn at a time, 50 at most (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="of the captions and the latents (default: 0)")
+    parser.add_argument("--truncation", type=float, help="(published: 1)")
+    parser.add_argument("--batch", type=int, help="pictures drawn at a time, 50 at most (default: 25)")
     parser.add_argument("--force", action="store_true", help="compute distances of fewer pictures than features have dimensions")
     parser.add_argument("--out", type=Path, required=True, help="result.json to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
-    evaluation = Evaluation(arguments)
-    result = evaluation.run()
-    if evaluation.state.is_main_process:
+
+    from t2igan.metrics.chunks import processes
+
+    state = processes()
+    try:
+        result = Evaluation(arguments, state).run()
+    except UserError:
+        if state.is_main_process:
+            raise
+        raise SystemExit(2) from None  # one process says it
+    if state.is_main_process:
         arguments.out.write_text(json.dumps(result, indent=2) + "\n")
         print(table(result))
+    state.destroy_process_group()
 
 
 class Evaluation:
     """One model or set of pictures, one reference, one protocol."""
 
-    def __init__(self, arguments: argparse.Namespace):
-        from t2igan.metrics.chunks import SIZE, processes
+    def __init__(self, arguments: argparse.Namespace, state):
+        from t2igan.metrics.chunks import SIZE
         from t2igan.metrics.measures import MEASURES
         from t2igan.metrics.protocol import PROTOCOLS
 
-        self.arguments = arguments
+        self.arguments, self.state = arguments, state
+        for option, default in (("captions", None), ("seed", 0), ("truncation", 1.0), ("batch", 25)):
+            if arguments.pictures and getattr(arguments, option) is not None:
+                raise UserError(f"--{option} is for pictures that are drawn; --pictures are there, with their captions")
+            if getattr(arguments, option) is None:
+                setattr(arguments, option, default)
         self.protocol = PROTOCOLS[arguments.protocol].with_extractor(arguments.extractor)
         if (arguments.count is not None and arguments.count < 2) or not 1 <= arguments.batch <= SIZE:
             raise UserError(
                 f"--count {arguments.count} and --batch {arguments.batch}: needs 2 pictures or more, drawn 1 to {SIZE} at a time"
             )
-        if arguments.pictures and arguments.captions:
-            raise UserError("--pictures come with their captions; --captions is for pictures that are drawn")
         self.weights = read_weight_arguments(arguments.weights)
-        self.content = reference_hash(arguments.data)
+        self.reference, self.content = read_reference(arguments.data)
         self.work = arguments.out.with_suffix("")
         if self.work == arguments.out:
             raise UserError(f"--out is {arguments.out}, needs a name that ends in .json")
+        if self.work.exists() and not (self.work.is_dir() and {path.name for path in self.work.iterdir()} <= OURS):
+            raise UserError(f"pictures for {arguments.out} go to {self.work}, which is something else; give --out another name")
         self.measures = {metric: MEASURES[metric] for metric in arguments.metrics}
         self.networks = {name: self.network(name) for name in dict.fromkeys(measure.network for measure in self.measures.values())}
         for network in self.networks.values():  # what is missing is told before an hour of drawing
             network.load_pretrained()
-        self.state = processes()
         self.seconds: dict[str, float] = {}
         self.made = 0  # pictures that this process drew now, not before it was killed
 
@@ -91,7 +106,7 @@ class Evaluation:
         from t2igan.text.cache import default_cache
 
         given, protocol = self.weights.get(name), self.protocol
-        file = Path(given) if given else None
+        file = Path(given).expanduser() if given else None
         if name == "inception":
             from t2igan.metrics.protocol import EXTRACTORS
 
@@ -122,17 +137,16 @@ class Evaluation:
     def run(self) -> dict:
         import torch
 
-        from t2igan.data.shards import Shards
+        from t2igan.metrics.chunks import from_main
         from t2igan.metrics.pictures import PictureSet
         from t2igan.text.cache import default_cache
 
-        reference = Shards(str(self.arguments.data))
         for network in self.networks.values():
             network.to(self.state.device, memory_format=torch.channels_last)
-        drawn, captions, model = self.given(len(reference)) if self.arguments.pictures else self.draw(reference)
+        drawn, captions, model = self.given() if self.arguments.pictures else self.draw()
         stored = PictureSet(drawn, 1).stored
         side = self.protocol.side(min(stored))
-        sets = {"generated": PictureSet(drawn, side), "real": PictureSet(reference, side)}
+        sets = {"generated": PictureSet(drawn, side), "real": PictureSet(self.reference, side)}
         features = {name: {} for name in sets}
         keep = {"generated": self.work / "features", "real": default_cache() / "reference"}  # the reference serves every later run
         for name, network in self.networks.items():
@@ -141,7 +155,7 @@ class Evaluation:
                 if kind == "real" and not compared:
                     continue
                 with self.stage(f"{name} of {kind} pictures"):
-                    features[kind][name] = keep[kind] / pictures.key(network)
+                    features[kind][name] = keep[kind] / from_main(partial(pictures.key, network), self.state)
                     pictures.extract(network, features[kind][name], self.state, f"{name}, {kind}")
         if "clip" in self.networks:
             with self.stage("clip of captions"):
@@ -169,27 +183,25 @@ class Evaluation:
             fewest = min(generated, real) if measure.reference else generated
             measure.check(metric, fewest, sizes[measure.network][measure.layer], self.arguments.force)
 
-    def draw(self, reference):
+    def draw(self):
         """(shards of generated pictures, their captions, what is known of the model)."""
         from t2igan.data.images import to_pil
         from t2igan.data.render import png_bytes
         from t2igan.data.shards import Shards
         from t2igan.data.write import Sample, write_shard
-        from t2igan.metrics.chunks import share_out
+        from t2igan.metrics.chunks import from_main, share_out
         from t2igan.metrics.protocol import captions_hash
         from t2igan.pipeline import Pipeline, model_folder
         from t2igan.text.cache import default_cache
 
         folder = model_folder(self.arguments.model)
         pipeline = Pipeline.load(folder, self.state.device, default_cache())
-        requests = self.requests(reference)
-        self.check_counts(len(requests), len(reference))
-        digest = hashlib.sha256(pipeline.describe.encoder.fingerprint().encode())
-        for name in ("config.json", "model.safetensors"):
-            with open(folder / name, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        model = {"sha256": digest.hexdigest(), "truncation": self.arguments.truncation, "seed": self.arguments.seed}
-        self.check_plan(model | {"captions": captions_hash(requests), "batch": self.arguments.batch})
+        pipeline.describe.cuts_told = int(self.state.is_main_process)  # of thousands of captions that are too long, one
+        requests = from_main(self.requests, self.state)
+        self.check_counts(len(requests), len(self.reference))
+        digest = from_main(partial(model_hash, folder, pipeline.describe.encoder), self.state)
+        settings = {"truncation": self.arguments.truncation, "seed": self.arguments.seed}
+        self.check_plan({"model": digest, "captions": captions_hash(requests), "batch size": self.arguments.batch} | settings)
 
         def make(piece: range, file: Path) -> None:
             part = requests[piece.start : piece.stop]
@@ -210,22 +222,26 @@ class Evaluation:
         drawn = Shards(str(pictures))
         if len(drawn) != len(requests):
             raise UserError(f"{pictures} holds {len(drawn)} pictures, not {len(requests)}; remove {self.work}")
-        model |= {"resolution": pipeline.resolution, "parameters": sum(p.numel() for p in pipeline.generator.parameters())}
+        parameters = sum(p.numel() for p in pipeline.generator.parameters())
+        model = {"sha256": digest, "resolution": pipeline.resolution, "parameters": parameters} | settings
         return drawn, [request.caption for request in requests], model
 
-    def requests(self, reference) -> list:
+    def requests(self) -> list:
         from t2igan.metrics.protocol import draw_requests, given_requests
 
         arguments = self.arguments
         if arguments.captions:
             if not arguments.captions.is_file():
                 raise UserError(f"no list of captions at {arguments.captions}")
-            lines = arguments.captions.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            try:
+                lines = arguments.captions.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            except UnicodeDecodeError:
+                raise UserError(f"{arguments.captions} is not UTF-8 text; save it as UTF-8") from None
             lines = lines if lines != [""] else []
             if lines and (arguments.count or 0) > len(lines):
                 raise UserError(f"--count is {arguments.count}, {arguments.captions} has {len(lines)} captions")
             return given_requests(lines[: arguments.count], arguments.seed)
-        captions = [record.captions for record in records(reference)]
+        captions = [record.captions for record in records(self.reference)]
         return draw_requests(captions, self.protocol, arguments.count or self.protocol.pictures, arguments.seed)
 
     def check_plan(self, plan: dict) -> None:
@@ -242,13 +258,13 @@ class Evaluation:
         if other:
             raise UserError(f"{self.work} holds pictures of another {other[0]}; give another --out, or remove that folder")
 
-    def given(self, real: int):
+    def given(self):
         from t2igan.data.shards import Shards
 
         shards = Shards(self.arguments.pictures)
         if self.arguments.count not in (None, len(shards)):
             raise UserError(f"--count {self.arguments.count}, but {self.arguments.pictures} holds {len(shards)} pictures")
-        self.check_counts(len(shards), real)
+        self.check_counts(len(shards), len(self.reference))
         return shards, [record.captions[0] for record in records(shards)], {"pictures": self.arguments.pictures}
 
     def embed(self, captions: list[str]) -> Path:
@@ -287,7 +303,7 @@ class Evaluation:
             "side": side,
             "crop": "centre, to the short side",
             "reduction": "Pillow Lanczos",
-            "quantisation": "8 bits, PNG",
+            "format": sets["generated"].format,
             "captions_sha256": hashlib.sha256("\n".join(captions).encode()).hexdigest(),
             "clip_prefix": self.protocol.clip_prefix,
             "reference": {"pictures": len(sets["real"]), "content_sha256": self.content},
@@ -311,12 +327,28 @@ class Evaluation:
         }
 
 
-def reference_hash(folder: Path) -> str:
-    """Of pixels and captions, as data_prep/coco.py has reported it: the same wherever the reference was made."""
+def read_reference(folder: Path):
+    """(shards, hash of pixels and captions as data_prep/coco.py has reported it, the same wherever the reference was made)."""
+    from t2igan.data.shards import Shards
+
     try:
-        return json.loads((folder / "report.json").read_text())["content_sha256"]
-    except (OSError, ValueError, KeyError):
+        report = json.loads((folder / "report.json").read_text())
+        content, pictures = report["content_sha256"], report["pictures"]
+    except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder} is no reference; data_prep/coco.py makes one from val2014") from None
+    shards = Shards(str(folder))
+    if len(shards) != pictures:
+        raise UserError(f"{folder} holds {len(shards)} of the {pictures} pictures that its report names; copy it again")
+    return shards, content
+
+
+def model_hash(folder: Path, encoder) -> str:
+    """Of everything that a picture depends on beside prompt and seed: generator, its configuration, and text tower."""
+    digest = hashlib.sha256(encoder.fingerprint().encode())
+    for name in ("config.json", "model.safetensors"):
+        with open(folder / name, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def records(shards):

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -42,12 +43,17 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     named = HASH_IN_NAME.search(path.name)
     if named and not digest.startswith(named[1]):
-        raise UserError(f"{path} has SHA-256 {digest[:8]}..., its name says {named[1]}: the file is broken or another one; get it again")
+        raise UserError(
+            f"{path} has SHA-256 {digest[:8]}..., its name says {named[1]}: the file is broken or another one; get it again "
+            "(or rename it, where these digits mean something else)"
+        )
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what it has to say of a file it cannot read is said below
+            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, UnpicklingError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} is no file of weights ({reason}); it needs tensors by name, as .safetensors or saved by torch") from None
+        raise UserError(
+            f"{path} is no file of weights ({type(error).__name__}); it needs a state dict, as .safetensors or saved by torch"
+        ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} holds something else than tensors by name; give a state dict")
     return state, digest

@@ -1,6 +1,7 @@
 """Long work in pieces of fixed size, one file each: killed anywhere it goes on, shared by processes it gives the same files."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,13 @@ def processes():
     return PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
 
 
+def from_main(compute: Callable[[], object], state) -> object:
+    """What `compute` gives in the main process, in all of them: hashes and lists that cost a reading of gigabytes."""
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([compute() if state.is_main_process else None])[0]
+
+
 def pieces(count: int) -> list[range]:
     """Numbers of pictures, `SIZE` by `SIZE`."""
     return [range(start, min(start + SIZE, count)) for start in range(0, count, SIZE)]
@@ -44,7 +52,10 @@ def share_out(count: int, file: Callable[[int], Path], make: Callable[[range, Pa
     todo = [(number, piece) for number, piece in enumerate(pieces(count)) if number % state.num_processes == state.process_index]
     missing = [(number, piece) for number, piece in todo if not file(number).is_file()]
     done = sum(len(piece) for _, piece in todo) - sum(len(piece) for _, piece in missing)
-    with tqdm(total=done + sum(len(piece) for _, piece in missing), initial=done, desc=label, unit="picture", delay=5, disable=None) as bar:
+    quiet = None if state.is_main_process else True  # its own share; the others' are as long
+    with tqdm(
+        total=done + sum(len(piece) for _, piece in missing), initial=done, desc=label, unit="picture", delay=5, disable=quiet
+    ) as bar:
         for number, piece in missing:
             file(number).parent.mkdir(parents=True, exist_ok=True)
             make(piece, file(number))
@@ -54,7 +65,7 @@ def share_out(count: int, file: Callable[[int], Path], make: Callable[[range, Pa
 
 
 def write_features(features: dict[str, Tensor], file: Path) -> None:
-    temporary = file.with_name(f".{file.name}")  # one process writes it; what a killed one left is written over
+    temporary = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}")  # two evaluations may share a reference
     save_file({name: value.detach().float().cpu().contiguous() for name, value in features.items()}, temporary)
     os.replace(temporary, file)
 

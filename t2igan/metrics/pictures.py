@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from PIL import Image
 from torch import Tensor
 
 from t2igan.data.render import centre_square, open_picture
@@ -28,6 +29,7 @@ class PictureSet:
     def __init__(self, shards: Shards, side: int, one_size: bool = True):
         self.shards, self.side, self.one_size = shards, side, one_size
         self.stored = self._open(0).size
+        self.format = Image.open(io.BytesIO(shards.read(0).image)).format  # such as PNG; JPEG has artefacts that metrics see
 
     def __len__(self) -> int:
         return len(self.shards)

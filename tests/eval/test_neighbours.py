@@ -46,7 +46,7 @@ def near(kit, samples, tmp_path, monkeypatch):
 def test_a_model_of_random_weights_copies_nothing(near):
     distance = near()["distance"]
     assert distance["generated_to_training_least"] > 0.01 and distance["held_out_to_training_least"] > 0.01
-    assert distance["generated_to_training_mean"] >= distance["generated_to_training_least"]
+    assert distance["held_out_to_training_mean"] > 0.01
 
 
 def test_a_copy_is_at_no_distance_and_beside_itself(near, tmp_path, monkeypatch):

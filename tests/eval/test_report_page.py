@@ -106,3 +106,11 @@ def test_neighbours_need_their_picture(saved, tmp_path):
     (tmp_path / "near.json").write_text(json.dumps({"distance": {"generated_to_training_mean": 0.5}}))
     Image.new("RGB", (8, 8)).save(tmp_path / "near.png")
     assert "generated to training mean 0.5000" in build([path], tmp_path / "near.json")
+
+
+def test_a_table_never_mixes_two_networks(saved):
+    """The third agrees with the first, which lacks the metric, but not with the second."""
+    first, second, third = (result(7, 0.2) for _ in range(3))
+    del first["metrics"]["clip_score"]
+    third["metrics"]["clip_score"]["network"]["weights"] = "others"
+    assert build([saved("a.json", first), saved("b.json", second), saved("c.json", third)]).count("<table>") == 2

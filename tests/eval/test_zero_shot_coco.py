@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,11 +148,11 @@ def test_killed_and_resumed_by_two_processes(whole, setting):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (folder / "again.json").exists()
-    written = first.stat().st_mtime_ns
+    written = {path: path.stat().st_mtime_ns for path in first.parent.glob("0*.tar")}
     two = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     result = score(setting, "again.json", *METRICS, cache="cache_of_two", launch=two)
-    assert first.stat().st_mtime_ns == written
-    assert result["run"]["processes"] == 2 and result["run"]["pictures_drawn"] < setting.drawn
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert result["run"]["processes"] == 2
     same_figures(whole, result)
 
 
@@ -194,6 +195,10 @@ def test_bad_input_is_one_line(setting, whole, tmp_path, monkeypatch):
     mixed = [np.zeros((side, side, 3), dtype=np.uint8) for side in (16, 16, 24)]
     write_shards([Sample(f"{i}", png_bytes(Image.fromarray(p)), ["a"]) for i, p in enumerate(mixed)], tmp_path / "mixed")
     (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "latin.txt").write_bytes("caf\u00e9\n".encode("latin-1"))
+    shutil.copytree(folder / "data", tmp_path / "part")
+    report = json.loads((tmp_path / "part/report.json").read_text())
+    (tmp_path / "part/report.json").write_text(json.dumps(report | {"pictures": setting.real + 1}))
     (tmp_path / "two.txt").write_text("a\u2028b\nc\n")
     (tmp_path / "inception-01234567.pth").write_bytes((folder / "inception.pth").read_bytes())
     clip, score, again = ["--weights", "inception=x"], ["--metrics", "clip_score"], ["--out", folder / "whole.json"]
@@ -208,7 +213,7 @@ def test_bad_input_is_one_line(setting, whole, tmp_path, monkeypatch):
         "is no reference; data_prep/coco.py makes one": [*setting.base, "--data", folder / "run"],
         "holds pictures of another truncation": [*setting.base, *score, "--truncation", "0.5", *again],
         "is not a run folder": [*setting.base, *score, "--model", folder / "data"],
-        "--captions is for pictures that are drawn": [
+        "--captions is for pictures that are drawn; --pictures are there": [
             *given,
             *score,
             "--pictures",
@@ -216,6 +221,15 @@ def test_bad_input_is_one_line(setting, whole, tmp_path, monkeypatch):
             "--captions",
             tmp_path / "empty.txt",
         ],
+        "--truncation is for pictures that are drawn": [*given, *score, "--pictures", tmp_path / "mixed", "--truncation", "0.7"],
+        "latin.txt is not UTF-8": [*setting.base, *score, "--captions", tmp_path / "latin.txt"],
+        f"holds {setting.real} of the {setting.real + 1} pictures that its report names": [
+            *setting.base,
+            *score,
+            "--data",
+            tmp_path / "part",
+        ],
+        "which is something else; give --out another name": [*setting.base, *score, "--out", folder / "run.json"],
         "two.txt has 2 captions": [*setting.base, *score, "--captions", tmp_path / "two.txt"],
         "inception_score needs 10 pictures or more, got 2": [*setting.base, "--metrics", "inception_score", "--count", "2"],
         "drawn 1 to 50 at a time": [*setting.base, *score, "--batch", "51"],

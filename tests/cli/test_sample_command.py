@@ -1,0 +1,96 @@
+"""`t2igan sample`: grids, files, warnings, and one clear line for bad input."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from t2igan.cli import main, parse_seeds
+from t2igan.errors import UserError
+
+pytest_plugins = ["kit"]
+
+
+def test_sample_writes_one_captioned_grid(run, tmp_path, call):
+    assert call("sample", run, "thing 1", "thing 2", "--seeds", "0-2", "--out", tmp_path / "new" / "grid.png").strip().endswith("grid.png")
+    picture = Image.open(tmp_path / "new" / "grid.png")
+    assert picture.size == (3 * (64 + 4) + 4, 2 * (64 + 16 + 4))
+
+
+def test_sample_writes_single_files_into_a_folder(run, tmp_path, call):
+    (tmp_path / "prompts.txt").write_text("thing 2\n\nthing 3\n")
+    text = call("sample", run / "model", "thing 1", "--prompts", "prompts.txt", "--seeds", "4,7", "--truncation", "0.5", "--out", "folder")
+    assert text == "6 pictures in folder\n"
+    expected = {f"{prompt:05d}_seed{seed}.png" for prompt in range(3) for seed in (4, 7)} | {"prompts.txt"}
+    assert {path.name for path in (tmp_path / "folder").iterdir()} == expected
+    assert (tmp_path / "folder" / "prompts.txt").read_text() == "thing 1\nthing 2\nthing 3\n"
+    assert Image.open(tmp_path / "folder" / "00000_seed4.png").size == (16, 16)
+
+
+def test_a_prompt_too_long_is_cut_with_one_warning_that_shows_where(run, capsys):
+    """The tiny tower reads 20 tokens, of which two are marks, and spells: 18 letters."""
+    main(["sample", str(run), "abcdefghij klmnopqrstuv wxyz", "thing 1", "--seeds", "0-3", "--out", "grid.png"])
+    lines = [line for line in capsys.readouterr().err.splitlines() if "warning" in line.lower() or "cut" in line]
+    assert lines == ["warning: prompt cut after 20 tokens: 'abcdefghij klmnopqr' | not read: 'stuv wxyz'"]
+
+
+def test_it_is_told_again_when_the_prompts_features_come_from_the_cache(run, capsys):
+    for _ in range(2):
+        main(["sample", str(run), "abcdefghij klmnopqrstuv wxyz", "--out", "grid.png"])
+        assert "prompt cut after 20 tokens" in capsys.readouterr().err
+
+
+def test_a_grid_of_one_small_picture_is_wide_enough_for_its_caption(run, tmp_path, call):
+    call("sample", run, "thing 1 with a long caption", "--out", tmp_path / "grid.png")
+    assert 120 < Image.open(tmp_path / "grid.png").width < 200
+
+
+def test_a_prompt_that_just_fits_is_not_warned_about(run, capsys):
+    main(["sample", str(run), "abcdefghij klmnopqr", "--out", "grid.png"])
+    assert "cut" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--out", "x.png"], "no prompt given; say what to draw"),
+        (["", "--out", "x.png"], "prompt 1 of 1 is empty; say what to draw"),
+        (["thing 1", "   ", "--out", "x.png"], "prompt 2 of 2 is empty"),
+        (["--prompts", "blank.txt", "--out", "x.png"], "no prompt given"),
+        (["--prompts", "missing.txt", "--out", "x.png"], "no file of prompts at missing.txt"),
+        (["thing 1", "--truncation", "2", "--out", "x.png"], "--truncation is 2.0, needs a number from 0"),
+        (["thing 1", "--truncation", "-0.1", "--out", "x.png"], "--truncation is -0.1"),
+        (["thing 1", "--truncation", "nan", "--out", "x.png"], "--truncation is nan"),
+        (["thing 1", "--seeds", "7-3", "--out", "x.png"], "--seeds is '7-3', needs numbers or ranges such as 0-7 or 1,5,9"),
+    ],
+)
+def test_bad_input_to_sample(arguments, expected, run, refused, tmp_path):
+    (tmp_path / "blank.txt").write_text("\n  \n")
+    assert expected in refused("sample", run, *arguments)
+
+
+def test_sample_of_a_folder_that_is_no_run(refused, tmp_path):
+    for folder in (tmp_path, tmp_path / "missing"):
+        line = refused("sample", folder, "thing 1")
+        assert line == f"error: {folder} is not a run folder; `t2igan train RECIPE.yaml --out RUN` makes one"
+
+
+def test_sample_whose_text_encoder_is_missing(run, refused, tmp_path):
+    (tmp_path / "moved").mkdir()
+    for file in (run / "model").iterdir():
+        (tmp_path / "moved" / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "moved" / "config.json").read_text())
+    config["text"]["model"] = "gone/away"
+    (tmp_path / "moved" / "config.json").write_text(json.dumps(config))
+    assert "no text encoder at 'gone/away'" in refused("sample", "moved", "thing 1", "--out", "x.png")
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("0", [0]), ("0-3", [0, 1, 2, 3]), ("1,5,9", [1, 5, 9]), ("0-1, 7", [0, 1, 7]), ("5-5", [5])])
+def test_seeds_are_numbers_and_ranges(text, seeds):
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1--3", "3-1", "1,,2", "1.5", "²", "0x10"])
+def test_bad_seeds(text):
+    with pytest.raises(UserError, match=r"--seeds is .* needs numbers or ranges such as 0-7 or 1,5,9"):
+        parse_seeds(text)

@@ -1,0 +1,96 @@
+"""`t2igan show` and `t2igan diff`."""
+
+import contextlib
+import io
+import json
+import socket
+
+import pytest
+import yaml
+from tiny import ROOT, override, write_recipe
+
+from t2igan.cli import main
+
+pytest_plugins = ["kit"]
+
+RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """What `show --json` says of every recipe in configs/, found without opening a socket."""
+
+    def refuse(*arguments, **options):
+        raise AssertionError("a socket was opened")
+
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("socket", "create_connection", "getaddrinfo"):
+            patch.setattr(socket, name, refuse)
+        for path in RECIPES:
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                main(["show", str(path), "--json"])
+            found[path.stem] = json.loads(out.getvalue())
+    return found
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_show_json_has_its_schema(path, shown):
+    one = shown[path.stem]
+    assert one["recipe"] == path.stem and one["resolution"] == yaml.safe_load(path.read_text())["resolution"]
+    parts = one["parts"]
+    assert {"generator", "discriminator", "text_encoder", "generator.adapter", "discriminator.adapter"} <= set(parts)
+    for name, part in parts.items():
+        assert set(part) == {"params", "trainable", "gflops_per_image"}
+        assert part["trainable"] == (0 if name == "text_encoder" else part["params"])
+    for name in ("generator", "discriminator"):
+        assert 0 < parts[f"{name}.adapter"]["params"] < parts[name]["params"], "adapters count in their owner"
+        assert 0 < parts[f"{name}.adapter"]["gflops_per_image"] < parts[name]["gflops_per_image"]
+
+
+def test_show_counts_the_parameters_that_are_saved(run, call):
+    from safetensors.torch import load_file
+
+    parts = json.loads(call("show", run, "--json"))["parts"]
+    weights = load_file(run / "model" / "model.safetensors")
+    assert parts["generator"]["params"] == sum(value.numel() for value in weights.values())
+    assert parts["generator.adapter"]["params"] == sum(value.numel() for name, value in weights.items() if name.startswith("adapter."))
+
+
+def test_show_needs_no_weights(recipe, tiny, call):
+    guide = {"kind": "clip_contrastive", "model": "local-dir:gone"}
+    shown = json.loads(call("show", recipe(text__model="gone", data__shards="gone", objective__generator=[guide]), "--json"))
+    assert shown["parts"]["text_encoder"]["params"] is None and shown["parts"]["generator"]["params"] > 0
+
+
+def test_show_prints_a_table_and_takes_overrides(recipe, call):
+    first, second = call("show", recipe()), call("show", recipe(), "generator.style.style_dim=64")
+    assert first.startswith("tiny, 16 px") and "discriminator.adapter" in first and "GFLOPs/image" in first
+    rows = [next(line for line in text.splitlines() if line.startswith("generator ")) for text in (first, second)]
+    counts = [int(row.split()[1].replace(",", "")) for row in rows]
+    assert counts[1] > counts[0]
+
+
+def test_show_refuses_what_train_refuses(recipe, refused):
+    assert "power of two" in refused("show", recipe(resolution=48), "--json")
+    assert "did you mean 'batch'?" in refused("show", recipe(), "training.batchs=4")
+    assert "no recipe at nowhere" in refused("show", "nowhere")
+
+
+def test_diff_prints_what_changes_and_nothing_else(recipe, tiny, tmp_path, call):
+    a = write_recipe(tmp_path / "a.yaml", tiny)
+    terms = [term for term in tiny["objective"]["discriminator"] if term["kind"] != "r1"]
+    b = write_recipe(tmp_path / "b.yaml", override(tiny, seed=5, generator__style__depth=4, objective__discriminator=terms))
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in call("diff", a, b).splitlines()}
+    assert lines.pop("seed") == "3  ->  5" and lines.pop("generator.style.depth") == "2  ->  4"
+    assert lines.pop("objective.discriminator.r1.gamma") == "0.5  ->  -", "a part that is absent is a dash"
+    assert lines and all(key.startswith("objective.discriminator.r1.") for key in lines)
+
+
+def test_diff_of_a_run_and_its_recipe_is_empty(run, recipe, call):
+    assert call("diff", run, recipe()) == "the recipes are equal\n"
+
+
+def test_diff_refuses_a_folder_that_is_no_run(recipe, refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no recipe at empty/recipe.yaml" in refused("diff", recipe(), "empty")
