@@ -12,7 +12,7 @@ from t2igan.metrics.chunks import feature_file, pieces, read_features, share_out
 
 def state(rank: int = 0, world: int = 1):
     """A process as accelerate describes it, which waits for nobody."""
-    return SimpleNamespace(process_index=rank, num_processes=world, wait_for_everyone=lambda: None)
+    return SimpleNamespace(process_index=rank, num_processes=world, is_main_process=rank == 0, wait_for_everyone=lambda: None)
 
 
 @pytest.fixture
