@@ -1,9 +1,10 @@
-"""Perceptual path length: how fast a prompt's picture changes between two latents, in the eye of a CLIP.
+"""Perceptual path length: how fast a prompt's picture changes between two latents, along its styles.
 
+    python eval/path_length.py --model RUN --prompts prompts.txt --out RUN/path_length.json
     python eval/path_length.py --model RUN --prompts prompts.txt --clip local-dir:CLIP --out RUN/path_length.json
 
-Published path lengths are distances by LPIPS of models without text; this one is between CLIP embeddings of unit length, along the styles
-of one prompt, and is to be compared with itself alone.
+The distance is LPIPS, as in Karras et al. 2019, whose models know no text; --clip takes the squared distance of embeddings in its place,
+where LPIPS's weights are not at hand or pictures are too small for it.
 """
 
 import argparse
@@ -20,7 +21,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="run folder")
     parser.add_argument("--prompts", type=Path, required=True, help="file with one prompt per line")
-    parser.add_argument("--clip", required=True, help="local-dir:FOLDER, hf-hub:ORG/REPO or an open_clip name with its tag, NAME=TAG")
+    parser.add_argument("--clip", help="local-dir:FOLDER, hf-hub:ORG/REPO or an open_clip name with its tag, NAME=TAG")
+    parser.add_argument("--vgg16", type=Path, help="torchvision's weights for LPIPS, if not in torch hub's cache")
+    parser.add_argument("--lpips", type=Path, help="LPIPS's own weights, if not in torch hub's cache")
     parser.add_argument("--count", type=int, default=1000, help="pairs of latents (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=16, help="pairs at a time (default: %(default)s)")
     parser.add_argument("--endpoint", action="store_true", help="measure at the first latent, not anywhere between")
@@ -41,7 +44,6 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> dict:
     import torch
 
-    from t2igan.features.open_clip import ClipScorer
     from t2igan.metrics.chunks import processes
     from t2igan.metrics.path_length import path_lengths, trimmed_mean
     from t2igan.pipeline import Pipeline, check_prompts
@@ -53,17 +55,11 @@ def measure(arguments: argparse.Namespace) -> dict:
     except UnicodeDecodeError:
         raise UserError(f"{arguments.prompts} is not UTF-8 text; save it as UTF-8") from None
     check_prompts(prompts)
-    name, _, tag = arguments.clip.partition("=")
-    scorer = ClipScorer(name, tag or None, default_cache())
-    scorer.load_pretrained()
-    scorer.to(device)
+    network, distance = clip_distance(arguments.clip, device) if arguments.clip else lpips_distance(arguments, device)
     pipeline = Pipeline.load(arguments.model, device, default_cache())
     drawn = torch.Generator().manual_seed(arguments.seed)
     z = torch.randn(arguments.count, 2, pipeline.generator.mapper.z_dim, generator=drawn)
     at = torch.rand(arguments.count, generator=drawn) * (not arguments.endpoint)
-
-    def distance(a, b):
-        return (scorer.images(a).double() - scorer.images(b).double()).square().sum(1)
 
     lengths = []
     for start in range(0, arguments.count, arguments.batch):
@@ -72,8 +68,33 @@ def measure(arguments: argparse.Namespace) -> dict:
         text = pipeline.describe(said).to(device)
         lengths.append(path_lengths(pipeline.generator, text, z[part].to(device), distance, at[part].to(device)).cpu())
     where = "at the first latent" if arguments.endpoint else "anywhere between two latents"
-    facts = {"pairs": arguments.count, "where": where, "prompts": len(prompts), "clip": scorer.fingerprint(), "seed": arguments.seed}
+    facts = {"pairs": arguments.count, "where": where, "prompts": len(prompts), "distance": network, "seed": arguments.seed}
     return {"path_length": trimmed_mean(torch.cat(lengths))} | facts
+
+
+def clip_distance(clip: str, device):
+    """(what it is, function of two batches of pictures)."""
+    from t2igan.features.open_clip import ClipScorer
+    from t2igan.text.cache import default_cache
+
+    name, _, tag = clip.partition("=")
+    scorer = ClipScorer(name, tag or None, default_cache())
+    scorer.load_pretrained()
+    scorer.to(device)
+
+    def distance(a, b):
+        return (scorer.images(a).double() - scorer.images(b).double()).square().sum(1)
+
+    return f"CLIP {scorer.fingerprint()}", distance
+
+
+def lpips_distance(arguments: argparse.Namespace, device):
+    from t2igan.features.lpips import Lpips
+
+    lpips = Lpips(arguments.vgg16, arguments.lpips)
+    lpips.load_pretrained()
+    lpips.to(device)
+    return f"LPIPS {lpips.digest}", lambda a, b: lpips(a, b).double()
 
 
 if __name__ == "__main__":
