@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 
 from t2igan.errors import UserError, run_script
 
-METRICS = ("fid", "kid", "inception_score", "sfid", "rfid", "precision_recall", "fdd", "cmmd", "clip_score")
+METRICS = ("fid", "kid", "inception_score", "sfid", "rfid", "precision_recall", "fdd", "cmmd", "clip_score", "r_precision")
 RANDOM_SEED = 0
 OURS = {"plan.json", ".plan.json", "pictures", "features"}  # what the folder beside a result may hold
 WEIGHTED = ("inception", "vgg16", "dinov2", "clip", "clip_336")

@@ -3,14 +3,19 @@
 import dataclasses
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from t2igan.data.order import hashed
 from t2igan.errors import UserError
 from t2igan.metrics.frechet import Moments, frechet
 from t2igan.metrics.inception_score import inception_score
 from t2igan.metrics.kernel import clip_mmd, kernel_inception_distance
 from t2igan.metrics.manifold import manifold
+
+CANDIDATES, SEED = 100, 0  # of r_precision: the caption itself and 99 others
+BLOCK = 512  # pictures of r_precision at a time
 
 Read = Callable[[str], Iterable[Tensor]]  # "generated", "real" or "captions" to features, part by part
 
@@ -76,6 +81,21 @@ def clip_score_of(read: Read) -> dict[str, float]:
     return {"value": float(torch.cat([(images.double() * texts.double()).sum(1) for images, texts in pairs]).mean())}
 
 
+def r_precision_of(read: Read) -> dict[str, float]:
+    """Share of pictures whose own caption is nearer than 99 drawn ones; Xu et al. 2018 (arXiv:1711.10485), section 4.1.
+
+    Where a drawn caption says the same as the picture's own, it does not count against it.
+    """
+    images, captions = _stacked(read("generated")), _stacked(read("captions"))
+    hits = 0
+    for rows in torch.arange(len(images)).split(BLOCK):
+        drawn = hashed(SEED, rows.numpy()[:, None], np.arange(CANDIDATES - 1)[None]) % np.uint64(len(captions))
+        others, own = captions[torch.from_numpy(drawn.astype(np.int64))], captions[rows]
+        nearness = (others * images[rows, None]).sum(2).masked_fill((others == own[:, None]).all(2), -torch.inf)
+        hits += int((nearness < (own * images[rows]).sum(1, keepdim=True)).all(1).sum())
+    return {"value": hits / len(images), "candidates": CANDIDATES}
+
+
 def _stacked(parts: Iterable[Tensor]) -> Tensor:
     return torch.cat(list(parts))
 
@@ -90,4 +110,5 @@ MEASURES = {
     "fdd": Measure("dinov2", "class", frechet_of, gaussian=True),
     "cmmd": Measure("clip_336", "embedding", cmmd_of),
     "clip_score": Measure("clip", "embedding", clip_score_of, reference=False),
+    "r_precision": Measure("clip", "embedding", r_precision_of, reference=False, least=CANDIDATES),
 }
