@@ -13,8 +13,9 @@ class Generator(nn.Module):
 
     Args:
         adapter: frozen TextDescriptors to learned ones, or None where the frozen ones are used as they are.
-        mapper: (z, text, truncation) to w.
-        synthesis: (styles, text, stage) to an ImagePyramid in float32.
+        mapper: (z, text, truncation, global_truncation) to w.
+        synthesis: (styles, texts, stage, low) to an ImagePyramid in float32; a style and a text per stage. Its `low` is the side of the
+            small pictures that it starts from, or None.
     """
 
     def __init__(self, adapter: nn.Module | None, mapper: nn.Module, synthesis: nn.Module):
@@ -23,10 +24,36 @@ class Generator(nn.Module):
         self.mapper = mapper
         self.synthesis = synthesis
 
-    def forward(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, *, truncation: float = 1.0, stage: Stage | None = None) -> Fake:
-        """Pictures at every resolution; `truncation` below 1 pulls styles to their prompt's mean, `stage` stops at a coarser picture."""
-        text = text if self.adapter is None else self.adapter(text)
-        w = self.mapper(z, text, truncation)
-        styles = repeat(w, "b d -> b l d", l=self.synthesis.stages_count)
-        pyramid = self.synthesis(styles, text, stage).map(torch.Tensor.float)
+    def forward(
+        self,
+        z: Float[Tensor, "b z_dim"],
+        text: TextDescriptors,
+        *,
+        truncation: float = 1.0,
+        global_truncation: float = 1.0,
+        stage: Stage | None = None,
+        low: Float[Tensor, "b 3 h w"] | None = None,
+    ) -> Fake:
+        """Pictures at every resolution.
+
+        `truncation` below 1 pulls styles to their prompt's mean, `global_truncation` to the mean of all prompts; `stage` stops at a coarser
+        picture; `low` are the small pictures that an upsampler starts from.
+        """
+        text = self.adapt(text)
+        w = self.mapper(z, text, truncation, global_truncation)
+        return self.draw(repeat(w, "b d -> b l d", l=self.synthesis.stages_count), [text] * self.synthesis.stages_count, stage, low)
+
+    def adapt(self, text: TextDescriptors) -> TextDescriptors:
+        """Frozen descriptors to the ones that mapper and synthesis take."""
+        return text if self.adapter is None else self.adapter(text)
+
+    def draw(
+        self,
+        styles: Float[Tensor, "b l style_dim"],
+        texts: list[TextDescriptors],
+        stage: Stage | None = None,
+        low: Float[Tensor, "b 3 h w"] | None = None,
+    ) -> Fake:
+        """Pictures from a style and adapted text per stage, which edits choose stage by stage."""
+        pyramid = self.synthesis(styles, texts, stage, low).map(torch.Tensor.float)
         return Fake(pyramid, styles)

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from einops import repeat
+from jaxtyping import Float
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 from tqdm import tqdm
 
 from t2igan.config import GeneratorConfig, Recipe, parse, to_dict
@@ -19,6 +22,7 @@ from t2igan.generator import Generator
 from t2igan.system import build_generator
 from t2igan.text import KINDS, build_text_encoder
 from t2igan.text.cache import CaptionEncoder
+from t2igan.types import TextDescriptors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,56 +35,94 @@ class ModelConfig:
     text: object = dataclasses.field(metadata={"kinds": {name: config for name, (config, _) in KINDS.items()}})
 
 
+@dataclasses.dataclass(frozen=True)
+class Styled:
+    """What synthesis draws from, for each picture: a style and adapted text for every stage, coarsest first. Edits choose among them."""
+
+    styles: Float[Tensor, "b l style_dim"]
+    texts: tuple[TextDescriptors, ...]
+
+    def __len__(self) -> int:
+        return len(self.styles)
+
+    def __getitem__(self, rows) -> "Styled":
+        return Styled(self.styles[rows], tuple(text[rows] for text in self.texts))
+
+
 class Pipeline:
     """`pipeline(["a red apple"], seeds=[0, 1])` gives a list of PIL pictures for each prompt.
 
     A picture depends on prompt, seed and truncation alone: each seed has a CPU generator of its own, so neither the batch nor the
-    device changes it (up to rounding).
+    device changes it (up to rounding). `truncation` below 1 pulls styles to their prompt's mean, `global_truncation` to all prompts'.
     """
 
     def __init__(self, generator: Generator, describe: CaptionEncoder, resolution: int):
         self.generator, self.describe, self.resolution = generator, describe, resolution
+        self.synthesize = generator.draw
 
     @property
     def device(self) -> torch.device:
         return next(self.generator.parameters()).device
 
+    def compile(self) -> None:
+        """Synthesis by torch.compile from now on: some seconds for the first picture of each batch size, then faster ones."""
+        self.synthesize = torch.compile(self.generator.draw, dynamic=False)
+
     def __call__(
-        self, prompts: Sequence[str], seeds: Sequence[int] = (0,), truncation: float = 1.0, batch: int = 32
+        self, prompts: Sequence[str], seeds: Sequence[int] = (0,), truncation: float = 1.0, batch: int = 32, global_truncation: float = 1.0
     ) -> list[list[Image.Image]]:
         """Pictures by prompt and seed.
 
         Raises:
             UserError: no prompt, an empty prompt, or no seed.
         """
-        pictures = [to_pil(image) for image in self.images(prompts, seeds, truncation, batch)]
+        pictures = [to_pil(image) for image in self.images(prompts, seeds, truncation, batch, global_truncation)]
         return [pictures[i * len(seeds) : (i + 1) * len(seeds)] for i in range(len(prompts))]
 
-    def images(self, prompts: Sequence[str], seeds: Sequence[int] = (0,), truncation: float = 1.0, batch: int = 32) -> torch.Tensor:
+    def images(
+        self, prompts: Sequence[str], seeds: Sequence[int] = (0,), truncation: float = 1.0, batch: int = 32, global_truncation: float = 1.0
+    ) -> Float[Tensor, "b 3 r r"]:
         """The same as one tensor [prompts * seeds, 3, r, r] in [-1, 1], prompt by prompt, on the CPU."""
         check_prompts(prompts)
         if not len(seeds):
             raise UserError("no seed given; a seed is a whole number, such as --seeds 0-7")
-        return self.each([prompt for prompt in prompts for _ in seeds], list(seeds) * len(prompts), truncation, batch)
+        every = [prompt for prompt in prompts for _ in seeds]
+        return self.each(every, list(seeds) * len(prompts), truncation, batch, global_truncation)
 
-    @torch.no_grad()
-    def each(self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0, batch: int = 32) -> torch.Tensor:
+    def each(
+        self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0, batch: int = 32, global_truncation: float = 1.0
+    ) -> Float[Tensor, "b 3 r r"]:
         """One picture for each prompt, with the seed beside it: [prompts, 3, r, r] in [-1, 1], on the CPU."""
         check_prompts(prompts)
-        distinct = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
-        text = self.describe(list(distinct)).to(self.device)
-        rows = torch.tensor([distinct[prompt] for prompt in prompts])
-        latents = {seed: self.latent(seed) for seed in dict.fromkeys(seeds)}
         done = []
-        for start in tqdm(range(0, len(rows), batch), "drawing", delay=5, disable=None, leave=False):
+        for start in tqdm(range(0, len(prompts), batch), "drawing", delay=5, disable=None, leave=False):
             part = slice(start, start + batch)
-            z = torch.stack([latents[seed] for seed in seeds[part]]).to(self.device)
-            fake = self.generator(z, text[rows[part].to(self.device)], truncation=truncation)
-            done.append(fake.pyramid.finest.cpu())
+            done.append(self.draw(self.style(prompts[part], seeds[part], truncation, global_truncation)))
         return torch.cat(done)
 
-    def latent(self, seed: int) -> torch.Tensor:
-        return torch.randn(self.generator.mapper.z_dim, generator=torch.Generator().manual_seed(seed))
+    @torch.no_grad()
+    def style(self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0, global_truncation: float = 1.0) -> Styled:
+        """What one picture for each prompt is drawn from, with the seed beside it.
+
+        Raises:
+            UserError: global truncation by a model whose mean style was never measured.
+        """
+        check_prompts(prompts)
+        mapper, stages = self.generator.mapper, self.generator.synthesis.stages_count
+        if global_truncation != 1 and not mapper.mean_style.any():
+            raise UserError("this model has no mean style to truncate to; it is measured when its training ends")
+        text = self.generator.adapt(self.describe(list(prompts)).to(self.device))
+        z = torch.stack([self.latent(seed) for seed in seeds]).to(self.device)
+        w = mapper(z, text, truncation, global_truncation)
+        return Styled(repeat(w, "b d -> b l d", l=stages), (text,) * stages)
+
+    @torch.no_grad()
+    def draw(self, styled: Styled) -> Float[Tensor, "b 3 r r"]:
+        """Pictures in [-1, 1], on the CPU."""
+        return self.synthesize(styled.styles, list(styled.texts)).pyramid.finest.cpu()
+
+    def latent(self, seed: int) -> Float[Tensor, " z_dim"]:
+        return draw_latent(seed, self.generator.mapper.z_dim)
 
     @classmethod
     def load(cls, folder: Path | str, device: str | torch.device = "cpu", cache: Path | None = None) -> "Pipeline":
@@ -89,19 +131,32 @@ class Pipeline:
         Raises:
             UserError: the folder holds no model, or its text encoder is missing.
         """
-        folder = model_folder(Path(folder))
-        config = read_config(folder)
-        encoder = build_text_encoder(config.text)
-        generator = build_generator(config.generator, encoder.token_dim, encoder.text_dim)
-        try:
-            generator.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise UserError(
-                f"the weights in {folder} do not load ({str(error).splitlines()[0]}); train again or get the folder again"
-            ) from None
-        encoder.load_pretrained()
-        generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        return cls(generator, CaptionEncoder(encoder, cache, device), config.resolution)
+        config = read_config(model_folder(Path(folder)))
+        if config.generator.synthesis.low is not None:
+            raise UserError(f"{folder} is an upsampler, which starts from pictures; use `t2igan upsample`, or `t2igan sample --upsampler`")
+        return cls(*load_generator(Path(folder), device, cache), config.resolution)
+
+
+def load_generator(folder: Path, device: str | torch.device, cache: Path | None) -> tuple[Generator, CaptionEncoder]:
+    """The generator of a run and the text encoder before it. Raises UserError as `Pipeline.load`."""
+    folder = model_folder(folder)
+    config = read_config(folder)
+    encoder = build_text_encoder(config.text)
+    generator = build_generator(config.generator, encoder.token_dim, encoder.text_dim)
+    try:
+        generator.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"the weights in {folder} do not load ({str(error).splitlines()[0]}); train again or get the folder again"
+        ) from None
+    encoder.load_pretrained()
+    generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return generator, CaptionEncoder(encoder, cache, device)
+
+
+def draw_latent(seed: int, z_dim: int) -> Float[Tensor, " z_dim"]:
+    """A seed's latent: from a CPU generator of its own, so that neither batch nor device changes it."""
+    return torch.randn(z_dim, generator=torch.Generator().manual_seed(seed))
 
 
 def check_prompts(prompts: Sequence[str]) -> None:
@@ -137,6 +192,10 @@ def save_model(folder: Path, generator: Generator, recipe: Recipe, facts: dict) 
     card = [f"# {recipe.name}", "", f"A text-to-image GAN, {recipe.resolution} px, {parameters:,} parameters, trained with t2igan.", ""]
     card += [f"- {name}: {value}" for name, value in facts.items()]
     card += [f"- data: {recipe.data.shards} (see the card beside the shards for licences)", f"- text encoder: {recipe.text}", ""]
-    card += ["```", f't2igan sample {folder.parent.name} "a prompt" --out picture.png', "```", ""]
+    if recipe.generator.synthesis.low is None:
+        use = f't2igan sample {folder.parent.name} "a prompt" --out picture.png'
+    else:
+        use = f"t2igan upsample {folder.parent.name} picture.png --out large"
+    card += ["```", use, "```", ""]
     files = {"config.json": json.dumps(to_dict(config), indent=2), "README.md": "\n".join(card)}
     write_folder(folder, {"model": generator.state_dict()}, files)

@@ -1,11 +1,17 @@
 """Pictures to the same pictures at falling resolutions."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from t2igan.layers.resample import downsample
 from t2igan.types import ImagePyramid
+
+
+def shrink(images: Float[Tensor, "b 3 r r"], side: int) -> Float[Tensor, "b 3 s s"]:
+    """Small pictures as an upsampler gets them: bicubic with antialiasing, near the Lanczos reduction of the base generator's own data."""
+    return F.interpolate(images, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
 
 
 def build_pyramid(images: Float[Tensor, "b 3 r r"], sides: tuple[int, ...]) -> ImagePyramid:

@@ -23,18 +23,23 @@ def describe(recipe: Recipe) -> dict:
         text = blank_text(system)
         z = torch.empty(1, system.generator.mapper.z_dim)
         images = torch.empty(1, 3, recipe.resolution, recipe.resolution)
+        side = system.generator.synthesis.low
+        low = None if side is None else torch.empty(1, 3, side, side)
     G, D = system.generator, system.discriminator
     pyramid = build_pyramid(images, recipe.discriminator.network.inputs)
-    parts = {"generator": part(G, z, text), "discriminator": part(D, pyramid, text)}
-    for name, owner in (("generator", G), ("discriminator", D)):
+    judge, vision = (D, None) if recipe.discriminator.vision_aided is None else (D.network, D.heads)
+    parts = {"generator": part(G, z, text, low=low), "discriminator": part(judge, pyramid, text)}
+    for name, owner in (("generator", G), ("discriminator", judge)):
         if owner.adapter is not None:
             parts[f"{name}.adapter"] = part(owner.adapter, text)
+    if vision is not None:  # what the frozen tower takes is not known before it is read
+        parts["discriminator.vision_aided"] = {"params": count(vision), "trainable": count(vision), "gflops_per_image": None}
     encoder = system.text_encoder.count_parameters()
     parts["text_encoder"] = {"params": encoder, "trainable": 0, "gflops_per_image": None}
-    saved_g, saved_d = saved_bytes(G, z, text), saved_bytes(D, pyramid, text)
-    trained = parts["generator"]["params"] + parts["discriminator"]["params"]
+    saved_g, saved_d = saved_bytes(G, z, text, low=low), saved_bytes(judge, pyramid, text)
+    trained = count(G) + count(D)
     memory = {
-        "weights_gradients_moments_average": FP32 * (ADAM_COPIES * trained + parts["generator"]["params"]) / 1e9,
+        "weights_gradients_moments_average": FP32 * (ADAM_COPIES * trained + count(G)) / 1e9,
         "activations_per_picture": (saved_g + 2 * saved_d) / 1e9,  # D sees a real picture beside every generated one
     }
     return {"recipe": recipe.name, "resolution": recipe.resolution, "parts": parts, "memory_gb": memory}
@@ -48,18 +53,21 @@ def blank_text(system: System) -> TextDescriptors:
     return TextDescriptors(local, pooled, source, torch.zeros(1, dtype=torch.long))
 
 
-def part(module: nn.Module, *inputs) -> dict:
-    params = [p for p in module.parameters()]
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def part(module: nn.Module, *inputs, **more) -> dict:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(*inputs)
+        module(*inputs, **more)
     return {
-        "params": sum(p.numel() for p in params),
-        "trainable": sum(p.numel() for p in params if p.requires_grad),
+        "params": count(module),
+        "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
         "gflops_per_image": counter.get_total_flops() / 1e9,
     }
 
 
-def saved_bytes(module: nn.Module, *inputs) -> int:
+def saved_bytes(module: nn.Module, *inputs, **more) -> int:
     """What autograd keeps for the backward pass of one picture besides the weights themselves."""
     weights = {p.untyped_storage()._cdata for p in module.parameters()}
     kept: dict[int, int] = {}
@@ -71,7 +79,7 @@ def saved_bytes(module: nn.Module, *inputs) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = module(*inputs)
+        result = module(*inputs, **more)
     total = sum(kept.values())
     del result
     return total

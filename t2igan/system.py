@@ -11,6 +11,7 @@ from t2igan import style as styles
 from t2igan import synthesis as syntheses
 from t2igan.augment import DiffAugment
 from t2igan.config import DiscriminatorConfig, GeneratorConfig, ObjectiveConfig, Recipe
+from t2igan.discriminator.vision_aided import VisionAidedDiscriminator
 from t2igan.errors import UserError
 from t2igan.generator import Generator
 from t2igan.objective.objective import Objective, ScheduledTerm
@@ -64,7 +65,8 @@ def build_generator(config: GeneratorConfig, token_dim: int, text_dim: int) -> G
 def build_discriminator(config: DiscriminatorConfig, token_dim: int, text_dim: int, drawings: int) -> nn.Module:
     adapter = None if config.adapter is None else TextAdapter(config.adapter, token_dim, text_dim)
     global_dim = text_dim if adapter is None else adapter.width
-    return kind_of(config.network, discriminators.KINDS)(config.network, adapter, global_dim, drawings)
+    network = kind_of(config.network, discriminators.KINDS)(config.network, adapter, global_dim, drawings)
+    return network if config.vision_aided is None else VisionAidedDiscriminator(network, config.vision_aided, text_dim)
 
 
 def drawings_told(recipe: Recipe) -> int:
@@ -102,6 +104,7 @@ def check_sizes(recipe: Recipe) -> None:
         "generator.synthesis": recipe.generator.synthesis,
         "discriminator.adapter": recipe.discriminator.adapter or PartConfig(),
         "discriminator.network": recipe.discriminator.network,
+        "discriminator.vision_aided": recipe.discriminator.vision_aided or PartConfig(),
         "training": recipe.training,
     }
     for half, terms in vars(recipe.objective).items():
@@ -114,6 +117,15 @@ def check_sizes(recipe: Recipe) -> None:
             part.check(r)
         except ValueError as error:
             raise UserError(f"{name}.{error}") from None
+    low, terms = recipe.generator.synthesis.low, recipe.objective.generator
+    sides = [side for term in terms if term.kind == "reconstruction" for side in term.options.sides]
+    coarse = [side for side in (*recipe.discriminator.network.inputs, *sides) if low and side < low]
+    if coarse:
+        raise UserError(
+            f"generator.synthesis draws no picture of {coarse[0]} px, it begins at low {low} px; D's inputs and terms' sides need that"
+        )
+    if low and recipe.training.prompts:
+        raise UserError("training.prompts is of no use to an upsampler, whose samples are pictures of the data; leave it out")
     token_dim = build_text_encoder(recipe.text).token_dim
     for part, adapter in (("generator", recipe.generator.adapter), ("discriminator", recipe.discriminator.adapter)):
         if adapter and not adapter.width and token_dim % min(adapter.head_dim, token_dim):

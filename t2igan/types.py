@@ -102,15 +102,27 @@ class Fake:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Logits, high for real: one tensor per head, and its weight in every loss."""
+    """Logits, high for real: one tensor per head, and its weight in every loss.
+
+    The first `own` heads (None: all) are the discriminator's own, by whose weights all are measured; heads on frozen networks follow.
+    """
 
     logits: tuple[Float[Tensor, "b _"], ...]
     weights: tuple[float, ...]
+    own: int | None = None
 
     def mean(self, function) -> Float[Tensor, " b"]:
-        """Weighted mean over heads of `function(logits)`, averaged inside each head: a value per picture."""
+        """Weighted mean over heads of `function(logits)`, averaged inside each head: a value per picture. Heads after `own` add to it."""
         total = sum(weight * function(logits.float()).mean(1) for logits, weight in zip(self.logits, self.weights, strict=True))
-        return total / sum(self.weights)
+        return total / sum(self.weights[: self.own])
+
+    def joined(self, logits: Sequence[Float[Tensor, "b _"]], weight: float) -> Verdict:
+        """With further heads that together weigh `weight` times the own ones."""
+        each = weight * sum(self.weights) / len(logits)
+        return Verdict((*self.logits, *logits), (*self.weights, *[each] * len(logits)), len(self.logits))
+
+    def own_heads(self) -> Verdict:
+        return Verdict(self.logits[: self.own], self.weights[: self.own])
 
 
 @dataclass(frozen=True)

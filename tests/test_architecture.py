@@ -15,7 +15,8 @@ MAX_LINES = 400
 # A room imports only rooms to its left. Leaves that know nothing of GANs come first.
 ORDER = [
     "errors", "folders", "pictures", "types", "schedule", "layers", "text", "features", "style", "synthesis", "generator", "pyramid",
-    "augment", "discriminator", "objective", "config", "system", "data", "metrics", "show", "pipeline", "training", "cli", "__main__",
+    "augment", "discriminator", "objective", "config", "system", "data", "metrics", "show", "pipeline",
+    "upsampler", "edit", "training", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {"errors", "folders", "pictures", "types", "schedule"}  # these import nothing of ours but errors
 DRAWS_FROM_ACCELERATE = ("t2igan/training/", "t2igan/metrics/", "eval/", "data_prep/", "benchmarks/", "tests/")

@@ -144,11 +144,13 @@ class StepBatches(Dataset):
 
     Args:
         batch: pictures per step over all ranks; must be a multiple of `world`.
+        blank: share of the captions that are left out.
     """
 
-    def __init__(self, shards: Shards, size: int, batch: int, seed: int, rank: int = 0, world: int = 1):
+    def __init__(self, shards: Shards, size: int, batch: int, seed: int, rank: int = 0, world: int = 1, blank: float = 0.0):
         if batch % world:
             raise UserError(f"training.batch {batch} cannot be shared equally by {world} processes; make it a multiple of {world}")
+        self.blank = blank
         self.shards, self.size, self.batch, self.seed, self.rank, self.share = shards, size, batch, seed, rank, batch // world
 
     def __getitem__(self, step: int) -> Batch:
@@ -156,11 +158,12 @@ class StepBatches(Dataset):
         positions = np.arange(first, first + self.share)
         numbers = shuffled(positions, len(self.shards), self.seed)
         picks = hashed(self.seed, positions, 1)
+        left_out = hashed(self.seed, positions, 2) < self.blank * 2.0**64
         images, captions, names, samples, replaced = [], [], [], [], 0
-        for number, pick in zip(numbers, picks, strict=True):
+        for number, pick, blank in zip(numbers, picks, left_out, strict=True):
             record, image, skipped = self._read(int(number))
             images.append(image)
-            captions.append(record.captions[int(pick % np.uint64(len(record.captions)))])
+            captions.append("" if blank else record.captions[int(pick % np.uint64(len(record.captions)))])
             names.append(record.captions[0])
             samples.append((int(number) + skipped) % len(self.shards))
             replaced += skipped

@@ -41,10 +41,10 @@ class GigaGANDiscriminatorConfig(PartConfig):
     backend: Backend = "math"  # attention kernels; a gradient penalty differentiates twice, which fused kernels cannot
 
     def check(self, resolution: int) -> None:
-        check_stages(self, ("channels", "blocks", "self_attention"), resolution)
+        sides = resolutions(resolution)
+        check_stages(self, ("channels", "blocks", "self_attention"), sides)
         for channels, depth in zip(self.channels, self.self_attention, strict=True):
             check_heads(channels, self.head_dim, depth)
-        sides = resolutions(resolution)
         if self.inputs[:1] != (resolution,) or not set(self.inputs) <= set(sides):
             raise ValueError(f"inputs is {list(self.inputs)}, needs {resolution} first and then any of {sides[-2::-1]}")
         for what, weights in (("inputs", self.input_weights), ("outputs", self.output_weights)):
@@ -158,6 +158,9 @@ class GigaGANDiscriminator(nn.Module):
         weight_out = dict(zip(config.outputs, config.output_weights, strict=True))
         pairs = [(i, j) for j in config.outputs for i in config.inputs if i > j]
         self.weights = tuple(weight_in[i] * weight_out[j] for i, j in pairs)
+
+    def prepare(self, device) -> None:
+        """Nothing of it is frozen, so nothing is read."""
 
     def forward(self, pyramid: ImagePyramid, text: TextDescriptors, *pairings: Int[Tensor, " b"]) -> tuple[Verdict, ...]:
         """A Verdict for each pairing.

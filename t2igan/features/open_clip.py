@@ -1,6 +1,7 @@
 """A frozen CLIP that compares pictures with captions: guidance in training, the yardstick in evaluation."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from t2igan.errors import UserError
 from t2igan.features.pictures import PictureFeatures
 from t2igan.text.cache import RowCache
 from t2igan.text.open_clip import load_open_clip
@@ -58,10 +60,31 @@ class ClipScorer(nn.Module):
 
     def images(self, images: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d"]:
         """Embeddings of pictures, differentiable."""
+        return self.clip.encode_image(self._prepared(images), normalize=True).float()
+
+    def maps(self, images: Float[Tensor, "b 3 r r"], layers: Sequence[int]) -> list[Float[Tensor, "b c h w"]]:
+        """The image tower's maps after these layers, counted from 0; differentiable.
+
+        Raises:
+            UserError: the tower is no ViT, or has not so many layers.
+        """
+        from open_clip.transformer import VisionTransformer
+
+        visual = self.clip.visual
+        if not isinstance(visual, VisionTransformer):
+            raise UserError(f"{self.model} has a {type(visual).__name__}; maps of layers need a ViT")
+        depth = len(visual.transformer.resblocks)
+        if max(layers) >= depth:
+            raise UserError(f"{self.model} has {depth} layers, 0 to {depth - 1}, not {max(layers)}; choose others")
+        found = visual.forward_intermediates(self._prepared(images), list(layers), stop_early=True, intermediates_only=True)
+        return found["image_intermediates"]
+
+    def _prepared(self, images: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b 3 s s"]:
+        """At the tower's size, with its mean and deviation."""
         x = (images.float().clamp(-1, 1) + 1) / 2
         if x.shape[-1] != self.size:
             x = F.interpolate(x, size=(self.size, self.size), mode="bicubic", antialias=self.antialias, align_corners=False)
-        return self.clip.encode_image((x - self.mean) / self.std, normalize=True).float()
+        return (x - self.mean) / self.std
 
     @torch.no_grad()
     def text(self, captions: list[str]) -> Float[Tensor, "b d"]:

@@ -18,10 +18,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from t2igan.layers.equalized import EqualizedLinear
+from t2igan.layers.memory_efficient import memory_efficient_attention
 from t2igan.layers.normalize import RMSNorm
 from t2igan.layers.precision import widen
 
-Backend = Literal["auto", "sdpa", "math"]
+Backend = Literal["auto", "sdpa", "math", "xformers"]
 FUSED_WIDTH = 8  # fused kernels want head widths that are multiples of 8
 
 
@@ -37,12 +38,20 @@ def attend(
     """softmax(scale q k^T + bias) v over the keys where `mask` is True.
 
     `math` can be differentiated twice (gradient penalties need that, fused kernels lack it). `auto` takes `math` on a CPU while
-    gradients are recorded, where the fused backward is the slower one, else `sdpa`.
+    gradients are recorded, where the fused backward is the slower one, else `sdpa`. `xformers` takes that library's kernels where they
+    work, else `sdpa`.
     """
     keep = None if mask is None else mask[:, None, None, :]
-    if backend == "sdpa" or (backend == "auto" and not (q.device.type == "cpu" and torch.is_grad_enabled())):
+    if backend in ("sdpa", "xformers") or (backend == "auto" and not (q.device.type == "cpu" and torch.is_grad_enabled())):
         if bias is not None:
             keep = bias.to(q.dtype) if keep is None else bias.to(q.dtype).masked_fill(~keep, -math.inf)
+        if backend == "xformers":
+            added = (
+                keep if keep is None or keep.dtype != torch.bool else torch.zeros_like(keep, dtype=q.dtype).masked_fill(~keep, -math.inf)
+            )
+            found = memory_efficient_attention(q, k, v, scale, added)
+            if found is not None:
+                return found
         return F.scaled_dot_product_attention(q, k, v, attn_mask=keep, scale=scale)
     logits = (q * scale) @ k.transpose(-1, -2)
     if bias is not None:

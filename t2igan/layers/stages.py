@@ -8,13 +8,12 @@ def resolutions(side: int) -> list[int]:
     return [FIRST * 2**i for i in range(side.bit_length() - FIRST.bit_length() + 1)]
 
 
-def check_stages(config, names: tuple[str, ...], side: int) -> None:
-    """Raises ValueError where one of these fields has not one entry per stage."""
-    sides = resolutions(side)
+def check_stages(config, names: tuple[str, ...], sides: list[int]) -> None:
+    """Raises ValueError where one of these fields has not one entry for each of these stages, coarsest first."""
     for name in names:
         if len(getattr(config, name)) != len(sides):
             raise ValueError(
-                f"{name} has {len(getattr(config, name))} entries, resolution {side} has {len(sides)} stages "
+                f"{name} has {len(getattr(config, name))} entries, resolution {sides[-1]} has {len(sides)} stages "
                 f"({', '.join(map(str, sides))} px); give one entry per stage"
             )
 

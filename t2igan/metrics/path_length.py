@@ -30,12 +30,12 @@ def path_lengths(
     Args:
         distance: squared distance of pictures in [-1, 1], of a network that stands for the eye.
     """
-    text = text if generator.adapter is None else generator.adapter(text)
+    text, count = generator.adapt(text), generator.synthesis.stages_count
     first, second = (generator.mapper(z[:, i], text) for i in (0, 1))
 
     def draw(part: Tensor) -> Tensor:
         w = torch.lerp(first, second, part[:, None])
-        return generator.synthesis(repeat(w, "b d -> b l d", l=generator.synthesis.stages_count), text, None).finest
+        return generator.draw(repeat(w, "b d -> b l d", l=count), [text] * count).pyramid.finest
 
     return distance(draw(at), draw(at + STEP)) / STEP**2
 

@@ -49,7 +49,7 @@ class ClipContrastive(Term):
 
     def generator(self, round: Round) -> Float[Tensor, ""]:
         others = self.bank or round.names
-        image, own = self.scorer.images(round.fake.pyramid.finest), self.scorer.text(round.captions)
+        image, own = self.scorer.images(round.fake.pyramid.finest), self.scorer.text(told(round))
         against = self.scorer.text(others) if self.bank else own
         number = {name: i for i, name in enumerate(dict.fromkeys([*others, *round.names]))}
         mine, theirs = (torch.tensor([number[name] for name in names], device=image.device) for names in (round.names, others))
@@ -73,8 +73,13 @@ class ClipSpherical(Term):
         self.scorer.to(device)
 
     def generator(self, round: Round) -> Float[Tensor, ""]:
-        image, own = self.scorer.images(round.fake.pyramid.finest), self.scorer.text(round.captions)
+        image, own = self.scorer.images(round.fake.pyramid.finest), self.scorer.text(told(round))
         return spherical_distance(image, own).mean()
+
+
+def told(round: Round) -> list[str]:
+    """The captions, and the names of pictures whose caption is left out."""
+    return [caption or name for caption, name in zip(round.captions, round.names, strict=True)]
 
 
 def spherical_distance(u: Float[Tensor, "b d"], v: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:

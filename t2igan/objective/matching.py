@@ -37,11 +37,12 @@ class Matching(Term):
         return round.fake_mismatched.mean(lambda logit: F.softplus(-logit)).mean()
 
 
-def mismatch(names: list[str]) -> Int[Tensor, " b"]:
+def mismatch(names: list[str], captions: list[str]) -> Int[Tensor, " b"]:
     """For each caption the position of another one in the batch that belongs to another thing.
 
-    The nearest following one with another name; a batch of one single name pairs each with itself.
+    The nearest following one with another name whose caption is not left out (an empty one fits every picture); where there is none, a
+    picture keeps its own.
     """
     n = len(names)
-    found = [next((j % n for j in range(i + 1, i + n) if names[j % n] != names[i]), i) for i in range(n)]
+    found = [next((j % n for j in range(i + 1, i + n) if names[j % n] != names[i] and captions[j % n]), i) for i in range(n)]
     return torch.tensor(found)

@@ -1,5 +1,6 @@
 """A recipe's list of terms to the losses of D and of G."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from t2igan.layers.precision import full_precision
 from t2igan.objective.matching import mismatch
 from t2igan.objective.round import Round, Term
 from t2igan.pyramid import concatenate
@@ -47,23 +49,41 @@ class Objective:
         for entry in self.discriminator + self.generator:
             entry.term.prepare(names, device)
 
+    def step_of_nudge(self, now: Now) -> float:
+        """The length of the random step after which a due penalty wants to see the real pictures; 0: none does."""
+        return max((entry.term.needs_nudged for entry in self.discriminator if entry.due(now)), default=0.0)
+
     def discriminator_losses(
-        self, D, real: ImagePyramid, fake: Fake, seen: ImagePyramid, text: TextDescriptors, captions: list[str], names: list[str], now: Now
+        self,
+        D,
+        real: ImagePyramid,
+        fake: Fake,
+        seen: ImagePyramid,
+        text: TextDescriptors,
+        captions: list[str],
+        names: list[str],
+        now: Now,
+        noise: ImagePyramid | None = None,
     ) -> Losses:
-        """`real` and `seen` are D's views of the real and the generated pictures."""
+        """`real` and `seen` are D's views of the real and the generated pictures; `noise`, unit normal, nudges the real ones where due."""
         due = [entry for entry in self.discriminator if entry.due(now)]
         if any(entry.term.needs_real_gradient for entry in due):
             real = real.map(lambda level: level.detach().requires_grad_(True))
         n = len(captions)
         own = torch.arange(n, device=text.pooled.device)
-        pairings = [torch.cat([own, own])]
+        pairings = [[own, own]]
         if any(entry.term.needs_mismatched for entry in due):
-            other = mismatch(names).to(own.device)
-            pairings.append(torch.cat([other, other]))
-        verdicts = D(concatenate(real, seen), text, *pairings)
-        (real_verdict, fake_verdict), *wrong = [halves(verdict, n) for verdict in verdicts]
-        real_mismatched, fake_mismatched = wrong[0] if wrong else (None, None)
-        round = Round(fake, fake_verdict, text, captions, names, now, real, real_verdict, real_mismatched, fake_mismatched)
+            other = mismatch(names, captions).to(own.device)
+            pairings.append([other, other])
+        step, shown = self.step_of_nudge(now), [real, seen]
+        if step:
+            shown.append(nudge(real, noise, step))
+            pairings = [[*pairing, own] for pairing in pairings]
+        with full_precision(own.device) if step else contextlib.nullcontext():  # a difference of half-precision logits is noise
+            verdicts = D(concatenate(*shown), text, *map(torch.cat, pairings))
+        (real_verdict, fake_verdict, *nudged), *wrong = [parts(verdict, n) for verdict in verdicts]
+        real_mismatched, fake_mismatched = wrong[0][:2] if wrong else (None, None)
+        round = Round(fake, fake_verdict, text, captions, names, now, real, real_verdict, real_mismatched, fake_mismatched, *nudged)
         losses = self._sum(due, "discriminator", round)
         return replace(losses, parts=losses.parts | verdict_statistics(round))
 
@@ -82,7 +102,7 @@ class Objective:
         due = [entry for entry in self.generator if entry.due(now)]
         pairings = [torch.arange(len(captions), device=text.pooled.device)]
         if any(entry.term.needs_mismatched for entry in due):
-            pairings.append(mismatch(names).to(text.pooled.device))
+            pairings.append(mismatch(names, captions).to(text.pooled.device))
         verdict, *wrong = D(seen, text, *pairings)
         round = Round(fake, verdict, text, captions, names, now, fake_mismatched=wrong[0] if wrong else None, images=images)
         return self._sum(due, "generator", round)
@@ -94,9 +114,16 @@ class Objective:
         return Losses(total, {f"{half[0].upper()}/{entry.name}": value.detach() for entry, value in zip(due, values, strict=True)})
 
 
-def halves(verdict: Verdict, n: int) -> tuple[Verdict, Verdict]:
-    """The verdict on the first n pictures and on the others."""
-    return tuple(Verdict(tuple(x[part] for x in verdict.logits), verdict.weights) for part in (slice(n), slice(n, None)))
+def parts(verdict: Verdict, n: int) -> list[Verdict]:
+    """The verdicts on the first n pictures, on the next n, ..."""
+    places = [slice(start, start + n) for start in range(0, len(verdict.logits[0]), n)]
+    return [Verdict(tuple(x[place] for x in verdict.logits), verdict.weights, verdict.own) for place in places]
+
+
+def nudge(pyramid: ImagePyramid, noise: ImagePyramid, step: float) -> ImagePyramid:
+    """A random step of `step` per value at the finest level, at a coarser one of its side's share: R1's weights of the levels."""
+    finest = pyramid.finest.shape[-1]
+    return ImagePyramid(tuple(x + step * x.shape[-1] / finest * n for x, n in zip(pyramid.levels, noise.levels, strict=True)), pyramid.fade)
 
 
 def verdict_statistics(round: Round) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ class Round:
     real_verdict: Verdict | None = None
     real_mismatched: Verdict | None = None
     fake_mismatched: Verdict | None = None
+    nudged_verdict: Verdict | None = None  # on the real pictures, a random step away
     images: Float[Tensor, "b 3 r r"] | None = None  # the real pictures of the captions, before D's view
 
 
@@ -34,6 +35,7 @@ class Term:
 
     needs_mismatched = False  # verdicts on pictures with the caption of another thing
     needs_real_gradient = False  # the real pyramid's levels as leaves of the graph
+    needs_nudged = 0.0  # length, per value of the finest level, of the random step after which D sees the real pictures once more
 
     def prepare(self, names: Callable[[], list[str]], device) -> None:
         """Called once before training; reads frozen networks. `names()` reads the distinct first captions of the data set."""

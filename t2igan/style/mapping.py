@@ -13,6 +13,8 @@ from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.normalize import unit_rms
 from t2igan.types import PartConfig, TextDescriptors
 
+MEAN_LATENTS = 16  # per prompt, for the mean style over many prompts
+
 
 @dataclass(frozen=True)
 class MappingConfig(PartConfig):
@@ -43,11 +45,20 @@ class MappingNetwork(nn.Module):
         self.layers = nn.ModuleList(
             EqualizedLinear(a, b, lr_multiplier=config.lr_multiplier) for a, b in zip(widths, widths[1:], strict=False)
         )
+        self.register_buffer(
+            "mean_style", torch.zeros(config.style_dim)
+        )  # over prompts and latents; zeros until it is measured, when training ends
 
-    def forward(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, truncation: float = 1.0) -> Float[Tensor, "b style_dim"]:
-        """Styles; `truncation` below 1 pulls each towards the mean style of its own prompt."""
+    def forward(
+        self, z: Float[Tensor, "b z_dim"], text: TextDescriptors, truncation: float = 1.0, global_truncation: float = 1.0
+    ) -> Float[Tensor, "b style_dim"]:
+        """Styles; `truncation` below 1 pulls each towards the mean style of its own prompt, then `global_truncation` towards that of all.
+
+        Kang et al. 2023, section 4 and appendix, interpolate towards both; the order is ours.
+        """
         w = self.map(z, text)
-        return w if truncation == 1 else torch.lerp(self.conditional_mean(text), w, truncation)
+        w = w if truncation == 1 else torch.lerp(self.conditional_mean(text), w, truncation)
+        return w if global_truncation == 1 else torch.lerp(self.mean_style, w, global_truncation)
 
     def map(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
         parts = [unit_rms(z), unit_rms(text.pooled)]
@@ -63,3 +74,7 @@ class MappingNetwork(nn.Module):
         """E_z w for each prompt, over a fixed set of latents, so that it is a function of the prompt alone."""
         z = torch.randn(latents, self.z_dim, generator=torch.Generator().manual_seed(0)).to(text.pooled)
         return torch.stack([self.map(z, text[i : i + 1].repeat(latents)).mean(0) for i in range(len(text))])
+
+    def measure_mean(self, text: TextDescriptors) -> None:
+        """Sets `mean_style`, which global truncation pulls to, to the mean over these prompts."""
+        self.mean_style.copy_(self.conditional_mean(text, latents=MEAN_LATENTS).mean(0))

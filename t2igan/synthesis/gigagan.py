@@ -3,6 +3,7 @@
 Kang et al. 2023 (arXiv:2303.05511), section 3.1, Fig. 4. Pictures add up over the stages as in StyleGAN2 (arXiv:1912.04958, Fig. 7b).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +11,13 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionBlock
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import upsample
-from t2igan.layers.stages import FIRST, check_heads, check_stages
+from t2igan.layers.stages import FIRST, check_heads, check_stages, resolutions
 from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
 
 RGB_INIT = 0.2  # the stages' pictures add up: at 1 their sum starts far outside [-1, 1] and takes a hundred steps to come back
@@ -37,42 +39,65 @@ class GigaGANSynthesisConfig(PartConfig):
     attention_gain: float = 0.3
     strategy: Strategy | None = None  # how kernels are mixed; none: the cheapest for each layer
     backend: Backend = "auto"  # attention kernels
+    recompute: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
+    low = None  # px, the side of the pictures that it starts from: none, it starts from styles and words
 
     def check(self, resolution: int) -> None:
-        check_stages(self, ("channels", "blocks", "kernels", "self_attention", "cross_attention"), resolution)
-        for name in ("channels", "blocks", "kernels"):
-            if min(getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {list(getattr(self, name))}, needs at least 1 in each stage")
-        for channels, *depths in zip(self.channels, self.self_attention, self.cross_attention, strict=True):
-            check_heads(channels, self.head_dim, max(depths))
-        if self.strategy == "dense" and max(self.kernels) > 1:
-            raise ValueError(f"strategy is 'dense', which takes one kernel, and kernels is {list(self.kernels)}; leave it out")
+        check_stages(self, PER_STAGE, resolutions(resolution))
+        check_synthesis(self)
+
+
+PER_STAGE = ("channels", "blocks", "kernels", "self_attention", "cross_attention")
+
+
+def check_synthesis(config) -> None:
+    """Raises ValueError where stages of adaptive convolutions and attention cannot be built."""
+    for name in ("channels", "blocks", "kernels"):
+        if min(getattr(config, name)) < 1:
+            raise ValueError(f"{name} is {list(getattr(config, name))}, needs at least 1 in each stage")
+    for channels, *depths in zip(config.channels, config.self_attention, config.cross_attention, strict=True):
+        check_heads(channels, config.head_dim, max(depths))
+    if config.strategy == "dense" and max(config.kernels) > 1:
+        raise ValueError(f"strategy is 'dense', which takes one kernel, and kernels is {list(config.kernels)}; leave it out")
 
 
 class AdaptiveBlock(nn.Module):
     """A map through two adaptive convolutions, of which the first of a stage upsamples; a residual where the shape stays.
 
-    The network's very first block has nothing to upsample and so, as in StyleGAN2, only the second convolution.
+    The network's very first block has nothing to upsample and so, as in StyleGAN2, only the second convolution. In a U-Net the map of
+    `skip` channels from the way down joins before it.
     """
 
     def __init__(
-        self, in_channels: int | None, channels: int, style_dim: int, kernels: int, gain: float, up: bool, strategy: Strategy | None
+        self,
+        in_channels: int | None,
+        channels: int,
+        style_dim: int,
+        kernels: int,
+        gain: float,
+        up: bool,
+        strategy: Strategy | None,
+        skip: int = 0,
     ):
         super().__init__()
         first = in_channels is None
         self.conv1 = None if first else AdaptiveConv2d(in_channels, channels, style_dim, 3, kernels, strategy=strategy)
         self.bias1 = None if first else nn.Parameter(torch.zeros(channels, 1, 1))
-        self.conv2 = AdaptiveConv2d(channels, channels, style_dim, 3, kernels, strategy=strategy)
+        self.conv2 = AdaptiveConv2d(channels + skip, channels, style_dim, 3, kernels, strategy=strategy)
         self.bias2 = nn.Parameter(torch.zeros(channels, 1, 1))
         self.up, self.gain = up, gain
-        self.residual = not up and in_channels == channels
+        self.residual = not up and not skip and in_channels == channels
 
-    def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b c2 h2 w2"]:
+    def forward(
+        self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"], skip: Float[Tensor, "b s h2 w2"] | None = None
+    ) -> Float[Tensor, "b c2 h2 w2"]:
         y = x
         if self.conv1 is not None:
             y = self.conv1(y, style)
             y = upsample(y) if self.up else y  # after the convolution: a quarter of the arithmetic
             y = lrelu(y + self.bias1)
+        if skip is not None:
+            y = torch.cat([y, skip.to(y.dtype)], 1)
         y = lrelu(self.conv2(y, style) + self.bias2)
         return x + self.gain * y if self.residual else y
 
@@ -80,7 +105,7 @@ class AdaptiveBlock(nn.Module):
 class AttentionStack(nn.Module):
     """A map through self-attention (with the style as one more token) and cross-attention to the words, alternating."""
 
-    def __init__(self, channels: int, style_dim: int, token_dim: int, self_depth: int, cross_depth: int, config: GigaGANSynthesisConfig):
+    def __init__(self, channels: int, style_dim: int, token_dim: int, self_depth: int, cross_depth: int, config):
         super().__init__()
         args = (config.head_dim, config.attention_gain, config.backend, config.mlp_ratio)
         # Ours: the paper says that self-attention hears w, not how; here as one token to attend to, shared by the stage
@@ -101,58 +126,71 @@ class AttentionStack(nn.Module):
 
 
 class SynthesisStage(nn.Module):
-    """One resolution: adaptive blocks, attention, and this stage's share of the picture."""
+    """One resolution: adaptive blocks, attention, and this stage's share of the picture.
 
-    def __init__(self, index: int, style_dim: int, token_dim: int, config: GigaGANSynthesisConfig):
+    Args:
+        in_channels: of the map that comes in, half as large where `up`; None for the constant that synthesis starts from.
+        skip: channels of the U-Net's map that joins in the first block.
+        draws: whether the stage adds to the picture.
+    """
+
+    def __init__(
+        self, index: int, in_channels: int | None, style_dim: int, token_dim: int, config, up: bool, skip: int = 0, draws: bool = True
+    ):
         super().__init__()
-        channels, previous = config.channels[index], config.channels[index - 1] if index else None
-        self.blocks = nn.ModuleList(
-            AdaptiveBlock(
-                previous if first else channels,
-                channels,
-                style_dim,
-                config.kernels[index],
-                config.conv_gain,
-                up=first and index > 0,
-                strategy=config.strategy,
-            )
-            for first in [True] + [False] * (config.blocks[index] - 1)
-        )
+        channels = config.channels[index]
+        args = (channels, style_dim, config.kernels[index], config.conv_gain)
+        self.blocks = nn.ModuleList([AdaptiveBlock(in_channels, *args, up=up, strategy=config.strategy, skip=skip)])
+        for _ in range(config.blocks[index] - 1):
+            self.blocks.append(AdaptiveBlock(channels, *args, up=False, strategy=config.strategy))
         depths = config.self_attention[index], config.cross_attention[index]
         self.attention = AttentionStack(channels, style_dim, token_dim, *depths, config) if any(depths) else None
-        self.to_rgb = AdaptiveConv2d(channels, 3, style_dim, kernel=1, demodulate=False, weight_init=RGB_INIT)
-        self.rgb_bias = nn.Parameter(torch.zeros(3, 1, 1))
+        self.to_rgb = AdaptiveConv2d(channels, 3, style_dim, kernel=1, demodulate=False, weight_init=RGB_INIT) if draws else None
+        self.rgb_bias = nn.Parameter(torch.zeros(3, 1, 1)) if draws else None
 
-    def forward(self, x, style: Float[Tensor, "b style_dim"], text: TextDescriptors):
-        """(map at this resolution, its contribution to the picture in float32)."""
-        for block in self.blocks:
+    def forward(self, x, style: Float[Tensor, "b style_dim"], text: TextDescriptors, skip: Float[Tensor, "b s h w"] | None = None):
+        """(map at this resolution, its contribution to the picture in float32 or None)."""
+        x = self.blocks[0](x, style, skip)
+        for block in self.blocks[1:]:
             x = block(x, style)
         if self.attention is not None:
             x = self.attention(x, style, text)
-        return x, self.to_rgb(x, style).float() + self.rgb_bias
+        return x, None if self.to_rgb is None else self.to_rgb(x, style).float() + self.rgb_bias
+
+
+def run_stage(stage: nn.Module, recompute: bool, *inputs):
+    """The stage's output; with `recompute` nothing inside it is kept for the way back but its input."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return stage(*inputs)
 
 
 class GigaGANSynthesis(nn.Module):
-    """Styles (one per stage) and local descriptors to pictures at 4, 8, ... `resolution` px, finest first."""
+    """Styles and local descriptors (one of each per stage) to pictures at 4, 8, ... `resolution` px, finest first."""
+
+    low = None
 
     def __init__(self, config: GigaGANSynthesisConfig, style_dim: int, token_dim: int):
         super().__init__()
-        self.style_dim, self.stages_count = style_dim, len(config.channels)
+        self.style_dim, self.stages_count, self.recompute = style_dim, len(config.channels), config.recompute
         first = config.channels[0]
         self.from_style = EqualizedLinear(style_dim, first * FIRST**2) if config.input == "style" else None
         self.constant = nn.Parameter(torch.randn(first, FIRST, FIRST)) if config.input == "constant" else None
+        previous = (None, *config.channels)
         self.stages = nn.ModuleDict(
-            {str(FIRST * 2**i): SynthesisStage(i, style_dim, token_dim, config) for i in range(len(config.channels))}
+            {str(FIRST * 2**i): SynthesisStage(i, previous[i], style_dim, token_dim, config, up=i > 0) for i in range(self.stages_count)}
         )
 
-    def forward(self, styles: Float[Tensor, "b l style_dim"], text: TextDescriptors, stage: Stage | None = None) -> ImagePyramid:
+    def forward(
+        self, styles: Float[Tensor, "b l style_dim"], texts: Sequence[TextDescriptors], stage: Stage | None = None, low: None = None
+    ) -> ImagePyramid:
         """All levels, or only those up to the resolution of `stage`."""
         x = self.input(styles[:, 0])
         picture, pyramid = None, []
         for index, (side, block) in enumerate(self.stages.items()):
             if stage is not None and int(side) > stage.resolution:
                 break
-            x, rgb = block(x, styles[:, index], text)
+            x, rgb = run_stage(block, self.recompute, x, styles[:, index], texts[index])
             picture = rgb if picture is None else upsample(picture) + rgb
             pyramid.insert(0, picture)
         return ImagePyramid(tuple(pyramid))

@@ -63,9 +63,7 @@ class CaptionEncoder:
         cuts_told: how many prompts that are longer than what is read are warned of; None: every one.
     """
 
-    def __init__(
-        self, encoder: TextEncoder, folder: Path | None = None, device: str | torch.device = "cpu", cuts_told: int | None = None
-    ):
+    def __init__(self, encoder: TextEncoder, folder: Path | None = None, device: str | torch.device = "cpu", cuts_told: int | None = None):
         self.disk = RowCache(folder, encoder.fingerprint()) if folder else None
         self.encoder, self.device, self.cuts_told = encoder.to(device), device, cuts_told
         self.memory: dict[str, tuple[torch.Tensor, ...]] = {}

@@ -70,6 +70,7 @@ RECIPES = {
     "tiny": Recipe({"layers": [1, 1, 1, 1], "width": 8, "image_size": 32}, embed_dim=32, steps=30, batch=16, warmup=5),
 }
 
+
 @dataclass
 class CaptionedPictures:
     """A data set in memory; captions go by number."""
@@ -330,4 +331,3 @@ def save(model: SmallClip, recipe: Recipe, encoder: TransformersText, folder: Pa
     preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"}
     config = {"model_cfg": {"embed_dim": recipe.embed_dim, "vision_cfg": recipe.vision, "text_cfg": text}, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
-

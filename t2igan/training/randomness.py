@@ -7,7 +7,7 @@ import torch
 
 from t2igan.data.order import hashed
 
-PURPOSES = ("latents", "real view", "fake view in D's half", "fake view in G's half")
+PURPOSES = ("latents", "real view", "fake view in D's half", "fake view in G's half", "noise level", "noise", "nudge")
 
 
 def generator(seed: int, step: int, purpose: str) -> torch.Generator:

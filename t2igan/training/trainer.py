@@ -15,6 +15,7 @@ from torch import nn
 from t2igan import pyramid as pyramids
 from t2igan.augment import uniform_rows
 from t2igan.config import OptimizerConfig, Recipe, differences, dump_recipe, load_recipe
+from t2igan.data.images import to_pil
 from t2igan.data.shards import Shards, StepBatches, batches
 from t2igan.errors import UserError
 from t2igan.pipeline import Pipeline, save_model
@@ -27,6 +28,9 @@ from t2igan.training.precision import computes_in_bf16
 from t2igan.training.randomness import generator
 from t2igan.training.report import Report
 from t2igan.types import Batch, Fake, ImagePyramid, Now, TextDescriptors
+from t2igan.upsampler import Upsampler
+
+MEAN_PROMPTS = 1000  # captions that the mean style is measured over
 
 
 class Trainer:
@@ -52,7 +56,8 @@ class Trainer:
         self.micro = min(self.config.micro_batch or self.share, self.share)
         self.shards = Shards(recipe.data.shards)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        self.dataset = StepBatches(self.shards, recipe.resolution, self.config.batch, recipe.seed, rank, world)
+        blank = recipe.data.blank_captions
+        self.dataset = StepBatches(self.shards, recipe.resolution, self.config.batch, recipe.seed, rank, world, blank)
         if self.share % self.micro:
             raise UserError(f"training.micro_batch {self.micro} does not divide the {self.share} pictures of one process; choose a divisor")
         self.dataset[0]  # data that cannot be read is refused before anything is written
@@ -63,6 +68,7 @@ class Trainer:
         self.describe = CaptionEncoder(system.text_encoder, cache, self.device, cuts_told=1 if self.accelerator.is_main_process else 0)
         self.objective, self.view = system.objective, system.view
         self.objective.prepare(self.shards.names, self.device)
+        system.discriminator.prepare(self.device)
         self.drawings = self._sort_drawings() if self.config.drawings else None
         layout = torch.channels_last
         self.ema = EMA(system.generator.to(self.device, memory_format=layout), self.config.ema)
@@ -104,12 +110,13 @@ class Trainer:
         texts = [self._text(part).to(self.device) for part in micro]
         rows = self._draw(now)
         latents = [self._place(z, text) for z, text in zip(rows["latents"], texts, strict=True)]
+        lows = [self._low(part, rows, i) for i, part in enumerate(micro)]
         once = len(micro) == 1  # then one pass of G serves both halves; else the second half repeats it, to save memory
         fakes: list[Fake | None] = [None] * len(micro)
 
         for i, (part, text) in enumerate(zip(micro, texts, strict=True)):
             with self.autocast(), contextlib.nullcontext() if once else torch.no_grad():
-                fake = self.G(latents[i], text)
+                fake = self.G(latents[i], text, low=lows[i])
             fakes[i] = fake if once else None
             with self._synchronised(self.D, last=i == len(micro) - 1), self.autocast():
                 losses = self.discriminator_losses(part, fake.detach(), text, rows, i, now)
@@ -120,7 +127,7 @@ class Trainer:
         with frozen(self.discriminator):
             for i, (part, text) in enumerate(zip(micro, texts, strict=True)):
                 with self._synchronised(self.G, last=i == len(micro) - 1), self.autocast():
-                    fake = fakes[i] if once else self.G(latents[i], text)
+                    fake = fakes[i] if once else self.G(latents[i], text, low=lows[i])
                     losses = self.generator_losses(part, fake, text, rows, i, now)
                     self.accelerator.backward(losses.total / len(micro))
                 self._note(report, losses, len(micro))
@@ -138,10 +145,19 @@ class Trainer:
         """Latents [b z_dim] with the modes of their pictures' drawings."""
         return z if text.drawing is None else place_modes(z, text.drawing, self.generator.mapper.modes)
 
+    def _low(self, part: Batch, rows, i: int) -> torch.Tensor | None:
+        """The noisy small pictures that an upsampler starts from; Kang et al. 2023, section 3.4."""
+        synthesis = self.generator.synthesis
+        if synthesis.low is None:
+            return None
+        level = synthesis.noise * rows["noise level"][i][:, None, None, None]
+        return pyramids.shrink(part.images.to(self.device), synthesis.low) + level * rows["noise"][i]
+
     def discriminator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: Now):
         real = self.view(pyramids.build_pyramid(part.images.to(self.device), self.sides), rows["real view"][i])
         seen = self._seen(fake, rows["fake view in D's half"][i])
-        return self.objective.discriminator_losses(self.D, real, fake, seen, text, part.captions, part.names, now)
+        noise = ImagePyramid(tuple(rows[f"nudge {side}"][i] for side in self.sides)) if self.objective.step_of_nudge(now) else None
+        return self.objective.discriminator_losses(self.D, real, fake, seen, text, part.captions, part.names, now, noise)
 
     def generator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: Now):
         seen = self._seen(fake, rows["fake view in G's half"][i])
@@ -156,6 +172,12 @@ class Trainer:
         drawn = {"latents": torch.randn(self.config.batch, self.generator.mapper.z_dim, generator=self._random(now, "latents"))}
         for purpose in ("real view", "fake view in D's half", "fake view in G's half"):
             drawn[purpose] = uniform_rows(self.config.batch, self._random(now, purpose))
+        if low := self.generator.synthesis.low:
+            drawn["noise level"] = torch.rand(self.config.batch, generator=self._random(now, "noise level"))
+            drawn["noise"] = torch.randn(self.config.batch, 3, low, low, generator=self._random(now, "noise"))
+        if self.objective.step_of_nudge(now):
+            random = self._random(now, "nudge")
+            drawn |= {f"nudge {side}": torch.randn(self.config.batch, 3, side, side, generator=random) for side in self.sides}
         first = self.accelerator.process_index * self.share
         return {name: list(rows[first : first + self.share].to(self.device).split(self.micro)) for name, rows in drawn.items()}
 
@@ -286,12 +308,29 @@ class Trainer:
         return dict(zip(names, mean.tolist(), strict=True))
 
     def _sample(self, report: Report) -> None:
-        if self.accelerator.is_main_process and self.config.prompts:
+        if not self.accelerator.is_main_process:
+            return
+        if self.generator.synthesis.low is not None:
+            report.grid(self.images, *self._enlarged())
+        elif self.config.prompts:
             report.grid(self.images, self.pipeline()(list(self.config.prompts), seeds=range(4)), list(self.config.prompts))
+
+    def _enlarged(self, count: int = 8) -> tuple[list[list], list[str]]:
+        """Rows of a small picture, what the upsampler makes of it and the real one, with their captions: the first ones of the data."""
+        batch = self.dataset[0]
+        real, captions = batch.images[:count], batch.names[:count]
+        small = [to_pil(image) for image in pyramids.shrink(real, self.generator.synthesis.low)]
+        large = self.upsampler()(small, captions)
+        real = [to_pil(image) for image in real]
+        return [[a.resize(b.size, a.Resampling.NEAREST), b, c] for a, b, c in zip(small, large, real, strict=True)], captions
 
     def pipeline(self) -> Pipeline:
         """The averaged generator, ready for prompts."""
         return Pipeline(self.ema.model, self.describe, self.recipe.resolution)
+
+    def upsampler(self) -> Upsampler:
+        """The averaged generator, ready for pictures."""
+        return Upsampler(self.ema.model, self.describe, self.recipe.resolution)
 
     def save(self) -> None:
         """A checkpoint of everything, by the main process."""
@@ -331,6 +370,9 @@ class Trainer:
             self.drawings = Drawings.from_json(state["drawings"])
 
     def _publish(self) -> None:
+        names = self.shards.names()
+        text = self.describe(names[:: -(-len(names) // MEAN_PROMPTS)]).to(self.device)
+        self.ema.model.mapper.measure_mean(self.ema.model.adapt(text))
         save_model(self.out / "model", self.ema.model, self.recipe, {"images_seen": self.images, "pictures": len(self.shards)})
 
 

@@ -17,7 +17,7 @@ from t2igan.types import Fake, ImagePyramid, Now, Verdict
 def test_no_caption_of_the_same_thing_where_that_can_be_avoided(seed):
     draw = random.Random(seed)
     names = [draw.choice("abcd"[: 1 + seed % 4]) for _ in range(draw.randint(1, 12))]
-    found = mismatch(names).tolist()
+    found = mismatch(names, names).tolist()
     assert len(found) == len(names)
     if len(set(names)) > 1:
         assert all(names[other] != name for name, other in zip(names, found, strict=True))
@@ -26,7 +26,13 @@ def test_no_caption_of_the_same_thing_where_that_can_be_avoided(seed):
 
 
 def test_it_is_the_nearest_following_one():
-    assert mismatch(["a", "a", "b", "c", "a"]).tolist() == [2, 2, 3, 4, 2]
+    names = ["a", "a", "b", "c", "a"]
+    assert mismatch(names, names).tolist() == [2, 2, 3, 4, 2]
+
+
+def test_a_caption_that_is_left_out_is_wrong_for_no_picture():
+    assert mismatch(["a", "b", "c"], ["a", "", "c"]).tolist() == [2, 2, 0]
+    assert mismatch(["a", "b"], ["a", ""]).tolist() == [0, 0]
 
 
 def test_known_logits(make_round, make_verdict):

@@ -18,10 +18,10 @@ def network(**options) -> GigaGANSynthesis:
 
 @pytest.mark.parametrize("input", ["constant", "style"])
 def test_pictures_at_every_stage_finest_first_in_single_precision(input, descriptors):
-    pyramid = network(input=input)(torch.randn(2, 3, 8), descriptors([6, 2]))
+    pyramid = network(input=input)(torch.randn(2, 3, 8), [descriptors([6, 2])] * 3)
     assert [tuple(level.shape) for level in pyramid.levels] == [(2, 3, 16, 16), (2, 3, 8, 8), (2, 3, 4, 4)]
     with torch.autocast("cpu", torch.bfloat16):
-        pyramid = network(input=input)(torch.randn(2, 3, 8), descriptors([6, 2]))
+        pyramid = network(input=input)(torch.randn(2, 3, 8), [descriptors([6, 2])] * 3)
     assert {level.dtype for level in pyramid.levels} == {torch.float32}
     assert resolutions(16) == [4, 8, 16]
 
@@ -30,9 +30,9 @@ def test_pictures_at_every_stage_finest_first_in_single_precision(input, descrip
 def test_a_picture_does_not_depend_on_the_others_in_its_batch(input, descriptors, randomised):
     synthesis = randomised(network(input=input))
     styles, text = torch.randn(3, 3, 8), descriptors([6, 2, 4])
-    together = synthesis(styles, text).finest
+    together = synthesis(styles, [text] * 3).finest
     for i in range(3):
-        alone = synthesis(styles[i : i + 1], text[i : i + 1]).finest
+        alone = synthesis(styles[i : i + 1], [text[i : i + 1]] * 3).finest
         assert (alone - together[i : i + 1]).abs().max() < 1e-4 * together.abs().max()
     assert (together[0] - together[1]).abs().max() > 1e-2 * together.abs().max()
 
@@ -42,7 +42,7 @@ def test_ways_of_mixing_kernels_give_one_picture(descriptors, randomised):
     for strategy in ("output_mix", "input_mix", "grouped", None):
         torch.manual_seed(7)
         synthesis = randomised(network(strategy=strategy, kernels=(2, 2, 3)))
-        pictures.append(synthesis(styles, text).finest)
+        pictures.append(synthesis(styles, [text] * 3).finest)
     for picture in pictures[1:]:
         assert (picture - pictures[0]).abs().max() < 1e-4 * pictures[0].abs().max()
 
@@ -50,22 +50,22 @@ def test_ways_of_mixing_kernels_give_one_picture(descriptors, randomised):
 def test_a_picture_is_the_coarser_one_enlarged_plus_its_stages_share(descriptors, randomised):
     synthesis = randomised(network())
     styles, text = torch.randn(2, 3, 8), descriptors([6, 2])
-    before = synthesis(styles, text)
+    before = synthesis(styles, [text] * 3)
     with torch.no_grad():
         synthesis.stages["16"].to_rgb.weight.zero_()
         synthesis.stages["16"].rgb_bias.fill_(0.5)
-    after = synthesis(styles, text)
+    after = synthesis(styles, [text] * 3)
     assert torch.equal(after.levels[1], before.levels[1])
     assert torch.allclose(after.finest, upsample(after.levels[1]) + 0.5)
 
 
 def test_each_stage_has_its_own_style(descriptors, randomised):
     synthesis, styles, text = randomised(network(input="constant")), torch.randn(1, 3, 8), descriptors([6])
-    before = synthesis(styles, text)
+    before = synthesis(styles, [text] * 3)
     for stage, unchanged in ((2, 2), (1, 1), (0, 0)):  # levels below a stage's side stay as they were
         other = styles.clone()
         other[:, stage] += 1
-        after = synthesis(other, text)
+        after = synthesis(other, [text] * 3)
         same = [torch.equal(a, b) for a, b in zip(before.levels[::-1], after.levels[::-1], strict=True)]
         assert same == [True] * unchanged + [False] * (3 - unchanged)
 
@@ -73,16 +73,16 @@ def test_each_stage_has_its_own_style(descriptors, randomised):
 def test_words_are_silent_at_initialisation_and_speak_when_trained(descriptors, randomised):
     synthesis, styles, text = network(), torch.randn(2, 3, 8), descriptors([6, 2])
     shuffled = type(text)(text.local.flip(0), text.pooled, text.source)
-    assert torch.equal(synthesis(styles, text).finest, synthesis(styles, shuffled).finest)
+    assert torch.equal(synthesis(styles, [text] * 3).finest, synthesis(styles, [shuffled] * 3).finest)
     randomised(synthesis)
-    assert not torch.allclose(synthesis(styles, text).finest, synthesis(styles, shuffled).finest, rtol=1e-2)
+    assert not torch.allclose(synthesis(styles, [text] * 3).finest, synthesis(styles, [shuffled] * 3).finest, rtol=1e-2)
 
 
 def test_words_after_the_true_end_stay_unread(descriptors, randomised):
     synthesis, styles, text = randomised(network()), torch.randn(2, 3, 8), descriptors([6, 2])
     dirty = text.local.clone()
     dirty[1, 2:] = 99
-    assert torch.equal(synthesis(styles, type(text)(dirty, text.pooled, text.source)).finest, synthesis(styles, text).finest)
+    assert torch.equal(synthesis(styles, [type(text)(dirty, text.pooled, text.source)] * 3).finest, synthesis(styles, [text] * 3).finest)
 
 
 def test_activations_keep_their_size_through_the_network(descriptors):
@@ -91,12 +91,12 @@ def test_activations_keep_their_size_through_the_network(descriptors):
     sizes = []
     for stage in synthesis.stages.values():
         stage.register_forward_hook(lambda m, i, output: sizes.append(output[0].square().mean().sqrt().item()))
-    synthesis(torch.randn(4, 3, 8), descriptors([6, 2, 3, 4]))
+    synthesis(torch.randn(4, 3, 8), [descriptors([6, 2, 3, 4])] * 3)
     assert all(0.3 < size < 3 for size in sizes), sizes
 
 
 def test_every_parameter_gets_a_gradient(descriptors, randomised):
     synthesis = randomised(network())
-    sum(level.square().mean() for level in synthesis(torch.randn(2, 3, 8), descriptors([6, 2])).levels).backward()
+    sum(level.square().mean() for level in synthesis(torch.randn(2, 3, 8), [descriptors([6, 2])] * 3).levels).backward()
     for name, parameter in synthesis.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all() and parameter.grad.any(), name
