@@ -79,7 +79,7 @@ class ImagePyramid:
     fade: float = 1.0
 
     @property
-    def finest(self) -> Float[Tensor, "b 3 r r"]:
+    def finest(self) -> Float[Tensor, "b 3 h w"]:
         return self.levels[0]
 
     def map(self, function) -> ImagePyramid:

@@ -20,6 +20,7 @@ from t2igan.generator import Generator
 from t2igan.pipeline import draw_latent, load_generator, model_folder, read_config
 from t2igan.text.cache import CaptionEncoder
 
+LEAST_TILE = 32  # px, small side
 UNCERTAIN = 4  # px at a tile's border, small side, that are never shown where a neighbour has them: padding reaches in from there
 
 
@@ -52,7 +53,7 @@ class Upsampler:
         Args:
             pictures: of any size and mode; transparency comes on white.
             prompts: what each shows; None leaves it open.
-            tile: px of the small picture that are drawn at once; None: the side that the upsampler was trained on.
+            tile: px of the small picture that are drawn at once; None: the side that the upsampler was trained on, 32 at least.
             overlap: px of the small picture that neighbouring tiles share; None: a quarter of a tile.
 
         Raises:
@@ -107,10 +108,10 @@ class Upsampler:
         return (total / weights)[..., : f * height, : f * width]
 
     def _layout(self, tile: int | None, overlap: int | None) -> tuple[int, int]:
-        tile = self.low if tile is None else tile
+        tile = max(self.low, LEAST_TILE) if tile is None else tile
         if tile < self.low or tile % self.multiple:
             raise UserError(f"a tile is {tile} px, needs a multiple of {self.multiple} px from {self.low} px on")
-        overlap = tile // 4 if overlap is None else overlap
+        overlap = max(tile // 4, 3 * UNCERTAIN) if overlap is None else overlap
         if not 2 * UNCERTAIN < overlap <= tile // 2:
             raise UserError(f"tiles of {tile} px overlap by {overlap} px, needs more than {2 * UNCERTAIN} px and at most half a tile")
         return tile, overlap

@@ -112,7 +112,10 @@ MISTAKES = [
     ("training.precision=fp61", "training.precision is 'fp61', needs one of auto, fp32, bf16"),
     ("generator.synthesis.channels=3", "generator.synthesis.channels must be a list, got 3"),
     ("generator.synthesis.channels=[1,2,x,4]", "generator.synthesis.channels.2 must be a whole number, got 'x'"),
-    ("generator.synthesis.kind=gigagam", "generator.synthesis.kind is 'gigagam', needs one of gigagan; did you mean 'gigagan'?"),
+    (
+        "generator.synthesis.kind=gigagam",
+        "generator.synthesis.kind is 'gigagam', needs one of gigagan, gigagan_upsampler; did you mean 'gigagan'?",
+    ),
     ("generator.synthesis.kind=[a]", "generator.synthesis.kind is ['a'], needs one of gigagan"),
     ("generator.synthesis=7", "generator.synthesis needs a 'kind'"),
     ("objective.generator=[7]", "objective.generator.0 needs a 'kind'"),

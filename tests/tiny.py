@@ -54,6 +54,22 @@ def write_clip(folder: Path, size: int = 16) -> Path:
     return folder
 
 
+def write_lpips(folder: Path) -> tuple[Path, Path]:
+    """VGG16's convolutions and LPIPS's heads with random weights, in the form of the published files."""
+    from torchvision.models import vgg16
+
+    from t2igan.features.lpips import CHANNELS
+
+    folder.mkdir(parents=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        convolutions = {f"features.{name}": value for name, value in vgg16().features.state_dict().items()}
+        heads = {f"lin{i}.model.1.weight": torch.rand(1, channels, 1, 1) for i, channels in enumerate(CHANNELS)}
+    torch.save(convolutions, folder / "vgg.pth")
+    torch.save(heads, folder / "heads.pth")
+    return folder / "vgg.pth", folder / "heads.pth"
+
+
 @dataclass(frozen=True)
 class Kit:
     """What a tiny recipe reads."""
@@ -61,6 +77,8 @@ class Kit:
     shards: Path
     bert: Path
     clip: Path
+    vgg: Path
+    heads: Path
 
 
 # ------------------------------------------------------------------------------------------------ recipes
@@ -79,38 +97,88 @@ def tiny_recipe(kit: Kit, guided: bool = True) -> dict:
             "adapter": {"depth": 1, "width": 16, "head_dim": 8, "summary": "pooled"},
             "style": {"kind": "mapping", "z_dim": 8, "style_dim": 16, "depth": 2, "lr_multiplier": 0.1, "modes": 2},
             "synthesis": {
-                "kind": "gigagan", "input": "style", "channels": [8, 8, 8], "blocks": [1, 2, 1], "kernels": [1, 2, 1],
-                "self_attention": [0, 1, 0], "cross_attention": [0, 1, 0], "head_dim": 8, "mlp_ratio": 1,
+                "kind": "gigagan",
+                "input": "style",
+                "channels": [8, 8, 8],
+                "blocks": [1, 2, 1],
+                "kernels": [1, 2, 1],
+                "self_attention": [0, 1, 0],
+                "cross_attention": [0, 1, 0],
+                "head_dim": 8,
+                "mlp_ratio": 1,
             },
         },
         "discriminator": {
             "adapter": {"depth": 1, "width": 16, "head_dim": 8, "summary": "pooled"},
             "network": {
-                "kind": "gigagan", "channels": [8, 8, 8], "blocks": [0, 1, 1], "self_attention": [0, 1, 0], "head_dim": 8,
-                "inputs": [16, 8], "outputs": [8, 1], "input_weights": [1.0, 0.3], "output_weights": [0.5, 1.0],
-                "head_depth": 1, "minibatch_std": 2,
+                "kind": "gigagan",
+                "channels": [8, 8, 8],
+                "blocks": [0, 1, 1],
+                "self_attention": [0, 1, 0],
+                "head_dim": 8,
+                "inputs": [16, 8],
+                "outputs": [8, 1],
+                "input_weights": [1.0, 0.3],
+                "output_weights": [0.5, 1.0],
+                "head_depth": 1,
+                "minibatch_std": 2,
             },
         },
         "augment": {"probability": 0.7},
         "objective": {
             "discriminator": [
-                {"kind": "nonsaturating"}, {"kind": "matching", "weight": 0.5}, {"kind": "r1", "gamma": 0.5, "every": 2},
+                {"kind": "nonsaturating"},
+                {"kind": "matching", "weight": 0.5},
+                {"kind": "r1", "gamma": 0.5, "every": 2},
             ],
             "generator": [
-                {"kind": "nonsaturating"}, {"kind": "matching", "weight": 0.5},
+                {"kind": "nonsaturating"},
+                {"kind": "matching", "weight": 0.5},
                 {"kind": "reconstruction", "weight": 0.5, "sides": [8, 4]},
             ],
         },
         "training": {
-            "images": 32, "batch": 8, "precision": "fp32", "drawings": f"local-dir:{kit.clip}",
-            "generator_optimizer": optimizer, "discriminator_optimizer": optimizer,
-            "ema": {"half_life": 100, "ramp": 0.5}, "log_every": 1, "checkpoint_every": 16, "sample_every": 16,
+            "images": 32,
+            "batch": 8,
+            "precision": "fp32",
+            "drawings": f"local-dir:{kit.clip}",
+            "generator_optimizer": optimizer,
+            "discriminator_optimizer": optimizer,
+            "ema": {"half_life": 100, "ramp": 0.5},
+            "log_every": 1,
+            "checkpoint_every": 16,
+            "sample_every": 16,
             "prompts": ["thing 1", "number 4"],
         },
     }
     if guided:
         guide = {"kind": "clip_contrastive", "weight": 0.3, "model": f"local-dir:{kit.clip}", "negatives": 6}
         recipe["objective"]["generator"].append(guide)
+    return recipe
+
+
+def tiny_upsampler(kit: Kit) -> dict:
+    """From 8 to 16 px, with every term that an upsampler has."""
+    recipe = tiny_recipe(kit)
+    recipe["name"] = "tiny_upsampler"
+    recipe["data"]["blank_captions"] = 0.3
+    recipe["generator"]["style"]["modes"] = 0
+    recipe["generator"]["synthesis"] = {
+        "kind": "gigagan_upsampler",
+        "low": 8,
+        "downs": 1,
+        "noise": 0.1,
+        "channels": [8, 8, 8],
+        "blocks": [1, 2, 1],
+        "kernels": [1, 2, 1],
+        "self_attention": [1, 0, 0],
+        "cross_attention": [1, 0, 0],
+        "head_dim": 8,
+        "mlp_ratio": 1,
+    }
+    recipe["objective"]["generator"][2]["sides"] = [16, 8]
+    recipe["objective"]["generator"].append({"kind": "lpips", "weight": 0.1, "vgg": str(kit.vgg), "heads": str(kit.heads)})
+    recipe["training"] |= {"drawings": None, "prompts": []}
     return recipe
 
 
@@ -145,13 +213,31 @@ def shrink(recipe: Recipe, kit: Kit) -> Recipe:
     """A recipe at its own resolution and number of stages, with everything it switches on, small enough for a test.
 
     Cut to at most: 8 channels per stage and head, width 16 of adapters, z and style of 16, depth 1 of adapters, mapping, heads and
-    attention, 2 blocks per stage, 2 kernels per bank, 8 negatives, batch 2, a lazy term at every 2nd step and from the start. The text
-    tower and every CLIP are replaced by random ones of the same kind. float32, as few CPUs compute in bf16. Two steps are trained.
+    attention, 2 blocks per stage, 2 kernels per bank, 8 negatives, batch 2, a lazy term at every 2nd step and from the start. LPIPS at 32
+    px. No attention over more than 64 x 64 places. The text tower, every CLIP and VGG are replaced by random ones of the same kind.
+    float32, as few CPUs compute in bf16. Two steps are trained.
     """
     limits = {
-        "channels": 8, "head_dim": 8, "width": 16, "z_dim": 16, "style_dim": 16, "depth": 1, "head_depth": 1, "self_attention": 1,
-        "cross_attention": 1, "blocks": 2, "kernels": 2, "negatives": 8, "batch": 2, "micro_batch": 2, "every": 2, "after": 0,
-        "minibatch_std": 2, "mlp_ratio": 1, "workers": 0, "warmup": 4,
+        "channels": 8,
+        "head_dim": 8,
+        "width": 16,
+        "z_dim": 16,
+        "style_dim": 16,
+        "depth": 1,
+        "head_depth": 1,
+        "self_attention": 1,
+        "cross_attention": 1,
+        "blocks": 2,
+        "kernels": 2,
+        "negatives": 8,
+        "batch": 2,
+        "micro_batch": 2,
+        "every": 2,
+        "after": 0,
+        "minibatch_std": 2,
+        "mlp_ratio": 1,
+        "workers": 0,
+        "warmup": 4,
     }
 
     def cut(config):
@@ -167,8 +253,17 @@ def shrink(recipe: Recipe, kit: Kit) -> Recipe:
         return replace(config, **{f.name: value(f.name, getattr(config, f.name)) for f in fields(config)})
 
     def local(term):
+        if term.kind == "lpips":
+            return replace(term, options=replace(term.options, vgg=str(kit.vgg), heads=str(kit.heads), side=32))
         is_clip = term.kind.startswith("clip_")
         return replace(term, options=replace(term.options, model=f"local-dir:{kit.clip}", pretrained=None)) if is_clip else term
+
+    def small_maps(synthesis):
+        if synthesis.low is None:
+            return synthesis
+        sides = [(synthesis.low >> synthesis.downs) * 2**i for i in range(len(synthesis.channels))]
+        depths = {name: getattr(synthesis, name) for name in ("self_attention", "cross_attention")}
+        return replace(synthesis, **{name: tuple(d * (s <= 64) for d, s in zip(ds, sides, strict=True)) for name, ds in depths.items()})
 
     kind = type(recipe.text).__name__
     sizes = {"token_dim": TOKEN_DIM, "max_tokens": MAX_TOKENS}
@@ -177,9 +272,14 @@ def shrink(recipe: Recipe, kit: Kit) -> Recipe:
         "OpenClipTextConfig": {"model": f"local-dir:{kit.clip}", "pretrained": None, "text_dim": TEXT_DIM, **sizes},
         "NoTextConfig": {},
     }
-    small = cut(recipe)
+    small, vision = cut(recipe), recipe.discriminator.vision_aided
+    if vision is not None:
+        tower = {"model": f"local-dir:{kit.clip}", "pretrained": None, "width": 32, "layers": (0, 1)}
+        vision = replace(vision, **tower, channels=8, head_depth=1)
     return replace(
         small,
+        generator=replace(small.generator, synthesis=small_maps(small.generator.synthesis)),
+        discriminator=replace(small.discriminator, vision_aided=vision),
         data=replace(small.data, shards=str(kit.shards)),
         text=replace(recipe.text, **towers[kind]),
         objective=replace(
@@ -190,7 +290,11 @@ def shrink(recipe: Recipe, kit: Kit) -> Recipe:
         training=replace(
             small.training,
             drawings=small.training.drawings and f"local-dir:{kit.clip}",
-            images=4, precision="fp32", log_every=1, sample_every=4, prompts=("thing 1",),
+            images=4,
+            precision="fp32",
+            log_every=1,
+            sample_every=4,
+            prompts=() if recipe.generator.synthesis.low else ("thing 1",),
         ),
     )
 

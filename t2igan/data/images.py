@@ -20,15 +20,15 @@ def decode(data: bytes, size: int) -> UInt8[Tensor, "3 r r"]:
     return torch.from_numpy(np.asarray(centre_square(open_picture(io.BytesIO(data)), size)).copy()).permute(2, 0, 1)
 
 
-def to_signed(images: UInt8[Tensor, "b 3 r r"]) -> Float[Tensor, "b 3 r r"]:
+def to_signed(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     """0..255 to [-1, 1]."""
     return images.float() / 127.5 - 1
 
 
-def to_bytes(images: Float[Tensor, "b 3 r r"]) -> UInt8[Tensor, "b 3 r r"]:
+def to_bytes(images: Float[Tensor, "b 3 h w"]) -> UInt8[Tensor, "b 3 h w"]:
     """[-1, 1] to 0..255, rounded; out-of-range values are clipped."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def to_pil(image: Float[Tensor, "3 r r"]) -> Image.Image:
+def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
     return Image.fromarray(to_bytes(image[None])[0].permute(1, 2, 0).cpu().numpy())

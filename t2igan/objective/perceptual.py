@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from t2igan.features.lpips import Lpips
+from t2igan.layers.precision import full_precision
 from t2igan.objective.round import Round, Term
+from t2igan.pyramid import shrink
 from t2igan.types import PartConfig
 
 
@@ -17,12 +18,18 @@ from t2igan.types import PartConfig
 class LpipsConfig(PartConfig):
     vgg: str | None = None  # file of torchvision's VGG16; none: torch hub's cache
     heads: str | None = None  # file of the learned weights per layer; none: torch hub's cache
+    side: int | None = None  # px at which larger pictures are compared; none: their own
+
+    def check(self, resolution: int) -> None:
+        if self.side is not None and self.side < 16:
+            raise ValueError(f"side is {self.side}, needs 16 px or more")
 
 
 class LpipsTerm(Term):
     """LPIPS between generated and real pictures, in float32. Kang et al. 2023 (arXiv:2303.05511), section 3.4, for the upsampler."""
 
     def __init__(self, config: LpipsConfig):
+        self.side = config.side
         self.network = Lpips(*(None if path is None else Path(path).expanduser() for path in (config.vgg, config.heads)))
 
     def prepare(self, names: Callable[[], list[str]], device) -> None:
@@ -30,5 +37,8 @@ class LpipsTerm(Term):
         self.network.to(device)
 
     def generator(self, round: Round) -> Float[Tensor, ""]:
-        with torch.autocast(round.images.device.type, enabled=False):
-            return self.network(round.fake.pyramid.finest, round.images).mean()
+        fake, real = round.fake.pyramid.finest, round.images
+        if self.side and self.side < real.shape[-1]:
+            fake, real = shrink(fake, self.side), shrink(real, self.side)
+        with full_precision(real.device):
+            return self.network(fake, real).mean()

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
+from PIL import Image
 from torch import nn
 
 from t2igan import pyramid as pyramids
@@ -322,7 +323,7 @@ class Trainer:
         small = [to_pil(image) for image in pyramids.shrink(real, self.generator.synthesis.low)]
         large = self.upsampler()(small, captions)
         real = [to_pil(image) for image in real]
-        return [[a.resize(b.size, a.Resampling.NEAREST), b, c] for a, b, c in zip(small, large, real, strict=True)], captions
+        return [[a.resize(b.size, Image.Resampling.NEAREST), b, c] for a, b, c in zip(small, large, real, strict=True)], captions
 
     def pipeline(self) -> Pipeline:
         """The averaged generator, ready for prompts."""

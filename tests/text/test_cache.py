@@ -108,9 +108,9 @@ def test_a_full_memory_is_emptied_without_losing_what_is_asked_for(monkeypatch, 
 
 def test_rows_survive_awkward_keys_and_two_writers(tmp_path):
     a, b = RowCache(tmp_path, "f"), RowCache(tmp_path, "f")
-    a.write({"it's \"quoted\", ünïcode 🫠\n": b"1", "": b"2"})
+    a.write({'it\'s "quoted", ünïcode 🫠\n': b"1", "": b"2"})
     b.write({"": b"3", "new": b""})
-    assert a.read(["", "new", "it's \"quoted\", ünïcode 🫠\n", "absent"]) == {"it's \"quoted\", ünïcode 🫠\n": b"1", "": b"2", "new": b""}
+    assert a.read(["", "new", 'it\'s "quoted", ünïcode 🫠\n', "absent"]) == {'it\'s "quoted", ünïcode 🫠\n': b"1", "": b"2", "new": b""}
 
 
 @pytest.mark.parametrize("weights", ["embeddings.word_embeddings.weight", "encoder.layer.1.output.dense.bias"])
@@ -146,7 +146,8 @@ def test_every_cut_prompt_is_told_also_when_its_features_are_in_the_cache(tmp_pa
         with pytest.warns(UserWarning) as caught:
             CaptionEncoder(Letters(), tmp_path)(["elephants", "cat", "abcdef", "crocodile"])
         assert [str(warning.message) for warning in caught] == [
-            "prompt cut after 6 tokens: 'elepha' | not read: 'nts'", "prompt cut after 6 tokens: 'crocod' | not read: 'ile'",
+            "prompt cut after 6 tokens: 'elepha' | not read: 'nts'",
+            "prompt cut after 6 tokens: 'crocod' | not read: 'ile'",
         ]
 
 

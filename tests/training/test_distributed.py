@@ -101,8 +101,14 @@ def test_accelerate_launch_trains_the_demo_recipe_with_two_processes(kit, tmp_pa
     prepare = [sys.executable, ROOT / "data_prep" / "emoji.py", "--out", data, "--size", "32"]
     subprocess.run(prepare, env=environ, check=True, timeout=600)
     overrides = [
-        f"data.shards={data / 'train'}", "training.images=192", "training.batch=16", "training.log_every=1", "training.checkpoint_every=96",
-        "training.sample_every=192", "training.precision=fp32", f"training.drawings=local-dir:{kit.clip}",
+        f"data.shards={data / 'train'}",
+        "training.images=192",
+        "training.batch=16",
+        "training.log_every=1",
+        "training.checkpoint_every=96",
+        "training.sample_every=192",
+        "training.precision=fp32",
+        f"training.drawings=local-dir:{kit.clip}",
     ]
     demo = load_recipe(ROOT / "configs" / "emoji_32.yaml")
     for number, term in enumerate(demo.objective.generator):

@@ -48,8 +48,14 @@ def trainer(kit, tmp_path_factory):
 def process(trainer: Trainer, rank: int, world: int, micro: int) -> SimpleNamespace:
     """What Trainer._draw looks at, in process `rank` of `world`."""
     return SimpleNamespace(
-        config=trainer.config, generator=trainer.generator, recipe=trainer.recipe, device=trainer.device, _random=trainer._random,
-        accelerator=SimpleNamespace(process_index=rank), share=trainer.config.batch // world, micro=micro,
+        config=trainer.config,
+        generator=trainer.generator,
+        recipe=trainer.recipe,
+        device=trainer.device,
+        _random=trainer._random,
+        accelerator=SimpleNamespace(process_index=rank),
+        share=trainer.config.batch // world,
+        micro=micro,
     )
 
 

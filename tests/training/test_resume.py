@@ -38,8 +38,12 @@ def runs(kit, tmp_path_factory):
     """(run trained in one go, run killed and resumed, its clock readings when it was killed)."""
     folder = tmp_path_factory.mktemp("runs")
     recipe = override(
-        tiny_recipe(kit), training__batch=BATCH, training__images=BATCH * STEPS, training__checkpoint_every=BATCH * EVERY,
-        training__sample_every=BATCH * STEPS, training__keep=2,
+        tiny_recipe(kit),
+        training__batch=BATCH,
+        training__images=BATCH * STEPS,
+        training__checkpoint_every=BATCH * EVERY,
+        training__sample_every=BATCH * STEPS,
+        training__keep=2,
     )
     path, straight, broken = write_recipe(folder / "tiny.yaml", recipe), folder / "straight", folder / "broken"
     options = {"env": environment(folder / "cache"), "cwd": folder, "stdout": subprocess.DEVNULL}
@@ -102,5 +106,6 @@ def test_the_newest_checkpoints_are_kept_and_leftovers_never_chosen(runs):
     assert sorted(path.name for path in (straight / "checkpoints").iterdir()) == expected
     assert sorted(path.name for path in (broken / "checkpoints").iterdir()) == [*expected, "000000099999"]
     assert [json.loads((broken / "checkpoints" / name / "state.json").read_text())["images"] for name in expected] == [
-        BATCH * EVERY * 3, BATCH * EVERY * 4,
+        BATCH * EVERY * 3,
+        BATCH * EVERY * 4,
     ]

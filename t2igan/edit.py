@@ -1,0 +1,140 @@
+"""Edits by styles and words: truncation, style mixing, prompt interpolation, prompt mixing; as grids and films.
+
+Kang et al. 2023 (arXiv:2303.05511), section 4 and appendix; style mixing by layers: Karras et al. 2019 (arXiv:1812.04948), 3.1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from t2igan.data.images import to_pil
+from t2igan.errors import UserError
+from t2igan.pictures import grid
+from t2igan.pipeline import Pipeline, Styled
+from t2igan.types import TextDescriptors, Tokens
+
+Rows = list[list[Image.Image]]
+
+
+def lerp(a: Styled, b: Styled, weight: float) -> Styled:
+    """`weight` of the way from a to b, in styles and, position by position, in words; a word counts where either prompt has one."""
+    texts = tuple(_lerp_text(x, y, weight) for x, y in zip(a.texts, b.texts, strict=True))
+    return Styled(torch.lerp(a.styles, b.styles, weight), texts)
+
+
+def _lerp_text(a: TextDescriptors, b: TextDescriptors, weight: float) -> TextDescriptors:
+    mask = a.source.mask if weight == 0 else b.source.mask if weight == 1 else a.source.mask | b.source.mask
+    local, pooled = torch.lerp(a.local, b.local, weight), torch.lerp(a.pooled, b.pooled, weight)
+    return replace(a, local=local, pooled=pooled, source=Tokens(a.source.ids, mask))
+
+
+def mix(coarse: Styled, fine: Styled, layer: int, words: bool = True) -> Styled:
+    """Stages before `layer` from `coarse`, the others from `fine`: their styles and, with `words`, their texts.
+
+    Raises:
+        UserError: no stage on one of the sides.
+    """
+    stages = coarse.styles.shape[1]
+    if not 1 <= layer < stages:
+        raise UserError(f"--layer is {layer}, needs 1 to {stages - 1}: the model has {stages} stages, 0 is the coarsest")
+    styles = torch.cat([coarse.styles[:, :layer], fine.styles[:, layer:]], 1)
+    return Styled(styles, coarse.texts[:layer] + (fine.texts[layer:] if words else coarse.texts[layer:]))
+
+
+def interpolate(pipeline: Pipeline, prompts: Sequence[str], seeds: Sequence[int], steps: int, truncation: float = 1.0) -> Rows:
+    """From prompt to prompt with the same latent: a row of pictures for each seed, `steps` from one prompt to the next."""
+    if len(prompts) < 2:
+        raise UserError(f"interpolate goes from prompt to prompt, got {len(prompts)}; give two or more")
+    _check_steps(steps)
+    ways = [(a, b, i / steps) for a, b in zip(prompts, prompts[1:], strict=False) for i in range(steps)] + [(prompts[-1], prompts[-1], 0.0)]
+    rows = []
+    for seed in seeds:
+        styled = {prompt: pipeline.style([prompt], [seed], truncation) for prompt in dict.fromkeys(prompts)}
+        rows.append([_picture(pipeline, lerp(styled[a], styled[b], weight)) for a, b, weight in ways])
+    return rows
+
+
+def interpolate_square(pipeline: Pipeline, corners: Sequence[str], seed: int, steps: int, truncation: float = 1.0) -> Rows:
+    """Four prompts at the corners of a square (top left and right, bottom left and right) and what lies between, one latent for all."""
+    if len(corners) != 4:
+        raise UserError(f"--square has four prompts at its corners, got {len(corners)}")
+    _check_steps(steps)
+    a, b, c, d = (pipeline.style([prompt], [seed], truncation) for prompt in corners)
+    part = [i / steps for i in range(steps + 1)]
+    return [[_picture(pipeline, lerp(lerp(a, b, x), lerp(c, d, x), y)) for x in part] for y in part]
+
+
+def style_mix(pipeline: Pipeline, prompt: str, coarse: Sequence[int], fine: Sequence[int], layer: int, truncation: float = 1.0) -> Rows:
+    """A row for each seed of `coarse`, the stages before `layer`, and a column for each of `fine`; sources stand at the border."""
+    rows, columns = ([pipeline.style([prompt], [seed], truncation) for seed in seeds] for seeds in (coarse, fine))
+    head = [_blank(pipeline)] + [_picture(pipeline, source) for source in columns]
+    mixed = [[_picture(pipeline, a)] + [_picture(pipeline, mix(a, b, layer)) for b in columns] for a in rows]
+    return [head, *mixed]
+
+
+def prompt_mix(pipeline: Pipeline, layout: str, look: Sequence[str], seeds: Sequence[int], layer: int, truncation: float = 1.0) -> Rows:
+    """A row for each seed: `layout` alone, then with each prompt of `look` in the stages from `layer` on, styles and words."""
+    rows = []
+    for seed in seeds:
+        base = pipeline.style([layout], [seed], truncation)
+        others = [pipeline.style([prompt], [seed], truncation) for prompt in look]
+        rows.append([_picture(pipeline, base)] + [_picture(pipeline, mix(base, other, layer)) for other in others])
+    return rows
+
+
+def truncate(pipeline: Pipeline, prompt: str, seeds: Sequence[int], values: Sequence[float], towards: str) -> Rows:
+    """A row for each seed, a column for each value; `towards` is the mean of the prompt, of all prompts ("global"), or both in turn."""
+    if not values or not all(0 <= value <= 1 for value in values):
+        raise UserError(f"--values is {', '.join(map(str, values))}, needs numbers from 0 (the mean) to 1 (as trained)")
+    rows = []
+    for seed in seeds:
+        psi = [(1.0 if towards == "global" else value, 1.0 if towards == "prompt" else value) for value in values]
+        rows.append([_picture(pipeline, pipeline.style([prompt], [seed], own, of_all)) for own, of_all in psi])
+    return rows
+
+
+def save(rows: Rows, captions: Sequence[str], out: Path, fps: int | None = None) -> None:
+    """A captioned grid; with `fps` a film of the columns in turn (.webp, .gif, .mp4).
+
+    Raises:
+        UserError: .mp4 without PyAV.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if fps is None:
+        grid(rows, list(captions)).save(out)
+        return
+    frames = [grid([[row[i]] for row in rows], list(captions)) for i in range(len(rows[0]))]
+    if out.suffix.lower() == ".mp4":
+        _write_mp4(frames, out, fps)
+    else:
+        frames[0].save(out, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+
+
+def _write_mp4(frames: list[Image.Image], out: Path, fps: int) -> None:
+    try:
+        import av
+    except ImportError:
+        raise UserError(f"{out} needs PyAV: pip install 't2igan[film]'; .webp and .gif need nothing") from None
+    width, height = (side - side % 2 for side in frames[0].size)  # the codec halves its colour planes
+    with av.open(str(out), "w") as file:
+        stream = file.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            file.mux(stream.encode(av.VideoFrame.from_image(frame.crop((0, 0, width, height)))))
+        file.mux(stream.encode())
+
+
+def _picture(pipeline: Pipeline, styled: Styled) -> Image.Image:
+    return to_pil(pipeline.draw(styled)[0])
+
+
+def _blank(pipeline: Pipeline) -> Image.Image:
+    return Image.new("RGB", (pipeline.resolution, pipeline.resolution), "white")
+
+
+def _check_steps(steps: int) -> None:
+    if steps < 1:
+        raise UserError(f"--steps is {steps}, needs a whole number above 0")
