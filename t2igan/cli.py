@@ -186,15 +186,14 @@ def check_truncation(name: str, value: float) -> None:
 
 def load_upsampler(folder: Path, side: int, device: str):
     """The upsampler that enlarges pictures of `side` px."""
+    from t2igan.pipeline import model_folder, read_config
     from t2igan.text.cache import default_cache
     from t2igan.upsampler import Upsampler
 
-    upsampler = Upsampler.load(folder, device, default_cache())
-    if upsampler.low > side:
-        raise UserError(
-            f"the upsampler {folder} enlarges pictures of {upsampler.low} px or more, the model draws {side} px; choose another"
-        )
-    return upsampler
+    low = read_config(model_folder(folder)).generator.synthesis.low
+    if low is not None and low > side:
+        raise UserError(f"the upsampler {folder} enlarges pictures of {low} px or more, the model draws {side} px; choose another")
+    return Upsampler.load(folder, device, default_cache())
 
 
 def run_edit(arguments: argparse.Namespace) -> None:

@@ -31,6 +31,18 @@ def test_the_ablations_generator_has_164_million_parameters(root):
     assert parts["generator"]["params"] - parts["generator.adapter"]["params"] == pytest.approx(164.0e6, rel=0.05)
 
 
+@pytest.mark.parametrize(("name", "millions", "within"), [("64_512", 359.1, 0.02), ("128_1024", 693.0, 0.05)])
+def test_the_papers_upsamplers(name, millions, within, root):
+    """Kang et al. 2023, section 4.1 and Table 4."""
+    parts = describe(load_recipe(root / "configs" / f"gigagan_upsampler_{name}.yaml"))["parts"]
+    assert parts["generator"]["params"] - parts["generator.adapter"]["params"] == pytest.approx(millions * 1e6, rel=within)
+
+
+def test_heads_on_a_frozen_network_stand_on_their_own(paper):
+    affine, convolution = 768 * 256 + 256, 256 * 256 * 9 + 256
+    assert paper["parts"]["discriminator.vision_aided"]["params"] == 3 * (affine + convolution + 256 + 1)
+
+
 def test_text_tower_and_adapters_stand_on_their_own(paper):
     parts = paper["parts"]
     assert parts["text_encoder"] == {"params": 123_650_304, "trainable": 0, "gflops_per_image": None}

@@ -114,6 +114,20 @@ def test_other_seeds_give_another_order_and_captions_vary(shards, samples):
     assert all(len(count) == 3 for count in counts), "each of a picture's three captions gets its turn"
 
 
+def test_a_share_of_the_captions_is_left_out_the_same_on_every_rank(shards):
+    read = Shards(str(shards))
+    whole, blank = StepBatches(read, 16, 8, seed=4), StepBatches(read, 16, 8, seed=4, blank=0.3)
+    ranks = [StepBatches(read, 16, 8, seed=4, rank=rank, world=2, blank=0.3) for rank in (0, 1)]
+    left_out = []
+    for step in range(50):
+        captions = blank[step].captions
+        assert all(caption in ("", full) for caption, full in zip(captions, whole[step].captions, strict=True))
+        assert blank[step].names == whole[step].names
+        assert captions == ranks[0][step].captions + ranks[1][step].captions
+        left_out += [not caption for caption in captions]
+    assert 0.22 < sum(left_out) / len(left_out) < 0.38
+
+
 def test_pictures_are_decoded_to_the_size_asked_for_in_signed_floats(shards):
     batch = StepBatches(Shards(str(shards)), 8, 4, seed=0)[0]
     assert batch.images.shape == (4, 3, 8, 8)

@@ -1,12 +1,13 @@
 """Attention through fused kernels against its definition, with first and second derivatives."""
 
 import math
+import warnings
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from t2igan.layers import attention
+from t2igan.layers import attention, memory_efficient
 from t2igan.layers.attention import CrossAttention, CrossAttentionBlock, L2SelfAttention, SelfAttentionBlock, attend, l2_attend
 
 TAU = 0.3
@@ -171,3 +172,47 @@ def test_a_block_is_two_residuals_with_the_gain(randomised):
     expected = middle + 0.3 * block.feed_forward(block.norm_ff(middle))
     assert (block(x) - expected).abs().max() < 1e-12
     assert (expected - x).abs().max() > 0.1
+
+
+def test_xformers_on_a_cpu_says_so_once_and_leaves_it_to_torch():
+    q, k, v = (torch.randn(2, 2, n, 4) for n in (5, 7, 7))
+    mask = torch.tensor([[True] * 3 + [False] * 4] * 2)
+    memory_efficient._attention.cache_clear()
+    memory_efficient._say.cache_clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = [attend(q, k, v, 0.5, mask=mask, backend="xformers") for _ in range(3)]
+    assert [str(warning.message) for warning in caught] == [
+        "xformers' attention is for CUDA, this is cpu; torch's scaled_dot_product_attention is used"
+    ]
+    assert all(torch.equal(x, attend(q, k, v, 0.5, mask=mask, backend="sdpa")) for x in found)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_xformers_is_handed_means_the_same(masked, monkeypatch):
+    """Its layout (tokens before heads), its aligned bias and its scale, computed by hand in its place."""
+
+    def by_its_documentation(q, k, v, attn_bias, scale):
+        logits = torch.einsum("bthd,bshd->bhts", q, k) * scale
+        if attn_bias is not None:
+            assert attn_bias.shape == logits.shape and attn_bias.stride(2) % 8 == 0
+            logits = logits + attn_bias
+        return torch.einsum("bhts,bshd->bthd", logits.softmax(-1), v)
+
+    monkeypatch.setattr(memory_efficient, "_attention", lambda device: by_its_documentation)
+    q, k, v = (torch.randn(2, 2, n, 4, dtype=torch.float64) for n in (5, 7, 7))
+    mask = torch.tensor([[True] * 3 + [False] * 4, [True] * 7]) if masked else None
+    bias = torch.randn(2, 2, 1, 7, dtype=torch.float64) if masked else None
+    arguments = {"scale": 0.5, "bias": bias, "mask": mask}
+    assert (attend(q, k, v, **arguments, backend="xformers") - attend(q, k, v, **arguments, backend="math")).abs().max() < 1e-12
+
+
+def test_kernels_that_fail_are_told_of_once(monkeypatch):
+    def broken(*arguments, **options):
+        raise NotImplementedError("No operator found\nfor this device")
+
+    monkeypatch.setattr(memory_efficient, "_attention", lambda device: broken)
+    memory_efficient._say.cache_clear()
+    q = torch.randn(1, 1, 3, 4)
+    with pytest.warns(UserWarning, match=r"does not work here \(No operator found\); torch's"):
+        assert torch.equal(attend(q, q, q, 1.0, backend="xformers"), attend(q, q, q, 1.0, backend="sdpa"))

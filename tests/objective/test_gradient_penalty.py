@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from einops import rearrange
 
 from t2igan.discriminator.gigagan import GigaGANDiscriminator, GigaGANDiscriminatorConfig
-from t2igan.objective.gradient_penalty import R1, R1Config
+from t2igan.layers.attention import L2SelfAttention
+from t2igan.objective.gradient_penalty import R1, FiniteR1, FiniteR1Config, R1Config
+from t2igan.objective.objective import nudge
 from t2igan.types import ImagePyramid, Verdict
 
 
@@ -44,6 +47,47 @@ def test_it_is_a_mean_over_pictures(make_round):
     round = make_round(2, real=pyramid, real_verdict=Verdict((score,), (1.0,)))
     assert torch.allclose(R1.squared_norm(round), torch.tensor([48.0, 9 * 48.0]))
     assert R1(R1Config(gamma=1.0)).discriminator(round).item() == pytest.approx((48 + 9 * 48) / 4)
+
+
+def test_heads_on_frozen_networks_are_not_penalised(make_round):
+    pyramid, weight = leaves(3, (8,)), torch.randn(3, 8, 8)
+    own = linear(pyramid, [weight])
+    both = own.joined([100 * pyramid.finest.square().flatten(1)], weight=1.0)
+    penalties = [R1(R1Config()).discriminator(make_round(3, real=pyramid, real_verdict=verdict)).item() for verdict in (own, both)]
+    assert penalties[0] == pytest.approx(penalties[1]) == pytest.approx(weight.square().sum().item() / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("sides", [(8,), (16, 8, 4)])
+def test_finite_difference_r1_has_r1_as_its_mean(sides, make_round):
+    """Exact for a linear critic, but for chance: a draw's value is R1 times the square of a unit normal."""
+    draws = 4000
+    weights = [torch.randn(3, side, side, dtype=torch.float64) for side in sides]
+    real = ImagePyramid(tuple(torch.randn(1, 3, side, side, dtype=torch.float64).expand(draws, -1, -1, -1) for side in sides))
+    noise = ImagePyramid(tuple(torch.randn(draws, 3, side, side, dtype=torch.float64) for side in sides))
+    exact = sum((side / sides[0]) ** 2 * weight.square().sum().item() for side, weight in zip(sides, weights, strict=True))
+    term = FiniteR1(FiniteR1Config(gamma=2.0, step=0.01))
+
+    def asked(pyramid):
+        score = sum((level * weight).sum((1, 2, 3)) for level, weight in zip(pyramid.levels, weights, strict=True))[:, None]
+        return Verdict(((score - score.mean()).float(),), (1.0,))  # what is the same in both is taken off before float32
+
+    offset = asked(ImagePyramid(tuple(torch.cat([a, b]) for a, b in zip(real.levels, nudge(real, noise, 0.01).levels, strict=True))))
+    here, there = (Verdict((half,), (1.0,)) for half in offset.logits[0].chunk(2))
+    got = term.discriminator(make_round(draws, real_verdict=here, nudged_verdict=there)).item()
+    assert got == pytest.approx(exact, rel=4 * (2 / draws) ** 0.5)
+
+
+def test_finite_differences_of_a_curved_critic_near_r1(critic, make_round, descriptors):
+    """On GigaGAN's D with a small step: the mean over draws within its error of the exact penalty."""
+    pyramid, text = leaves(1, (8, 4), torch.float64), descriptors([2], dtype=torch.float64)
+    exact = R1.squared_norm(make_round(1, real=pyramid, real_verdict=critic(pyramid, text)[0])).item()
+    draws, step = 2000, 1e-3
+    real = ImagePyramid(tuple(level.detach().expand(draws, -1, -1, -1) for level in pyramid.levels))
+    noise = ImagePyramid(tuple(torch.randn(draws, 3, side, side, dtype=torch.float64) for side in (8, 4)))
+    with torch.no_grad():
+        scores = [score_in_double(critic, shown, text.repeat(draws)) for shown in (real, nudge(real, noise, step))]
+    squares = ((scores[1] - scores[0]) / step).square()
+    assert abs(squares.mean().item() - exact) < 4 * squares.std().item() / draws**0.5
 
 
 @pytest.fixture
@@ -101,3 +145,23 @@ def test_the_penaltys_own_gradient_equals_finite_differences_of_the_weights(crit
         values.append(penalty().item())
     assert abs(slope) > 1e-2
     assert slope == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-3)
+
+
+def test_second_derivatives_through_attention_equal_explicit_distances(descriptors):
+    """R1's gradient with respect to D's attention weights, in float64, against the same network with distances written out."""
+    layer = L2SelfAttention(8, 4, backend="math").double()
+    torch.nn.init.normal_(layer.to_out.weight)
+    start = torch.randn(2, 6, 8, dtype=torch.float64)
+
+    def by_distances(x):
+        k, v = (rearrange(f(x), "b t (h d) -> b h t d", d=4) for f in (layer.to_qk, layer.to_v))
+        weights = (-layer.tau * (k[:, :, :, None] - k[:, :, None]).square().sum(-1)).softmax(-1)
+        return layer.to_out(rearrange(weights @ v, "b h t d -> b t (h d)"))
+
+    found = []
+    for network in (layer, by_distances):
+        x = start.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(network(x).square().sum(), x, create_graph=True)
+        found.append(torch.autograd.grad(gradient.square().sum() / 2, list(layer.parameters())))
+    for ours, explicit in zip(*found, strict=True):
+        assert (ours - explicit).abs().max() < 1e-8 * explicit.abs().max() and explicit.abs().max() > 1e-3

@@ -9,10 +9,10 @@ import processes
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import ROOT, environment, on_cpu, override, tiny_recipe
+from tiny import ROOT, environment, on_cpu, override, tiny_recipe, tiny_upsampler
 
 pytest_plugins = ["kit"]
-STEPS = {"one pass": 3, "accumulated": 2, "adam": 2}  # R1 is due in every second one, the first among them
+STEPS = {"one pass": 3, "accumulated": 2, "adam": 2, "upsampler": 2}  # R1 is due in every second one, the first among them
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,9 @@ def recorded(kit, tmp_path_factory):
         "accumulated": {"recipe": override(slow, training__micro_batch=2), "sgd": True},
         "adam": {"recipe": override(recipe, training__micro_batch=4), "sgd": False},
     }
+    upsampler = override(tiny_upsampler(kit), training__batch=8, training__generator_optimizer=rate, training__discriminator_optimizer=rate)
+    upsampler["objective"]["discriminator"][2] |= {"kind": "r1_finite"}
+    cases["upsampler"] = {"recipe": override(upsampler, training__micro_batch=4), "sgd": True}
     cases = {name: case | {"steps": STEPS[name]} for name, case in cases.items()}
     folder = tmp_path_factory.mktemp("distributed")
     (folder / "cases.json").write_text(json.dumps(cases))
@@ -57,7 +60,7 @@ def test_the_launch_really_had_two_processes(recorded):
 
 
 @pytest.mark.parametrize("half", ["D", "G"])
-@pytest.mark.parametrize("case", ["one pass", "accumulated"])
+@pytest.mark.parametrize("case", ["one pass", "accumulated", "upsampler"])
 def test_two_processes_have_the_gradients_of_one(case, half, recorded):
     """D with R1 and G with guidance by CLIP, in every step."""
     one, first, _ = recorded[case]
@@ -68,7 +71,7 @@ def test_two_processes_have_the_gradients_of_one(case, half, recorded):
             assert close(one[name], first[name]), f"{name}: {(one[name] - first[name]).abs().max():.2e} of {one[name].abs().max():.2e}"
 
 
-@pytest.mark.parametrize("case", ["one pass", "accumulated"])
+@pytest.mark.parametrize("case", ["one pass", "accumulated", "upsampler"])
 def test_two_processes_end_in_the_weights_of_one(case, recorded):
     one, first, _ = recorded[case]
     for name in names(one, "weight/"):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import tiny_recipe, trainer_of
+from tiny import tiny_upsampler, trainer_of
 
 from t2igan.training.randomness import PURPOSES, generator
 from t2igan.training.trainer import Trainer
@@ -42,7 +42,9 @@ def test_an_unknown_purpose_is_an_error():
 
 @pytest.fixture(scope="module")
 def trainer(kit, tmp_path_factory):
-    return trainer_of(tiny_recipe(kit, guided=False), tmp_path_factory.mktemp("run"))
+    recipe = tiny_upsampler(kit)
+    recipe["objective"]["discriminator"][2] = {"kind": "r1_finite"}
+    return trainer_of(recipe, tmp_path_factory.mktemp("run"))
 
 
 def process(trainer: Trainer, rank: int, world: int, micro: int) -> SimpleNamespace:
@@ -50,6 +52,8 @@ def process(trainer: Trainer, rank: int, world: int, micro: int) -> SimpleNamesp
     return SimpleNamespace(
         config=trainer.config,
         generator=trainer.generator,
+        objective=trainer.objective,
+        sides=trainer.sides,
         recipe=trainer.recipe,
         device=trainer.device,
         _random=trainer._random,
@@ -67,7 +71,8 @@ def test_a_step_draws_the_same_rows_whatever_the_processes_and_micro_batches(wor
     for name, rows in whole.items():
         assert all(len(piece) == micro for part in parts for piece in part[name])
         assert torch.equal(torch.cat([piece for part in parts for piece in part[name]]), rows)
-    assert len(whole) == len(PURPOSES) and whole["latents"].std() == pytest.approx(1, abs=0.3)
+    assert set(whole) == {*PURPOSES, "nudge 16", "nudge 8"} - {"nudge"}
+    assert all(whole[name].std() == pytest.approx(1, abs=0.3) for name in ("latents", "noise", "nudge 16"))
 
 
 def test_steps_differ_and_a_repeated_step_does_not(trainer):

@@ -4,11 +4,13 @@ import shutil
 
 import pytest
 import torch
-from tiny import override, tiny_recipe, trainer_of
+from tiny import override, tiny_recipe, tiny_upsampler, trainer_of
 from torch import nn
 
 from t2igan.config import load_recipe
 from t2igan.errors import UserError
+from t2igan.pipeline import Pipeline
+from t2igan.pyramid import shrink
 from t2igan.style.mapping import latent_mode
 from t2igan.training.drawings import Drawings
 from t2igan.training.trainer import frozen
@@ -124,6 +126,48 @@ def test_reported_losses_do_not_depend_on_micro_batches(tiny):
         values[micro] = trainer.step(trainer.dataset[0])
     for name in ("D/nonsaturating", "D/r1", "D/logit_real"):
         assert torch.allclose(values[2][name], values[8][name], rtol=1e-4)
+
+
+def test_a_penalty_by_finite_differences_is_due_as_lazily_and_shows_d_nudged_pictures(tiny):
+    trainer = tiny(objective__discriminator=[{"kind": "nonsaturating"}, {"kind": "r1_finite", "gamma": 0.5, "every": 2}])
+    shown, forward = [], trainer.discriminator.forward
+    trainer.discriminator.forward = lambda pyramid, *rest: shown.append(len(pyramid.finest)) or forward(pyramid, *rest)
+    values = [trainer.step(trainer.dataset[step]) for step in range(3)]
+    assert ["D/r1_finite" in value for value in values] == [True, False, True]
+    assert shown == [24, 8, 16, 8, 24, 8], "D's half sees real, generated and, where due, nudged pictures; G's half the generated ones"
+    assert values[0]["D/r1_finite"] > 0
+
+
+# ------------------------------------------------------------------------------------------------ small pictures
+
+
+@pytest.fixture
+def upsampler(kit, tmp_path):
+    return lambda **values: trainer_of(override(tiny_upsampler(kit), **values), tmp_path / "up")
+
+
+def test_an_upsampler_starts_from_the_reduced_picture_and_noise_of_a_random_strength(upsampler):
+    trainer = upsampler()
+    batch, rows = trainer.dataset[0], trainer._draw(trainer.now())
+    noise = trainer._low(batch, rows, 0) - shrink(batch.images, 8)
+    strength = noise.std((1, 2, 3))
+    expected = 0.1 * rows["noise level"][0]
+    assert torch.allclose(strength, expected, rtol=0.3) and (expected < 0.1).all() and expected.std() > 0.005
+    clean = upsampler(generator__synthesis__noise=0.0)
+    assert torch.equal(clean._low(batch, rows, 0), shrink(batch.images, 8))
+
+
+def test_other_systems_start_from_nothing(tiny):
+    trainer = tiny()
+    assert trainer._low(trainer.dataset[0], trainer._draw(trainer.now()), 0) is None
+
+
+def test_the_published_model_knows_its_mean_style(tiny):
+    trainer = tiny(training__images=16)
+    model = Pipeline.load(trainer.train())
+    text = model.generator.adapt(model.describe(trainer.shards.names()))
+    expected = model.generator.mapper.conditional_mean(text, latents=16).mean(0)
+    assert torch.allclose(model.generator.mapper.mean_style, expected, atol=1e-6) and expected.any()
 
 
 # ------------------------------------------------------------------------------------------------ latents

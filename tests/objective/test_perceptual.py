@@ -1,0 +1,44 @@
+"""LPIPS as a term of G's loss."""
+
+import pytest
+import torch
+from tiny import write_lpips
+
+from t2igan.objective.perceptual import LpipsConfig, LpipsTerm
+from t2igan.pyramid import shrink
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    vgg, heads = write_lpips(tmp_path_factory.mktemp("lpips") / "files")
+    return {"vgg": str(vgg), "heads": str(heads)}
+
+
+@pytest.fixture(params=[None, 16])
+def term(request, files):
+    term = LpipsTerm(LpipsConfig(**files, side=request.param))
+    term.prepare(list, torch.device("cpu"))
+    return term
+
+
+def test_it_is_the_mean_distance_from_the_real_pictures_at_the_asked_size(term, make_round):
+    fake, real = torch.rand(2, 3, 24, 24) * 2 - 1, torch.rand(2, 3, 24, 24) * 2 - 1
+    got = term.generator(make_round(2, pictures=fake, images=real))
+    pairs = (fake, real) if term.side is None else (shrink(fake, 16), shrink(real, 16))
+    assert got.item() == pytest.approx(term.network(*pairs).mean().item(), rel=1e-6) and got > 0
+    assert term.generator(make_round(2, pictures=real, images=real)).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_its_gradient_reaches_the_generated_pictures_alone(term, make_round):
+    fake = (torch.rand(2, 3, 24, 24) * 2 - 1).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = term.generator(make_round(2, pictures=fake, images=torch.zeros(2, 3, 24, 24)))
+    assert loss.dtype == torch.float32
+    loss.backward()
+    assert fake.grad.isfinite().all() and fake.grad.any()
+    assert all(p.grad is None for p in term.network.parameters())
+
+
+def test_too_small_a_side_is_refused():
+    with pytest.raises(ValueError, match="side is 8, needs 16 px or more"):
+        LpipsConfig(side=8).check(64)
