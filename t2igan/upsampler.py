@@ -82,7 +82,7 @@ class Upsampler:
         height, width = low.shape[2:]
         if min(height, width) < self.low:
             raise UserError(f"a picture is {width} x {height} px, this upsampler takes {self.low} px or more each way; enlarge it first")
-        tile, overlap = self._layout(tile, overlap)
+        tile, overlap = self.layout(tile, overlap)
         text = self.generator.adapt(self.describe([prompt]).to(self.device))
         z = draw_latent(seed, self.generator.mapper.z_dim)[None].to(self.device)
         styles = repeat(self.generator.mapper(z, text), "1 d -> 1 l d", l=self.generator.synthesis.stages_count)
@@ -107,7 +107,8 @@ class Upsampler:
                 weights[place] += window
         return (total / weights)[..., : f * height, : f * width]
 
-    def _layout(self, tile: int | None, overlap: int | None) -> tuple[int, int]:
+    def layout(self, tile: int | None, overlap: int | None) -> tuple[int, int]:
+        """The tile and the overlap to draw with. Raises UserError where tiles cannot be laid so."""
         tile = max(self.low, LEAST_TILE) if tile is None else tile
         if tile < self.low or tile % self.multiple:
             raise UserError(f"a tile is {tile} px, needs a multiple of {self.multiple} px from {self.low} px on")

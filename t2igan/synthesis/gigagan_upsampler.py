@@ -28,8 +28,8 @@ class GigaGANUpsamplerConfig(PartConfig):
     downs: int = 3  # blocks on the way down, each to half the side
     noise: float = 0.1  # largest standard deviation of the noise on them in training, for pictures in [-1, 1]
     channels: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64)  # the way down has those of its sides
-    blocks: tuple[int, ...] = (3, 3, 3, 3, 2, 2, 2)
-    kernels: tuple[int, ...] = (1, 2, 4, 8, 8, 8, 8)
+    blocks: tuple[int, ...] = (3, 2, 2, 1, 1, 1, 1)
+    kernels: tuple[int, ...] = (2, 4, 8, 8, 8, 8, 8)
     self_attention: tuple[int, ...] = (2, 2, 1, 1, 0, 0, 0)
     cross_attention: tuple[int, ...] = (2, 2, 1, 1, 0, 0, 0)
     head_dim: int = 32

@@ -32,8 +32,8 @@ def model(kit, tmp_path_factory):
     return folder
 
 
-def ran(model, data, tmp_path, *options):
-    command = [sys.executable, str(ROOT / "eval" / "upsampling.py"), "--model", str(model), "--data", str(data)]
+def ran(model, data, tmp_path, *options, script="upsampling"):
+    command = [sys.executable, str(ROOT / "eval" / f"{script}.py"), "--model", str(model), "--data", str(data)]
     command += ["--out", str(tmp_path / "result.json"), *options]
     return subprocess.run(command, capture_output=True, text=True, env=environment(tmp_path / "cache"), timeout=120)
 
@@ -56,3 +56,18 @@ def test_figures_table_and_picture(model, kit, tmp_path):
 def test_bad_input_is_one_line(model, tmp_path):
     done = ran(model, tmp_path / "nowhere", tmp_path)
     assert done.returncode == 2 and done.stderr.startswith("error: no .tar shards at") and not (tmp_path / "result.json").exists()
+
+
+def test_seams_of_an_upsampler_that_adds_nothing_are_invisible(model, kit, tmp_path):
+    options = ("--side", "96", "--piece", "16", "--picture", str(tmp_path / "seams.png"))
+    done = ran(model, kit.shards, tmp_path, *options, script="seams")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["tile"] == 32 and result["tiles"] == 25 and result["max"] < 0.01
+    assert Image.open(tmp_path / "seams.png").size == (96, 96) and Image.open(tmp_path / "seams.png").getextrema() == ((0, 0),) * 3
+
+
+def test_seams_needs_more_than_one_tile(model, kit, tmp_path):
+    done = ran(model, kit.shards, tmp_path, "--side", "32", "--piece", "16", script="seams")
+    assert done.returncode == 2 and "is one tile" in done.stderr
+    assert "needs a multiple of --piece" in ran(model, kit.shards, tmp_path, "--side", "40", "--piece", "16", script="seams").stderr
