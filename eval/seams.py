@@ -70,7 +70,7 @@ def measure(arguments: argparse.Namespace):
     whole = upsampler.images(mosaic, tile=arguments.side)
     difference = (tiled - whole).abs()[0] * 127.5
 
-    begin = starts(arguments.side, min(tile, arguments.side), overlap)
+    begin = starts(arguments.side, min(tile, arguments.side), overlap, upsampler.multiple)
     if len(begin) < 2:
         raise UserError(f"a mosaic of {arguments.side} px is one tile; take a larger one")
     at = (torch.arange(arguments.side * upsampler.factor) + 0.5) / upsampler.factor

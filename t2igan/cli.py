@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from t2igan.errors import UserError, run_script
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     sample.add_argument("--truncation", type=float, default=1.0, help="below 1: closer to the prompt's mean picture, less varied")
     sample.add_argument("--global-truncation", type=float, default=1.0, help="below 1: closer to the mean picture of all prompts")
     sample.add_argument("--upsampler", type=Path, help="run folder of an upsampler that enlarges the pictures")
+    sample.add_argument("--bf16", action="store_true", help="half precision: faster where the device computes in it")
     sample.add_argument("--compile", action="store_true", help="torch.compile: slower for the first pictures, faster for thousands")
     sample.add_argument(
         "--out", type=Path, default=Path("samples.png"), help="PATH.png for one captioned grid, or a folder for single files"
@@ -47,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     upsample.add_argument("--times", type=int, default=1, help="2: the large pictures are enlarged again")
     upsample.add_argument("--tile", type=int, help="px of a picture that are drawn at once (default: the side it was trained on)")
     upsample.add_argument("--overlap", type=int, help="px that neighbouring tiles share (default: a quarter of a tile)")
+    upsample.add_argument("--bf16", action="store_true", help="half precision: faster where the device computes in it")
     upsample.add_argument("--out", type=Path, required=True, help="folder for the large pictures, as PNG")
     upsample.set_defaults(run=run_upsample)
 
@@ -161,8 +164,10 @@ def run_sample(arguments: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pipeline = Pipeline.load(arguments.model, device, default_cache())
     upsampler = None if arguments.upsampler is None else load_upsampler(arguments.upsampler, pipeline.resolution, device)
-    if arguments.compile:
-        pipeline.compile()
+    for drawing in filter(None, (pipeline, upsampler)):
+        drawing.bf16 = arguments.bf16
+        if arguments.compile:
+            drawing.compile()
     rows = pipeline(prompts, seeds, arguments.truncation, global_truncation=arguments.global_truncation)
     if upsampler is not None:
         rows = [upsampler(row, [prompt] * len(row)) for row, prompt in zip(rows, prompts, strict=True)]
@@ -212,6 +217,12 @@ def run_edit(arguments: argparse.Namespace) -> None:
 
     prompts = arguments.prompts
     check_prompts(prompts)
+    if arguments.edit in ("style-mix", "truncate") and len(prompts) > 1:
+        raise UserError(f"{arguments.edit} takes one prompt, got {len(prompts)}; put a prompt of several words in quotes")
+    if arguments.edit == "interpolate" and arguments.square and len(seeds) > 1:
+        raise UserError(f"--square is drawn with one seed, got {len(seeds)}; choose one")
+    if arguments.out.suffix.lower() == ".mp4" and find_spec("av") is None:
+        raise UserError(f"{arguments.out} needs PyAV: pip install 't2igan[film]'; .webp and .gif need nothing")
 
     import torch
 
@@ -250,6 +261,10 @@ def run_upsample(arguments: argparse.Namespace) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UserError(f"two pictures are called {twice}, and so would be what they become; enlarge them into folders of their own")
+    for path in arguments.pictures:
+        target = arguments.out / f"{path.stem}.png"
+        if target.exists() and path.exists() and target.samefile(path):
+            raise UserError(f"{path} would be overwritten by its own enlargement; choose another --out")
 
     import torch
 
@@ -265,6 +280,8 @@ def run_upsample(arguments: argparse.Namespace) -> None:
 
     small = [read(path) for path in arguments.pictures]
     upsampler = Upsampler.load(arguments.model, "cuda" if torch.cuda.is_available() else "cpu", default_cache())
+    upsampler.bf16 = arguments.bf16
+    upsampler.check([picture.size for picture in small], arguments.tile, arguments.overlap)
     for path, picture in zip(arguments.pictures, small, strict=True):
         for _ in range(arguments.times):
             prompts = None if arguments.prompt is None else [arguments.prompt]

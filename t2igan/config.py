@@ -30,7 +30,7 @@ def of_kind(kinds: dict, **options):
 class DataConfig(PartConfig):
     shards: str  # a folder of .tar files, one file, or a pattern with {00000..00099}
     workers: int = 0  # processes that decode; 0 decodes in the training process
-    blank_captions: float = 0.0  # share of the visits to a picture at which its caption is left out, so that G can draw without one
+    blank_captions: float = 0.0  # share of the visits to a picture without its caption, for upsamplers that are to work without one
 
     def check(self, resolution: int) -> None:
         if self.workers < 0:

@@ -20,15 +20,17 @@ Rows = list[list[Image.Image]]
 
 
 def lerp(a: Styled, b: Styled, weight: float) -> Styled:
-    """`weight` of the way from a to b, in styles and, position by position, in words; a word counts where either prompt has one."""
+    """`weight` of the way from a to b, in styles and, position by position, in words; where only one prompt has a word, its part counts."""
     texts = tuple(_lerp_text(x, y, weight) for x, y in zip(a.texts, b.texts, strict=True))
     return Styled(torch.lerp(a.styles, b.styles, weight), texts)
 
 
 def _lerp_text(a: TextDescriptors, b: TextDescriptors, weight: float) -> TextDescriptors:
-    mask = a.source.mask if weight == 0 else b.source.mask if weight == 1 else a.source.mask | b.source.mask
-    local, pooled = torch.lerp(a.local, b.local, weight), torch.lerp(a.pooled, b.pooled, weight)
-    return replace(a, local=local, pooled=pooled, source=Tokens(a.source.ids, mask))
+    parts = (1 - weight) * a.source.mask, weight * b.source.mask
+    counts = parts[0] + parts[1]  # 1 where both have a word, towards 0 where the only one fades
+    local = (parts[0][..., None] * a.local + parts[1][..., None] * b.local) / counts.clamp(min=1e-12)[..., None]
+    source = Tokens(a.source.ids, counts > 0)
+    return replace(a, local=local, pooled=torch.lerp(a.pooled, b.pooled, weight), source=source, emphasis=counts.log())
 
 
 def mix(coarse: Styled, fine: Styled, layer: int, words: bool = True) -> Styled:
@@ -77,6 +79,8 @@ def style_mix(pipeline: Pipeline, prompt: str, coarse: Sequence[int], fine: Sequ
 
 def prompt_mix(pipeline: Pipeline, layout: str, look: Sequence[str], seeds: Sequence[int], layer: int, truncation: float = 1.0) -> Rows:
     """A row for each seed: `layout` alone, then with each prompt of `look` in the stages from `layer` on, styles and words."""
+    if not look:
+        raise UserError("prompt-mix takes the layout from one prompt and the look from others, got one; give two or more")
     rows = []
     for seed in seeds:
         base = pipeline.style([layout], [seed], truncation)
@@ -97,11 +101,7 @@ def truncate(pipeline: Pipeline, prompt: str, seeds: Sequence[int], values: Sequ
 
 
 def save(rows: Rows, captions: Sequence[str], out: Path, fps: int | None = None) -> None:
-    """A captioned grid; with `fps` a film of the columns in turn (.webp, .gif, .mp4).
-
-    Raises:
-        UserError: .mp4 without PyAV.
-    """
+    """A captioned grid; with `fps` a film of the columns in turn: .webp, .gif, or .mp4, which needs PyAV."""
     out.parent.mkdir(parents=True, exist_ok=True)
     if fps is None:
         grid(rows, list(captions)).save(out)
@@ -114,10 +114,8 @@ def save(rows: Rows, captions: Sequence[str], out: Path, fps: int | None = None)
 
 
 def _write_mp4(frames: list[Image.Image], out: Path, fps: int) -> None:
-    try:
-        import av
-    except ImportError:
-        raise UserError(f"{out} needs PyAV: pip install 't2igan[film]'; .webp and .gif need nothing") from None
+    import av
+
     width, height = (side - side % 2 for side in frames[0].size)  # the codec halves its colour planes
     with av.open(str(out), "w") as file:
         stream = file.add_stream("libx264", rate=fps)

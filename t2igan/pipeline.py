@@ -59,6 +59,7 @@ class Pipeline:
     def __init__(self, generator: Generator, describe: CaptionEncoder, resolution: int):
         self.generator, self.describe, self.resolution = generator, describe, resolution
         self.synthesize = generator.draw
+        self.bf16 = False  # autocast: faster where the device computes in it, pictures differ by about a step of 1/255
 
     @property
     def device(self) -> torch.device:
@@ -111,15 +112,21 @@ class Pipeline:
         mapper, stages = self.generator.mapper, self.generator.synthesis.stages_count
         if global_truncation != 1 and not mapper.mean_style.any():
             raise UserError("this model has no mean style to truncate to; it is measured when its training ends")
-        text = self.generator.adapt(self.describe(list(prompts)).to(self.device))
+        text = self.describe(list(prompts)).to(self.device)  # what it remembers does not depend on how pictures are drawn
         z = torch.stack([self.latent(seed) for seed in seeds]).to(self.device)
-        w = mapper(z, text, truncation, global_truncation)
+        with self.autocast():
+            text = self.generator.adapt(text)
+            w = mapper(z, text, truncation, global_truncation)
         return Styled(repeat(w, "b d -> b l d", l=stages), (text,) * stages)
 
     @torch.no_grad()
     def draw(self, styled: Styled) -> Float[Tensor, "b 3 r r"]:
         """Pictures in [-1, 1], on the CPU."""
-        return self.synthesize(styled.styles, list(styled.texts)).pyramid.finest.cpu()
+        with self.autocast():
+            return self.synthesize(styled.styles, list(styled.texts)).pyramid.finest.cpu()
+
+    def autocast(self):
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def latent(self, seed: int) -> Float[Tensor, " z_dim"]:
         return draw_latent(seed, self.generator.mapper.z_dim)
@@ -146,9 +153,8 @@ def load_generator(folder: Path, device: str | torch.device, cache: Path | None)
     try:
         generator.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"the weights in {folder} do not load ({str(error).splitlines()[0]}); train again or get the folder again"
-        ) from None
+        detail = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise UserError(f"the weights in {folder} do not load ({detail[:200]}); train again or get the folder again") from None
     encoder.load_pretrained()
     generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     return generator, CaptionEncoder(encoder, cache, device)
@@ -189,10 +195,12 @@ def save_model(folder: Path, generator: Generator, recipe: Recipe, facts: dict) 
     """`config.json`, `model.safetensors` and a model card, atomically."""
     config = ModelConfig(recipe.name, recipe.resolution, recipe.generator, recipe.text)
     parameters = sum(p.numel() for p in generator.parameters())
-    card = [f"# {recipe.name}", "", f"A text-to-image GAN, {recipe.resolution} px, {parameters:,} parameters, trained with t2igan.", ""]
+    low = recipe.generator.synthesis.low
+    what = f"A text-to-image GAN, {recipe.resolution} px" if low is None else f"An upsampler GAN, {low} to {recipe.resolution} px"
+    card = [f"# {recipe.name}", "", f"{what}, {parameters:,} parameters, trained with t2igan.", ""]
     card += [f"- {name}: {value}" for name, value in facts.items()]
     card += [f"- data: {recipe.data.shards} (see the card beside the shards for licences)", f"- text encoder: {recipe.text}", ""]
-    if recipe.generator.synthesis.low is None:
+    if low is None:
         use = f't2igan sample {folder.parent.name} "a prompt" --out picture.png'
     else:
         use = f"t2igan upsample {folder.parent.name} picture.png --out large"

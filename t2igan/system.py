@@ -124,6 +124,12 @@ def check_sizes(recipe: Recipe) -> None:
         raise UserError(
             f"generator.synthesis draws no picture of {coarse[0]} px, it begins at low {low} px; D's inputs and terms' sides need that"
         )
+    network = recipe.discriminator.network
+    if network.backend != "math" and any(network.self_attention) and any(term.kind == "r1" for term in recipe.objective.discriminator):
+        raise UserError(
+            f"discriminator.network.backend is {network.backend!r}, and r1 differentiates D's attention twice, which only 'math' can; "
+            "use that, or r1_finite"
+        )
     if low and recipe.training.prompts:
         raise UserError("training.prompts is of no use to an upsampler, whose samples are pictures of the data; leave it out")
     token_dim = build_text_encoder(recipe.text).token_dim

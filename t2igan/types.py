@@ -40,23 +40,25 @@ class TextDescriptors:
     """What a text encoder, or the learned layers after it, says of each prompt: a vector per token and one for the whole.
 
     `drawing` is, in training, which of several drawings the prompt's picture is (training/drawings.py): its mode + 1, or 0 where that is
-    open or the prompt says it.
+    open or the prompt says it. `emphasis`, where given, is added to every attention logit of a word: 0 counts it whole, -inf not at all.
     """
 
     local: Float[Tensor, "b t token_dim"]
     pooled: Float[Tensor, "b text_dim"]
     source: Tokens
     drawing: Int[Tensor, " b"] | None = None
+    emphasis: Float[Tensor, "b t"] | None = None
 
     def __getitem__(self, rows) -> TextDescriptors:
-        return TextDescriptors(self.local[rows], self.pooled[rows], self.source[rows], None if self.drawing is None else self.drawing[rows])
+        optional = (None if x is None else x[rows] for x in (self.drawing, self.emphasis))
+        return TextDescriptors(self.local[rows], self.pooled[rows], self.source[rows], *optional)
 
     def __len__(self) -> int:
         return len(self.pooled)
 
     def to(self, device) -> TextDescriptors:
-        drawing = None if self.drawing is None else self.drawing.to(device)
-        return TextDescriptors(self.local.to(device), self.pooled.to(device), self.source.to(device), drawing)
+        optional = (None if x is None else x.to(device) for x in (self.drawing, self.emphasis))
+        return TextDescriptors(self.local.to(device), self.pooled.to(device), self.source.to(device), *optional)
 
     def repeat(self, times: int) -> TextDescriptors:
         """Each prompt `times` times in a row."""

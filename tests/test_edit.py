@@ -45,8 +45,20 @@ def test_interpolation_is_linear_in_styles_and_words(pipeline):
     middle = edit.lerp(a, b, 0.25)
     assert torch.allclose(middle.styles, 0.75 * a.styles + 0.25 * b.styles)
     for x, y, z in zip(a.texts, b.texts, middle.texts, strict=True):
-        assert torch.allclose(z.local, 0.75 * x.local + 0.25 * y.local)
+        both, only_b = x.source.mask & y.source.mask, y.source.mask & ~x.source.mask
+        assert both.any() and only_b.any()
+        assert torch.allclose(z.local[both], 0.75 * x.local[both] + 0.25 * y.local[both], atol=1e-6)
+        assert torch.allclose(z.local[only_b], y.local[only_b], atol=1e-6), "a word that only one prompt has is that word"
         assert torch.equal(z.source.mask, x.source.mask | y.source.mask)
+        assert torch.allclose(z.emphasis[only_b].exp(), torch.tensor(0.25)) and (z.emphasis[both].abs() < 1e-6).all()
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_interpolation_has_no_jump_at_its_ends(end, pipeline):
+    """Prompts of different lengths: the words that only one has fade in and out."""
+    a, b = (pipeline.style([prompt], [3]) for prompt in (A, C))
+    at, near, middle = (pipeline.draw(edit.lerp(a, b, weight)) for weight in (end, abs(end - 1e-3), 0.5))
+    assert (near - at).abs().max() < 0.02 * (middle - at).abs().max()
 
 
 def test_a_square_has_its_prompts_at_the_corners(pipeline):
@@ -116,6 +128,7 @@ def test_a_film_shows_the_columns_in_turn(ending, pipeline, tmp_path):
         (lambda p: edit.interpolate_square(p, [A, B], 0, 2), "four prompts at its corners, got 2"),
         (lambda p: edit.style_mix(p, A, [0], [1], 3), "--layer is 3, needs 1 to 2: the model has 3 stages"),
         (lambda p: edit.prompt_mix(p, A, [B], [0], 0), "--layer is 0, needs 1 to 2"),
+        (lambda p: edit.prompt_mix(p, A, [], [0], 1), "look from others, got one"),
         (lambda p: edit.truncate(p, A, [0], [1.5], "prompt"), "--values is 1.5"),
     ],
 )

@@ -50,6 +50,15 @@ def images(pipeline):
     return pipeline.images(PROMPTS, SEEDS).unflatten(0, (len(PROMPTS), len(SEEDS)))
 
 
+@pytest.mark.slow
+def test_a_compiled_pipeline_draws_the_same_pictures(folder, images):
+    """Half a minute of compiling."""
+    compiled = Pipeline.load(folder)
+    compiled.compile()
+    for _ in range(2):
+        assert (compiled.images(PROMPTS, SEEDS).view_as(images) - images).abs().max() < 1e-4
+
+
 # ------------------------------------------------------------------------------------------------ what a picture depends on
 
 

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from t2igan.config import load_recipe
+from t2igan.pipeline import save_model
+from t2igan.system import build_system
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
@@ -36,6 +40,10 @@ def clone(tmp_path_factory):
         train_clip = f".venv/bin/python data_prep/train_clip.py --data data/emoji_32/train --out runs/{name} --architecture tiny"
         run(folder, f"{train_clip} --steps 5 --seed {seed}")
     run(folder, ".venv/bin/t2igan train configs/emoji_32.yaml --out runs/demo")
+    for name, recipe in (("emoji_64", "emoji_64"), ("emoji_upsampler", "emoji_upsampler_64_256")):  # untrained
+        config = load_recipe(ROOT / "configs" / f"{recipe}.yaml")
+        save_model(folder / "runs" / name / "model", build_system(config).generator, config, {"images_seen": 0})
+    Image.new("RGB", (70, 90), "red").save(folder / "picture.png")
     return folder
 
 

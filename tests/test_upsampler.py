@@ -54,9 +54,10 @@ def test_tiles_that_add_nothing_leave_the_enlarged_picture(shape, plain):
     assert (large - upsample(low)).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize(("size", "tile", "overlap"), [(8, 8, 3), (9, 8, 4), (100, 32, 16), (65, 32, 9), (1024, 64, 16)])
-def test_tiles_cover_a_side_and_overlap_enough(size, tile, overlap):
-    begin = starts(size, tile, overlap)
+@pytest.mark.parametrize(("size", "tile", "overlap"), [(8, 8, 3), (16, 8, 4), (100, 32, 16), (68, 32, 9), (148, 64, 22), (1024, 64, 16)])
+def test_tiles_cover_a_side_overlap_enough_and_begin_where_maps_halve(size, tile, overlap):
+    begin = starts(size, tile, overlap, 4)
+    assert all(start % 4 == 0 for start in begin)
     assert begin[0] == 0 and begin[-1] + tile >= size and begin[-1] + tile <= max(size, tile)
     assert all(a + tile - b >= overlap for a, b in zip(begin, begin[1:], strict=False))
 
@@ -80,6 +81,19 @@ def test_tiles_differ_from_the_whole_only_by_what_they_do_not_see(upsampler):
         synthesis.stages["4"].attention = attention
     assert 0 < local.mean() < attended.mean() < 1e-2
     assert local[..., : 2 * (32 - UNCERTAIN - 12)].max() < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(45, 32), (33, 75)])
+def test_a_picture_of_uneven_sides_is_drawn_as_the_whole_is(shape, upsampler):
+    """Tiles begin where the network's maps halve, so that convolutions alone draw each as the whole."""
+    low = torch.rand(1, 3, *shape) * 2 - 1
+    synthesis = upsampler.generator.synthesis
+    attention, synthesis.stages["4"].attention = synthesis.stages["4"].attention, None
+    try:
+        whole, tiled = upsampler.images(low, tile=80), upsampler.images(low, **TILES)
+    finally:
+        synthesis.stages["4"].attention = attention
+    assert (tiled - whole).abs().mean() < 1e-3 < whole.abs().mean()
 
 
 def test_prompt_and_seed_have_a_say_and_nothing_else(upsampler):

@@ -68,10 +68,6 @@ class VisionAidedDiscriminator(nn.Module):
         self.config = config
         self.tower = [ClipScorer(config.model, config.pretrained)]  # in a list: its weights are in no optimizer and no checkpoint
 
-    @property
-    def adapter(self) -> nn.Module | None:
-        return self.network.adapter
-
     def prepare(self, device) -> None:
         """Reads the frozen tower. Raises UserError where it is missing or another one than the recipe says."""
         (tower,) = self.tower

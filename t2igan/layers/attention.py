@@ -111,7 +111,7 @@ class L2SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Tokens to tokens: each attends, by dot product, to the words of a prompt up to the prompt's true end."""
+    """Tokens to tokens: each attends, by dot product, to a prompt's words up to its true end; `emphasis` adds to their logits."""
 
     def __init__(self, dim: int, context_dim: int, head_dim: int = 32, backend: Backend = "auto", out_init: float = 0.0):
         super().__init__()
@@ -123,10 +123,15 @@ class CrossAttention(nn.Module):
         self.backend = backend
 
     def forward(
-        self, x: Float[Tensor, "b t c"], context: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"] | None = None
+        self,
+        x: Float[Tensor, "b t c"],
+        context: Float[Tensor, "b s d"],
+        mask: Bool[Tensor, "b s"] | None = None,
+        emphasis: Float[Tensor, "b s"] | None = None,
     ) -> Float[Tensor, "b t c"]:
         q, k, v = (_heads(y, self.head_dim) for y in (self.to_q(x), self.to_k(context), self.to_v(context)))
-        return self.to_out(_merge(attend(q, k, v, scale=self.head_dim**-0.5, mask=mask, backend=self.backend)))
+        bias = None if emphasis is None else emphasis[:, None, None]
+        return self.to_out(_merge(attend(q, k, v, scale=self.head_dim**-0.5, bias=bias, mask=mask, backend=self.backend)))
 
 
 class FeedForward(nn.Module):
@@ -168,6 +173,12 @@ class CrossAttentionBlock(nn.Module):
         self.feed_forward = FeedForward(dim, mlp_ratio)
         self.gain = gain
 
-    def forward(self, x: Float[Tensor, "b t c"], context: Float[Tensor, "b s d"], mask: Bool[Tensor, "b s"]) -> Float[Tensor, "b t c"]:
-        x = x + self.gain * self.attention(self.norm(x), context, mask)
+    def forward(
+        self,
+        x: Float[Tensor, "b t c"],
+        context: Float[Tensor, "b s d"],
+        mask: Bool[Tensor, "b s"],
+        emphasis: Float[Tensor, "b s"] | None = None,
+    ) -> Float[Tensor, "b t c"]:
+        x = x + self.gain * self.attention(self.norm(x), context, mask, emphasis)
         return x + self.gain * self.feed_forward(self.norm_ff(x))

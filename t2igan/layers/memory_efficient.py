@@ -6,6 +6,7 @@ Rabe and Staats 2021 (arXiv:2112.05682).
 import warnings
 from functools import cache
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,6 +23,8 @@ def memory_efficient_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, bi
         bias = F.pad(bias, (0, -keys % ALIGNED)).expand(len(q), q.shape[1], q.shape[2], -1).contiguous()[..., :keys]
     try:
         return attention(*(x.transpose(1, 2) for x in (q, k, v)), attn_bias=bias, scale=scale).transpose(1, 2)
+    except torch.OutOfMemoryError:
+        raise
     except (NotImplementedError, RuntimeError, ValueError) as error:
         _say(f"xformers' attention does not work here ({str(error).strip().splitlines()[0]})")
         return None

@@ -1,5 +1,9 @@
 """The resolutions that a network passes through: 4, 8, ... px, a stage each."""
 
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
 FIRST = 4  # px, the side of the coarsest stage
 
 
@@ -22,3 +26,10 @@ def check_heads(channels: int, head_dim: int, depth: int) -> None:
     """Raises ValueError where a stage with attention cannot be cut into heads."""
     if depth and (head_dim < 1 or channels % head_dim):
         raise ValueError(f"channels has {channels} in a stage with attention, needs a multiple of head_dim {head_dim} there")
+
+
+def run_stage(stage: nn.Module, recompute: bool, *inputs):
+    """The stage's output. With `recompute` only its input is kept for the way back. Chen et al. 2016 (arXiv:1604.06174)."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return stage(*inputs)

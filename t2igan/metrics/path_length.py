@@ -35,7 +35,7 @@ def path_lengths(
 
     def draw(part: Tensor) -> Tensor:
         w = torch.lerp(first, second, part[:, None])
-        return generator.draw(repeat(w, "b d -> b l d", l=count), [text] * count).pyramid.finest
+        return generator.synthesis(repeat(w, "b d -> b l d", l=count), [text] * count).finest
 
     return distance(draw(at), draw(at + STEP)) / STEP**2
 

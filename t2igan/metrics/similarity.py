@@ -11,8 +11,8 @@ RANGE = 2.0  # pictures are in [-1, 1]
 
 
 def psnr(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Peak signal-to-noise ratio in dB: 10 log10(range^2 / mean squared difference)."""
-    return 10 * (RANGE**2 / (a - b).square().mean((1, 2, 3))).log10()
+    """Peak signal-to-noise ratio in dB, 10 log10(range^2 / mean squared difference): 100 at most, for equal pictures."""
+    return 10 * (RANGE**2 / (a - b).square().mean((1, 2, 3))).log10().clamp(max=10)
 
 
 def ssim(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:

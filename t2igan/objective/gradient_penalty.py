@@ -60,4 +60,4 @@ class FiniteR1(Term):
 
     def discriminator(self, round: Round) -> Float[Tensor, ""]:
         here, there = (verdict.own_heads().mean(lambda logit: logit) for verdict in (round.real_verdict, round.nudged_verdict))
-        return self.gamma / 2 * ((there - here) / self.needs_nudged).square().mean()
+        return self.gamma / 2 * ((there - here) / round.step).square().mean()

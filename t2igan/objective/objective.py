@@ -83,7 +83,9 @@ class Objective:
             verdicts = D(concatenate(*shown), text, *map(torch.cat, pairings))
         (real_verdict, fake_verdict, *nudged), *wrong = [parts(verdict, n) for verdict in verdicts]
         real_mismatched, fake_mismatched = wrong[0][:2] if wrong else (None, None)
-        round = Round(fake, fake_verdict, text, captions, names, now, real, real_verdict, real_mismatched, fake_mismatched, *nudged)
+        round = Round(fake, fake_verdict, text, captions, names, now, real, real_verdict, real_mismatched, fake_mismatched)
+        if step:
+            round = replace(round, nudged_verdict=nudged[0], step=step)
         losses = self._sum(due, "discriminator", round)
         return replace(losses, parts=losses.parts | verdict_statistics(round))
 

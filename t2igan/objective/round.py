@@ -23,7 +23,8 @@ class Round:
     real_verdict: Verdict | None = None
     real_mismatched: Verdict | None = None
     fake_mismatched: Verdict | None = None
-    nudged_verdict: Verdict | None = None  # on the real pictures, a random step away
+    nudged_verdict: Verdict | None = None  # on the real pictures, a random step of length `step` away
+    step: float = 0.0
     images: Float[Tensor, "b 3 r r"] | None = None  # the real pictures of the captions, before D's view
 
 

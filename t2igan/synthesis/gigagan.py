@@ -11,13 +11,12 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionBlock
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import upsample
-from t2igan.layers.stages import FIRST, check_heads, check_stages, resolutions
+from t2igan.layers.stages import FIRST, check_heads, check_stages, resolutions, run_stage
 from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
 
 RGB_INIT = 0.2  # the stages' pictures add up: at 1 their sum starts far outside [-1, 1] and takes a hundred steps to come back
@@ -121,7 +120,7 @@ class AttentionStack(nn.Module):
             if depth < len(self.self_attention):
                 tokens = self.self_attention[depth](tokens, style_token)
             if depth < len(self.cross_attention):
-                tokens = self.cross_attention[depth](tokens, text.local, text.source.mask)
+                tokens = self.cross_attention[depth](tokens, text.local, text.source.mask, text.emphasis)
         return rearrange(tokens, "b (h w) c -> b c h w", h=side)
 
 
@@ -156,13 +155,6 @@ class SynthesisStage(nn.Module):
         if self.attention is not None:
             x = self.attention(x, style, text)
         return x, None if self.to_rgb is None else self.to_rgb(x, style).float() + self.rgb_bias
-
-
-def run_stage(stage: nn.Module, recompute: bool, *inputs):
-    """The stage's output; with `recompute` nothing inside it is kept for the way back but its input."""
-    if recompute and torch.is_grad_enabled():
-        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False)
-    return stage(*inputs)
 
 
 class GigaGANSynthesis(nn.Module):

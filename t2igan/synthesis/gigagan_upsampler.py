@@ -15,8 +15,8 @@ from t2igan.layers.attention import Backend
 from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import downsample, upsample
-from t2igan.layers.stages import check_stages
-from t2igan.synthesis.gigagan import PER_STAGE, SynthesisStage, check_synthesis, run_stage
+from t2igan.layers.stages import check_stages, run_stage
+from t2igan.synthesis.gigagan import PER_STAGE, SynthesisStage, check_synthesis
 from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
 
 

@@ -281,11 +281,17 @@ class Trainer:
 
     def _check_same_recipe(self) -> None:
         """A run is resumed under its own recipe; how long it is and how it is watched may change."""
-        free = ("training.images", "training.keep", "training.prompts", "data.shards", "data.workers")
+        free = (
+            "training.images",
+            "training.keep",
+            "training.prompts",
+            "data.shards",
+            "data.workers",
+        )  # and what costs memory or time alone
         changed = [
             f"{path} from {old} to {new}"
             for path, old, new in differences(load_recipe(self.out), self.recipe)
-            if path not in free and not path.endswith("_every")
+            if path not in free and not path.endswith(("_every", ".recompute"))
         ]
         if changed:
             what = "; ".join(changed[:3])

@@ -42,6 +42,11 @@ def test_a_film_by_its_ending(run, call, tmp_path):
         (["truncate", "RUN", "a", "--values", "-1"], "--values is -1.0"),
         (["truncate", "RUN", "a", "--seeds", "x"], "--seeds is 'x'"),
         (["truncate", "nowhere", "a"], "nowhere is not a run folder"),
+        (["truncate", "RUN", "a", "red", "cat"], "truncate takes one prompt, got 3"),
+        (["style-mix", "RUN", "a", "cat"], "style-mix takes one prompt, got 2"),
+        (["prompt-mix", "RUN", "a"], "look from others, got one"),
+        (["interpolate", "RUN", "a", "b", "c", "d", "--square", "--seeds", "0-1"], "--square is drawn with one seed, got 2"),
+        (["interpolate", "RUN", "a", "b", "c", "--square"], "four prompts at its corners, got 3"),
     ],
 )
 def test_bad_input_is_one_line(arguments, said, run, refused, tmp_path):

@@ -53,6 +53,7 @@ def test_show_counts_the_parameters_that_are_saved(run, call):
 
     parts = json.loads(call("show", run, "--json"))["parts"]
     weights = load_file(run / "model" / "model.safetensors")
+    assert weights.pop("mapper.mean_style").shape == (16,)  # measured, not trained
     assert parts["generator"]["params"] == sum(value.numel() for value in weights.values())
     assert parts["generator.adapter"]["params"] == sum(value.numel() for name, value in weights.items() if name.startswith("adapter."))
 

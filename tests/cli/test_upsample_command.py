@@ -1,5 +1,6 @@
 """`t2igan upsample` and `t2igan sample --upsampler`: files in, larger files out, and one clear line for bad input."""
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiny import override, tiny_upsampler, write_recipe
@@ -40,6 +41,16 @@ def test_files_of_any_size_become_larger_ones(upsampler, picture, call, tmp_path
     assert [Image.open(tmp_path / "out" / name).size for name in ("a.png", "b.png")] == [(40, 24), (16, 140)]
 
 
+def test_half_precision_is_a_little_different(run, upsampler, picture, call, tmp_path):
+    small = picture("a.png")
+    for name, more in (("full", []), ("half", ["--bf16"])):
+        call("upsample", upsampler, small, "--out", tmp_path / name, *more)
+        call("sample", run, "thing 1", "--upsampler", upsampler, "--out", tmp_path / name / "drawn", *more)
+    for name in ("a.png", "drawn/00000_seed0.png"):
+        full, half = (np.asarray(Image.open(tmp_path / kind / name)).astype(int) for kind in ("full", "half"))
+        assert 0 < np.abs(full - half).max() < 25 and np.abs(full - half).mean() < 2
+
+
 def test_twice_is_the_second_enlargement_of_the_first(upsampler, picture, call, tmp_path):
     call("upsample", upsampler, picture("a.png"), "--out", tmp_path / "once")
     call("upsample", upsampler, tmp_path / "once" / "a.png", "--out", tmp_path / "again")
@@ -75,6 +86,9 @@ def test_bad_pictures_are_one_line(upsampler, picture, refused, tmp_path):
     assert "text.png: not a picture" in refused("upsample", upsampler, tmp_path / "text.png", "--out", tmp_path / "out")
     assert "gone.png: not a picture" in refused("upsample", upsampler, tmp_path / "gone.png", "--out", tmp_path / "out")
     assert "takes 8 px or more each way" in refused("upsample", upsampler, picture("b.png", (7, 9)), "--out", tmp_path / "out")
+    good = picture("good.png")
+    assert "takes 8 px or more each way" in refused("upsample", upsampler, good, tmp_path / "b.png", "--out", tmp_path / "out")
+    assert "would be overwritten by its own enlargement" in refused("upsample", upsampler, good, "--out", tmp_path)
     (tmp_path / "sub").mkdir()
     same = picture("a.png"), picture("sub/a.png")
     assert "two pictures are called a" in refused("upsample", upsampler, *same, "--out", tmp_path / "out")
@@ -105,6 +119,7 @@ def test_an_upsampler_for_larger_pictures_than_the_model_draws(run, refused, tmp
         ({"generator__synthesis__kernels": [1, 1]}, "generator.synthesis.kernels has 2 entries"),
         ({"training__prompts": ["thing 1"]}, "training.prompts is of no use to an upsampler"),
         ({"data__blank_captions": 1.0}, "data.blank_captions is 1.0"),
+        ({"discriminator__network__backend": "sdpa"}, "discriminator.network.backend is 'sdpa', and r1 differentiates D's attention twice"),
         ({"resolution": 48}, "resolution must be a power of two >= 8, got 48"),
     ],
 )

@@ -166,3 +166,20 @@ def test_every_parameter_gets_a_gradient_and_so_does_the_picture(descriptors, ra
     verdict.mean(lambda logit: logit.tanh()).sum().backward()
     for name, tensor in [*D.named_parameters(), *((f"level {i}", level) for i, level in enumerate(pyramid.levels))]:
         assert tensor.grad is not None and torch.isfinite(tensor.grad).all() and tensor.grad.any(), name
+
+
+def test_recomputed_stages_give_the_penalty_the_same_gradients_and_keep_less(descriptors, randomised):
+    """Through exact R1 too, which differentiates twice."""
+    text, pictures, found, kept = descriptors([6, 2, 3, 5]), pyramid_of(4), [], []
+    for recompute in (False, True):
+        torch.manual_seed(5)
+        D, real, held = network(randomised, recompute=recompute), pictures.map(lambda level: level.clone().requires_grad_()), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, to=held: to.append(x.nbytes) or x, lambda x: x):
+            (verdict,) = D(real, text)
+        kept.append(sum(held))
+        gradients = torch.autograd.grad(verdict.mean(lambda logit: logit).sum(), real.levels, create_graph=True)
+        (verdict.mean(torch.nn.functional.softplus).sum() + sum(g.square().sum() for g in gradients)).backward()
+        found.append({name: p.grad for name, p in D.named_parameters()})
+    for name, gradient in found[0].items():
+        assert (gradient - found[1][name]).abs().max() <= 1e-4 * gradient.abs().max(), name
+    assert kept[1] < 0.7 * kept[0]

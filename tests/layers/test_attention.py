@@ -214,5 +214,30 @@ def test_kernels_that_fail_are_told_of_once(monkeypatch):
     monkeypatch.setattr(memory_efficient, "_attention", lambda device: broken)
     memory_efficient._say.cache_clear()
     q = torch.randn(1, 1, 3, 4)
-    with pytest.warns(UserWarning, match=r"does not work here \(No operator found\); torch's"):
-        assert torch.equal(attend(q, q, q, 1.0, backend="xformers"), attend(q, q, q, 1.0, backend="sdpa"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            assert torch.equal(attend(q, q, q, 1.0, backend="xformers"), attend(q, q, q, 1.0, backend="sdpa"))
+    (warning,) = caught
+    assert "does not work here (No operator found); torch's" in str(warning.message)
+
+
+def test_memory_that_runs_out_is_not_taken_for_a_missing_kernel(monkeypatch):
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(memory_efficient, "_attention", lambda device: full)
+    q = torch.randn(1, 1, 3, 4)
+    with pytest.raises(torch.OutOfMemoryError):
+        attend(q, q, q, 1.0, backend="xformers")
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "math"])
+def test_emphasis_weighs_words(backend, randomised):
+    """A word that counts as much as log 2 more is a word said twice; one of -inf is not there."""
+    layer = randomised(CrossAttention(8, 5, 4, backend)).double()
+    x, words = torch.randn(2, 6, 8, dtype=torch.float64), torch.randn(2, 3, 5, dtype=torch.float64)
+    twice = layer(x, torch.cat([words, words[:, 2:]], 1))
+    assert (layer(x, words, None, torch.tensor([[0.0, 0.0, math.log(2)]] * 2, dtype=torch.float64)) - twice).abs().max() < 1e-12
+    gone = torch.tensor([[0.0, 0.0, -math.inf]] * 2, dtype=torch.float64)
+    assert (layer(x, words, None, gone) - layer(x, words[:, :2])).abs().max() < 1e-12

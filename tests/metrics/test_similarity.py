@@ -12,6 +12,7 @@ def test_psnr_of_a_known_difference():
     a = torch.zeros(2, 3, 8, 8)
     b = torch.stack([a[0] + 0.2, a[1] + 0.02])
     assert psnr(a, b).tolist() == pytest.approx([20.0, 40.0], abs=1e-3)
+    assert psnr(a, a).tolist() == [100.0, 100.0]
 
 
 def test_ssim_equals_a_loop_over_windows():

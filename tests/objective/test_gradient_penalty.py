@@ -73,7 +73,7 @@ def test_finite_difference_r1_has_r1_as_its_mean(sides, make_round):
 
     offset = asked(ImagePyramid(tuple(torch.cat([a, b]) for a, b in zip(real.levels, nudge(real, noise, 0.01).levels, strict=True))))
     here, there = (Verdict((half,), (1.0,)) for half in offset.logits[0].chunk(2))
-    got = term.discriminator(make_round(draws, real_verdict=here, nudged_verdict=there)).item()
+    got = term.discriminator(make_round(draws, real_verdict=here, nudged_verdict=there, step=0.01)).item()
     assert got == pytest.approx(exact, rel=4 * (2 / draws) ** 0.5)
 
 
