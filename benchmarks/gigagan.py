@@ -262,7 +262,8 @@ def our_recipe(size: str, batch: int, precision: str, shards: Path) -> dict:
             "adapter": adapter,
             "network": {
                 "kind": "gigagan", "channels": channels, "blocks": BLOCKS[size][1], "self_attention": [0, 0, 1, 1, 0],
-                "inputs": [64, 32, 16, 8], "outputs": [16, 8, 4, 1], "input_weights": [1.0] * 4, "output_weights": [0.1, 0.1, 0.1, 1.0], "head_depth": 4,
+                "inputs": [64, 32, 16, 8], "outputs": [16, 8, 4, 1],
+                "input_weights": [1.0] * 4, "output_weights": [0.1, 0.1, 0.1, 1.0], "head_depth": 4,
             },
         },
         "objective": {
