@@ -34,6 +34,7 @@ CAPACITY = {"small": (8, 256), "base": (32, 512)}  # the peer's dim_capacity and
 TOKENS, TEXT_DIM, TEXT_WIDTH = 32, 512, 128
 PENALTY_EVERY = 4
 TUNED = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "20000000000", "MALLOC_TOP_PAD_": "268435456"}
+ALONE = ("G forward without attention",)  # measured for ours only, against the machine's ceiling
 SLOW = ("step",)  # timed fewer times: a peer's step takes most of a minute
 
 
@@ -121,19 +122,20 @@ def compare(systems: dict, job: dict) -> list[dict]:
     peak, rows = ceiling(job["precision"]), []
     for name in job["only"]:
         work, rounds = WORK[name], max(1, job["rounds"] // 3) if name in SLOW else job["rounds"]
-        seconds = {who: [] for who in systems}
+        compared = {who: system for who, system in systems.items() if who == "ours" or name not in ALONE}
+        seconds = {who: [] for who in compared}
         for number in range(rounds + 1):
-            for who, system in systems.items():
+            for who, system in compared.items():
                 start = time.perf_counter()
                 work(system)
                 if number or name in SLOW:  # the first one warms up, where it is not too dear
                     seconds[who].append(time.perf_counter() - start)
-        flops = {who: counted(work, system) for who, system in systems.items()}
-        ratio = statistics.median(peer / ours for ours, peer in zip(seconds["ours"], seconds["peer"], strict=True))
-        row = {"work": name, "pictures": job["batch"] * (PENALTY_EVERY if name == "step" else 1), "ratio": ratio}
-        for who, system in systems.items():
-            took = statistics.median(seconds[who])
-            row[who] = {"seconds": took, "gflop": flops[who], "of_ceiling": flops[who] / took / peak, "parameters": system.size(name)}
+        row = {"work": name, "pictures": job["batch"] * (PENALTY_EVERY if name == "step" else 1), "ceiling_gflops": peak}
+        if name not in ALONE:
+            row["ratio"] = statistics.median(peer / ours for ours, peer in zip(seconds["ours"], seconds["peer"], strict=True))
+        for who, system in compared.items():
+            took, gflop = statistics.median(seconds[who]), counted(work, system)
+            row[who] = {"seconds": took, "gflop": gflop, "of_ceiling": gflop / took / peak, "parameters": system.size(name)}
         rows.append(row)
     return rows
 
@@ -176,6 +178,7 @@ def counted(work, system) -> float:
 
 WORK = {
     "G forward": lambda system: system.g_forward(),
+    "G forward without attention": lambda system: system.g_convolutional(),
     "D forward and backward": lambda system: system.d_backward(penalty=False),
     "D with exact penalty": lambda system: system.d_backward(penalty=True),
     "upsampler forward": lambda system: system.upsample(),
@@ -200,12 +203,14 @@ class Ours:
         self.text = self.trainer.describe(self.batch.captions)
         upsampler = parse(Recipe, our_upsampler(batch), "").generator
         self.upsampler = build_generator(upsampler, TEXT_DIM, TEXT_DIM).to(memory_format=torch.channels_last)
+        self.convolutional = build_generator(without_attention(recipe.generator), TEXT_DIM, TEXT_DIM).to(memory_format=torch.channels_last)
         self.z, self.low = torch.randn(batch, 128), torch.randn(batch, 3, 64, 64)
         source = Tokens(torch.zeros(batch, TOKENS, dtype=torch.long), torch.ones(batch, TOKENS, dtype=torch.bool))
         self.text_of_upsampler = TextDescriptors(torch.randn(batch, TOKENS, TEXT_DIM), torch.randn(batch, TEXT_DIM), source)
 
     def size(self, work: str) -> int:
         module = {"u": self.upsampler, "G": self.trainer.generator, "D": self.trainer.discriminator}.get(work[0])
+        module = self.convolutional if work in ALONE else module
         both = (self.trainer.generator, self.trainer.discriminator) if module is None else (module,)
         return sum(p.numel() for m in both for p in m.parameters())
 
@@ -214,6 +219,12 @@ class Ours:
 
         with torch.no_grad(), self.trainer.autocast():
             self.trainer.generator(self.z, self.text)
+
+    def g_convolutional(self) -> None:
+        import torch
+
+        with torch.no_grad(), self.trainer.autocast():
+            self.convolutional(self.z, self.text)
 
     def d_backward(self, penalty: bool) -> None:
         from t2igan.pyramid import build_pyramid
@@ -272,6 +283,14 @@ def our_recipe(size: str, batch: int, precision: str, shards: Path) -> dict:
         },
         "training": {"images": batch * 1000, "batch": batch, "precision": precision},
     }  # fmt: skip
+
+
+def without_attention(generator):
+    """The same convolutions and nothing else."""
+    from dataclasses import replace
+
+    none = (0,) * len(generator.synthesis.channels)
+    return replace(generator, adapter=None, synthesis=replace(generator.synthesis, self_attention=none, cross_attention=none))
 
 
 def our_upsampler(batch: int) -> dict:
@@ -442,6 +461,13 @@ class Peer:
         self.gan.train_generator_step(batch_size=self.batch, dl_iter=loader)
 
 
+def figures(row: dict, who: str) -> tuple[str, str, str, str]:
+    """Images/s, GFLOPs per image, share of the ceiling, millions of parameters."""
+    part, pictures = row[who], row["pictures"]
+    rate, gflop = pictures / part["seconds"], part["gflop"] / pictures
+    return f"{rate:.2f}", f"{gflop:.2f}", f"{part['of_ceiling']:.0%}", f"{part['parameters'] / 1e6:.1f}"
+
+
 def table(run: dict, result: dict) -> str:
     lines = [
         f"{result['size']}, batch {result['batch']}, {run['precision']}, {run['allocator']} allocator, one thread of {result['machine']}"
@@ -450,13 +476,11 @@ def table(run: dict, result: dict) -> str:
         f"{'':24} {'peer / ours':>11} {'ours img/s':>11} {'peer img/s':>11} {'GF/img':>16} {'of ceiling':>13} {'parameters, M':>16}"
     )
     for row in run["rows"]:
-        ours, peer = row["ours"], row["peer"]
-        rate = [row["pictures"] / who["seconds"] for who in (ours, peer)]
-        flops = [who["gflop"] / row["pictures"] for who in (ours, peer)]
-        lines.append(
-            f"{row['work']:24} {row['ratio']:10.2f}x {rate[0]:11.2f} {rate[1]:11.2f} {flops[0]:7.2f} {flops[1]:8.2f} "
-            f"{ours['of_ceiling']:6.0%} {peer['of_ceiling']:6.0%} {ours['parameters'] / 1e6:7.1f} {peer['parameters'] / 1e6:8.1f}"
-        )
+        cells = {who: figures(row, who) if who in row else ("", "", "", "") for who in ("ours", "peer")}
+        pairs = [f"{cells['ours'][i]:>9} {cells['peer'][i]:>9}" for i in range(4)]
+        ratio = f"{row['ratio']:.2f}x" if "ratio" in row else ""
+        lines.append(f"{row['work']:28} {ratio:>11} {'  '.join(pairs)}")
+    lines.append(f"ceiling: a 3x3 convolution at {run['rows'][0]['ceiling_gflops']:.0f} GFLOP/s")
     return "\n".join(lines)
 
 
