@@ -48,8 +48,9 @@ $(GUIDE)/report.json: | $(EMOJI)/report.json
 $(SCORER)/report.json: | $(EMOJI)/report.json
 	$(TRAIN_CLIP) --data '$(EMOJI)/*/*.tar' --out $(SCORER) --architecture scorer --seed 2
 
+# A process per core: the tests of a file stay together, and compute on one thread.
 test: .venv/ready
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -q -m slow

@@ -113,6 +113,7 @@ def our_system(arguments: argparse.Namespace, clip: Path, device):
     import torch
 
     from t2igan.config import load_recipe
+    from t2igan.layers.frozen import freeze
     from t2igan.system import build_generator
     from t2igan.text import build_text_encoder
 
@@ -124,13 +125,14 @@ def our_system(arguments: argparse.Namespace, clip: Path, device):
     encoder = build_text_encoder(base.text)
     encoder.load_pretrained()
     encoder.to(device)
-    G, U = (
-        build_generator(r.generator, encoder.token_dim, encoder.text_dim)
-        .to(device, memory_format=torch.channels_last)
-        .eval()
-        .requires_grad_(False)
-        for r in (base, upsampler)
-    )
+
+    def built(recipe):
+        generator = build_generator(recipe.generator, encoder.token_dim, encoder.text_dim)
+        return generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    G, U = built(base), built(upsampler)
+    sizes = size(G, U, encoder)
+    G, U = freeze(G), freeze(U)
     run_g, run_u = (torch.compile(x) if arguments.compile else x for x in (G, U))
     tokens = encoder.tokenize([PROMPT]).to(device)
     z, low = (torch.zeros(1, G.mapper.z_dim, device=device), torch.zeros(1, 3, base.resolution, base.resolution, device=device))
@@ -142,7 +144,7 @@ def our_system(arguments: argparse.Namespace, clip: Path, device):
 
     parts = {"text": lambda: encoder(tokens), "base": lambda: run_g(z, words), "upsampler": lambda: run_u(z, words, low=low)}
     name = f"{base.name} + {upsampler.name}"
-    return System(name, upsampler.resolution, *size(G, U, encoder), draw), parts
+    return System(name, upsampler.resolution, *sizes, draw), parts
 
 
 def write_clip(folder: Path) -> None:

@@ -1,8 +1,10 @@
-"""Bad input to one clear line and exit code 2."""
+"""Every command's and script's frame: bad input to one clear line and exit code 2."""
 
 import errno
 import sys
 from collections.abc import Callable
+
+from t2igan.memory import reuse_freed_memory
 
 
 class UserError(ValueError):
@@ -12,8 +14,9 @@ class UserError(ValueError):
 def run_script(main: Callable[[], None]) -> None:
     """Runs `main`; what the user can mend becomes one line on stderr and exit code 2 (`--debug` on the command line shows the traceback).
 
-    That is a UserError, and what the machine refuses: no permission, a read-only or a full disk.
+    That is a UserError, and what the machine refuses: no permission, a read-only or a full disk. Freed memory is kept for reuse.
     """
+    reuse_freed_memory()
     try:
         main()
     except UserError as error:

@@ -19,6 +19,7 @@ from t2igan.data.images import to_pil
 from t2igan.errors import UserError
 from t2igan.folders import write_folder
 from t2igan.generator import Generator
+from t2igan.layers.frozen import freeze
 from t2igan.system import build_generator
 from t2igan.text import KINDS, build_text_encoder
 from t2igan.text.cache import CaptionEncoder
@@ -145,7 +146,7 @@ class Pipeline:
 
 
 def load_generator(folder: Path, device: str | torch.device, cache: Path | None) -> tuple[Generator, CaptionEncoder]:
-    """The generator of a run and the text encoder before it. Raises UserError as `Pipeline.load`."""
+    """The generator of a run, frozen, and the text encoder before it. Raises UserError as `Pipeline.load`."""
     folder = model_folder(folder)
     config = read_config(folder)
     encoder = build_text_encoder(config.text)
@@ -157,7 +158,7 @@ def load_generator(folder: Path, device: str | torch.device, cache: Path | None)
         raise UserError(f"the weights in {folder} do not load ({detail[:200]}); train again or get the folder again") from None
     encoder.load_pretrained()
     generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    return generator, CaptionEncoder(encoder, cache, device)
+    return freeze(generator), CaptionEncoder(encoder, cache, device)
 
 
 def draw_latent(seed: int, z_dim: int) -> Float[Tensor, " z_dim"]:

@@ -125,10 +125,10 @@ def check_sizes(recipe: Recipe) -> None:
             f"generator.synthesis draws no picture of {coarse[0]} px, it begins at low {low} px; D's inputs and terms' sides need that"
         )
     network = recipe.discriminator.network
-    if network.backend != "math" and any(network.self_attention) and any(term.kind == "r1" for term in recipe.objective.discriminator):
+    if network.backend == "xformers" and any(network.self_attention) and any(term.kind == "r1" for term in recipe.objective.discriminator):
         raise UserError(
-            f"discriminator.network.backend is {network.backend!r}, and r1 differentiates D's attention twice, which only 'math' can; "
-            "use that, or r1_finite"
+            "discriminator.network.backend is 'xformers', and r1 differentiates D's attention twice, which that cannot; "
+            "use auto, or r1_finite"
         )
     if low and recipe.training.prompts:
         raise UserError("training.prompts is of no use to an upsampler, whose samples are pictures of the data; leave it out")

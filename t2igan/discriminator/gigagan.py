@@ -38,7 +38,7 @@ class GigaGANDiscriminatorConfig(PartConfig):
     conv_gain: float = 0.4
     attention_gain: float = 0.3
     minibatch_std: int = 0  # group size of the minibatch standard deviation at 4 px; 0: none
-    backend: Backend = "math"  # attention kernels; a gradient penalty differentiates twice, which fused kernels cannot
+    backend: Backend = "auto"  # attention kernels
     recompute: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
 
     def check(self, resolution: int) -> None:

@@ -8,6 +8,7 @@ arXiv:2006.04710; Kang et al. 2023, arXiv:2303.05511, section 3.1, Eq. 5). Becau
 it is an ordinary attention with one more feature, so the fused kernels apply. Tokens are rows: `b t c`, heads contiguous.
 """
 
+import contextlib
 import math
 from typing import Literal
 
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from t2igan.layers.equalized import EqualizedLinear
 from t2igan.layers.memory_efficient import memory_efficient_attention
@@ -24,6 +26,33 @@ from t2igan.layers.precision import widen
 
 Backend = Literal["auto", "sdpa", "math", "xformers"]
 FUSED_WIDTH = 8  # fused kernels want head widths that are multiples of 8
+
+
+def twice_differentiable() -> contextlib.AbstractContextManager:
+    """Inside, attention can be differentiated twice, as a gradient penalty does: `sdpa`, and `auto`, without fused kernels."""
+    return sdpa_kernel(SDPBackend.MATH)
+
+
+class SameKernels:
+    """The context for a stage that is computed again later: the kernels are those of now. It can be entered any number of times."""
+
+    def __init__(self):
+        self.fused = torch.backends.cuda.flash_sdp_enabled()  # the switch is the CPU's too
+        self.entered: list[contextlib.AbstractContextManager] = []
+
+    def __enter__(self) -> None:
+        self.entered.append(contextlib.nullcontext() if self.fused else twice_differentiable())
+        self.entered[-1].__enter__()
+
+    def __exit__(self, *raised) -> None:
+        self.entered.pop().__exit__(*raised)
+
+
+def choose_backend(backend: Backend, device: torch.device) -> Backend:
+    """`auto` is `math` on a CPU while gradients are recorded, where the fused backward is the slower one, else `sdpa`."""
+    if backend != "auto":
+        return backend
+    return "math" if device.type == "cpu" and torch.is_grad_enabled() else "sdpa"
 
 
 def attend(
@@ -37,12 +66,12 @@ def attend(
 ) -> Float[Tensor, "b h t e"]:
     """softmax(scale q k^T + bias) v over the keys where `mask` is True.
 
-    `math` can be differentiated twice (gradient penalties need that, fused kernels lack it). `auto` takes `math` on a CPU while
-    gradients are recorded, where the fused backward is the slower one, else `sdpa`. `xformers` takes that library's kernels where they
-    work, else `sdpa`.
+    `math` can be differentiated twice, which gradient penalties need; so can `sdpa`, inside `twice_differentiable`. `xformers` takes that
+    library's kernels where they work, else `sdpa`; `auto` see `choose_backend`.
     """
     keep = None if mask is None else mask[:, None, None, :]
-    if backend in ("sdpa", "xformers") or (backend == "auto" and not (q.device.type == "cpu" and torch.is_grad_enabled())):
+    backend = choose_backend(backend, q.device)
+    if backend != "math":
         if bias is not None:
             keep = bias.to(q.dtype) if keep is None else bias.to(q.dtype).masked_fill(~keep, -math.inf)
         if backend == "xformers":
@@ -69,6 +98,7 @@ def l2_attend(
     The key term c_j = -tau |k_j|^2 is centred (free: it cancels in the softmax) and, in half precision, split in two features so that
     no digit is lost. Augmented q, k and v share one width, a multiple of 8, so that the flash kernels take them.
     """
+    backend = choose_backend(backend, q.device)
     c = -tau * widen(k).square().sum(-1, keepdim=True)
     c = c - c.mean(-2, keepdim=True)
     high = c.to(k.dtype)

@@ -44,11 +44,11 @@ def gram(bank: Float[Tensor, "n o i k k"]) -> Float[Tensor, "pairs o i"]:
     return torch.stack([(p * q).sum((2, 3)) * (1 if p is q else 2) for p, q in pairs])
 
 
-def demodulation(bank: Float[Tensor, "n o i k k"], scale: Float[Tensor, "b i"], mixture: Float[Tensor, "b n"]) -> Float[Tensor, "b o"]:
-    """1 / norm of each sample's mixed and modulated kernel, per output channel."""
-    products = gram(bank)
+def demodulation(products: Float[Tensor, "pairs o i"], scale: Float[Tensor, "b i"], mixture: Float[Tensor, "b n"]) -> Float[Tensor, "b o"]:
+    """1 / norm of each sample's mixed and modulated kernel, per output channel, from the Gram matrices of the bank."""
     norms = scale.square() @ rearrange(products, "p o i -> i (p o)")
-    weights = torch.stack([mixture[:, n] * mixture[:, m] for n, m in combinations_with_replacement(range(len(bank)), 2)], 1)
+    pairs = combinations_with_replacement(range(mixture.shape[1]), 2)
+    weights = torch.stack([mixture[:, n] * mixture[:, m] for n, m in pairs], 1)
     squared = (rearrange(norms, "b (p o) -> b p o", p=len(products)) * weights[:, :, None]).sum(1)
     return (squared.clamp(min=0) + EPS).rsqrt()  # the Gram form may fall below 0 by rounding where kernels cancel
 
@@ -70,10 +70,23 @@ def mixed_conv(
         stacked = torch.cat([x * mixture[:, j, None, None, None] for j in range(n)], 1)
         return F.conv2d(stacked, rearrange(bank, "n o i h w -> o (n i) h w"), padding=k // 2)
     if strategy == "grouped":
-        kernels = rearrange(mixture @ bank.flatten(1), "b (o i h w) -> (b o) i h w", o=bank.shape[1], i=bank.shape[2], h=k)
-        y = F.conv2d(rearrange(x, "b i h w -> 1 (b i) h w"), kernels, padding=k // 2, groups=len(x))
-        return rearrange(y, "1 (b o) h w -> b o h w", b=len(x))
+        return conv_per_sample(x, (mixture @ bank.flatten(1)).unflatten(1, bank.shape[1:]))
     raise ValueError(f"unknown strategy {strategy!r}, needs one of {', '.join(get_args(Strategy))}")
+
+
+def conv_per_sample(x: Float[Tensor, "b i h w"], kernels: Float[Tensor, "b o i k k"]) -> Float[Tensor, "b o h w"]:
+    """Each sample convolved with a kernel of its own."""
+    if len(x) == 1:  # no groups, and the memory format stays
+        return F.conv2d(x, kernels[0], padding=kernels.shape[-1] // 2)
+    y = F.conv2d(rearrange(x, "b i h w -> 1 (b i) h w"), kernels.flatten(0, 1), padding=kernels.shape[-1] // 2, groups=len(x))
+    return rearrange(y, "1 (b o) h w -> b o h w", b=len(x))
+
+
+def mixture_of(select: nn.Module | None, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b n"]:
+    """Convex weights of a bank's kernels."""
+    if select is None:
+        return widen(style).new_ones(len(style), 1)
+    return widen(select(style)).softmax(1)
 
 
 class AdaptiveConv2d(nn.Module):
@@ -103,18 +116,15 @@ class AdaptiveConv2d(nn.Module):
         self.strategy = strategy
 
     def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
-        bank = (self.weight * self.gain).unflatten(0, (self.kernels, -1))
-        scale = widen(self.modulate(style))
-        mixture = self.mixture(style)
+        bank = self.bank()
+        scale, mixture = widen(self.modulate(style)), mixture_of(self.select, style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
         y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, mixture.to(x.dtype), strategy)
         if self.demodulate:
             with full_precision(x.device):  # norms of whole kernels
-                y = y * demodulation(widen(bank), scale, mixture).to(y.dtype)[:, :, None, None]
+                y = y * demodulation(gram(widen(bank)), scale, mixture).to(y.dtype)[:, :, None, None]
         return y
 
-    def mixture(self, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b n"]:
-        """Convex weights of the bank's kernels."""
-        if self.select is None:
-            return widen(style).new_ones(len(style), 1)
-        return widen(self.select(style)).softmax(1)
+    def bank(self) -> Float[Tensor, "n o i k k"]:
+        """The kernels as they are used."""
+        return (self.weight * self.gain).unflatten(0, (self.kernels, -1))

@@ -1,8 +1,12 @@
 """The resolutions that a network passes through: 4, 8, ... px, a stage each."""
 
+import contextlib
+
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from t2igan.layers.attention import SameKernels
 
 FIRST = 4  # px, the side of the coarsest stage
 
@@ -31,5 +35,6 @@ def check_heads(channels: int, head_dim: int, depth: int) -> None:
 def run_stage(stage: nn.Module, recompute: bool, *inputs):
     """The stage's output. With `recompute` only its input is kept for the way back. Chen et al. 2016 (arXiv:1604.06174)."""
     if recompute and torch.is_grad_enabled():
-        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False)
+        contexts = (contextlib.nullcontext(), SameKernels())  # of the pass now, of the one on the way back
+        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
     return stage(*inputs)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from t2igan.layers.attention import twice_differentiable
 from t2igan.layers.precision import full_precision
 from t2igan.objective.matching import mismatch
 from t2igan.objective.round import Round, Term
@@ -67,7 +68,8 @@ class Objective:
     ) -> Losses:
         """`real` and `seen` are D's views of the real and the generated pictures; `noise`, unit normal, nudges the real ones where due."""
         due = [entry for entry in self.discriminator if entry.due(now)]
-        if any(entry.term.needs_real_gradient for entry in due):
+        steep = any(entry.term.needs_real_gradient for entry in due)
+        if steep:
             real = real.map(lambda level: level.detach().requires_grad_(True))
         n = len(captions)
         own = torch.arange(n, device=text.pooled.device)
@@ -79,7 +81,11 @@ class Objective:
         if step:
             shown.append(nudge(real, noise, step))
             pairings = [[*pairing, own] for pairing in pairings]
-        with full_precision(own.device) if step else contextlib.nullcontext():  # a difference of half-precision logits is noise
+        with contextlib.ExitStack() as how:
+            if step:
+                how.enter_context(full_precision(own.device))  # a difference of half-precision logits is noise
+            if steep:
+                how.enter_context(twice_differentiable())
             verdicts = D(concatenate(*shown), text, *map(torch.cat, pairings))
         (real_verdict, fake_verdict, *nudged), *wrong = [parts(verdict, n) for verdict in verdicts]
         real_mismatched, fake_mismatched = wrong[0][:2] if wrong else (None, None)

@@ -119,7 +119,10 @@ def test_an_upsampler_for_larger_pictures_than_the_model_draws(run, refused, tmp
         ({"generator__synthesis__kernels": [1, 1]}, "generator.synthesis.kernels has 2 entries"),
         ({"training__prompts": ["thing 1"]}, "training.prompts is of no use to an upsampler"),
         ({"data__blank_captions": 1.0}, "data.blank_captions is 1.0"),
-        ({"discriminator__network__backend": "sdpa"}, "discriminator.network.backend is 'sdpa', and r1 differentiates D's attention twice"),
+        (
+            {"discriminator__network__backend": "xformers"},
+            "discriminator.network.backend is 'xformers', and r1 differentiates D's attention",
+        ),
         ({"resolution": 48}, "resolution must be a power of two >= 8, got 48"),
     ],
 )

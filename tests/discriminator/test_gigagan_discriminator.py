@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from t2igan.discriminator.gigagan import GigaGANDiscriminator, GigaGANDiscriminatorConfig
+from t2igan.layers.attention import twice_differentiable
 from t2igan.layers.equalized import lrelu
 from t2igan.pyramid import build_pyramid
 from t2igan.text.adapter import AdapterConfig, TextAdapter
@@ -168,13 +169,16 @@ def test_every_parameter_gets_a_gradient_and_so_does_the_picture(descriptors, ra
         assert tensor.grad is not None and torch.isfinite(tensor.grad).all() and tensor.grad.any(), name
 
 
-def test_recomputed_stages_give_the_penalty_the_same_gradients_and_keep_less(descriptors, randomised):
-    """Through exact R1 too, which differentiates twice."""
+@pytest.mark.parametrize("backend", ["math", "sdpa"])
+def test_recomputed_stages_give_the_penalty_the_same_gradients_and_keep_less(backend, descriptors, randomised):
+    """Through exact R1 too, which differentiates twice; a stage is computed again with the kernels of the first time."""
     text, pictures, found, kept = descriptors([6, 2, 3, 5]), pyramid_of(4), [], []
     for recompute in (False, True):
         torch.manual_seed(5)
-        D, real, held = network(randomised, recompute=recompute), pictures.map(lambda level: level.clone().requires_grad_()), []
-        with torch.autograd.graph.saved_tensors_hooks(lambda x, to=held: to.append(x.nbytes) or x, lambda x: x):
+        D = network(randomised, recompute=recompute, backend=backend)
+        real, held = pictures.map(lambda level: level.clone().requires_grad_()), []
+        hooks = torch.autograd.graph.saved_tensors_hooks(lambda x, to=held: to.append(x.nbytes) or x, lambda x: x)
+        with hooks, twice_differentiable():
             (verdict,) = D(real, text)
         kept.append(sum(held))
         gradients = torch.autograd.grad(verdict.mean(lambda logit: logit).sum(), real.levels, create_graph=True)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from t2igan.layers.modulation import EPS, AdaptiveConv2d, choose_strategy, mixed_conv
+from t2igan.layers.modulation import EPS, AdaptiveConv2d, choose_strategy, mixed_conv, mixture_of
 
 MIXING = ("output_mix", "input_mix", "grouped")
 CASES = [("dense", 1, 3)] + [(strategy, n, 3) for strategy in MIXING for n in (1, 2, 5, 8)] + [("grouped", 5, 1), (None, 5, 3)]
@@ -70,7 +70,7 @@ def test_bf16_autocast_keeps_scales_mixtures_and_norms_in_single_precision():
     exact = loop_over_samples(layer, x, style)
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x, style)
-        assert layer.mixture(style).dtype == torch.float32
+        assert mixture_of(layer.select, style).dtype == torch.float32
     assert (y.float() - exact).norm() / exact.norm() < 0.01
 
 
@@ -85,7 +85,7 @@ def test_demodulated_output_has_unit_variance(kernels, randomised):
 
 def test_the_mixture_is_convex_and_starts_near_uniform():
     layer = AdaptiveConv2d(4, 4, 64, 3, 5)
-    mixture = layer.mixture(torch.randn(100, 64))
+    mixture = mixture_of(layer.select, torch.randn(100, 64))
     assert torch.allclose(mixture.sum(1), torch.ones(100))
     assert (mixture > 0).all()
     assert (mixture.mean(0) - 0.2).abs().max() < 0.1
@@ -134,7 +134,7 @@ def naive_bank_expansion(layer: AdaptiveConv2d):
     def forward(x, style):
         bank = (layer.weight * layer.gain).unflatten(0, (layer.kernels, -1))
         scaled = bank[None] * layer.modulate(style)[:, None, None, :, None, None]
-        kernels = (scaled * layer.mixture(style)[:, :, None, None, None, None]).sum(1)
+        kernels = (scaled * mixture_of(layer.select, style)[:, :, None, None, None, None]).sum(1)
         kernels = kernels / (kernels.square().sum((2, 3, 4), keepdim=True) + EPS).sqrt()
         return F.conv2d(x.flatten(0, 1)[None], kernels.flatten(0, 1), padding=1, groups=len(x)).unflatten(1, (len(x), -1))[0]
 

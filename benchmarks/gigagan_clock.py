@@ -1,0 +1,107 @@
+"""What benchmarks/gigagan.py measures, in a process of its own: `python benchmarks/gigagan_clock.py JOB`, JOB being a JSON object.
+
+The allocator reads its variables once, when a process starts; and what the first system holds is not counted as the second one's.
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from benchmarks.gigagan import ALONE, PENALTY_EVERY, SLOW, WORK
+from benchmarks.gigagan_ours import Ours
+from benchmarks.gigagan_peer import Peer
+from t2igan.errors import UserError
+
+
+def inside(job: dict):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # the peer makes folders where it stands
+        makers = {"ours": Ours, "peer": Peer}
+        if job["what"] == "memory":
+            system = makers[job["who"]](job["size"], job["batch"], job["precision"])
+            before = resident("VmRSS")
+            for number in (0, 1):
+                system.step(number)
+            return (resident("VmHWM") - before) / 2**20
+        systems = {who: make(job["size"], job["batch"], job["precision"]) for who, make in makers.items()}
+        return compare(systems, job)
+
+
+def resident(field: str) -> int:
+    """KiB, from Linux's account of this process."""
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+
+
+def compare(systems: dict, job: dict) -> list[dict]:
+    """A row per kind of work: seconds of each, the median of the ratios of neighbours in time, FLOPs, share of the ceiling."""
+    peak, rows = ceiling(job["precision"]), []
+    for name in job["only"]:
+        work, rounds = WORK[name], max(1, job["rounds"] // 3) if name in SLOW else job["rounds"]
+        compared = {who: system for who, system in systems.items() if who == "ours" or name not in ALONE}
+        seconds = {who: [] for who in compared}
+        for number in range(rounds + 1):
+            for who, system in compared.items():
+                start = time.perf_counter()
+                work(system)
+                if number or name in SLOW:  # the first one warms up, where it is not too dear
+                    seconds[who].append(time.perf_counter() - start)
+        row = {"work": name, "pictures": job["batch"] * (PENALTY_EVERY if name == "step" else 1), "ceiling_gflops": peak}
+        if name not in ALONE:
+            row["ratio"] = statistics.median(peer / ours for ours, peer in zip(seconds["ours"], seconds["peer"], strict=True))
+        for who, system in compared.items():
+            took, gflop = statistics.median(seconds[who]), counted(work, system)
+            row[who] = {"seconds": took, "gflop": gflop, "of_ceiling": gflop / took / peak, "parameters": system.size(name)}
+        rows.append(row)
+    return rows
+
+
+def ceiling(precision: str) -> float:
+    """GFLOP/s of the best 3x3 convolution, channels last."""
+    dtype, best = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision], 0.0
+    for channels, side, batch in ((256, 64, 4), (128, 64, 8), (512, 16, 8)):
+        x = torch.randn(batch, channels, side, side, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        w = torch.randn(channels, channels, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        for _ in range(5):
+            start = time.perf_counter()
+            F.conv2d(x, w, padding=1)
+            best = max(best, 2 * 9 * channels**2 * side**2 * batch / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+def counted(work, system) -> float:
+    """GFLOPs. torch's own counter follows modules too, which the peer's beartype-wrapped ones break."""
+
+    class Counter(TorchDispatchMode):
+        total = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            formula = flop_registry.get(function._overloadpacket)
+            self.total += 0 if formula is None else formula(*args, **(kwargs or {}), out_val=out)
+            return out
+
+    with sdpa_kernel(SDPBackend.MATH), Counter() as counter:  # not every fused attention has a formula
+        work(system)
+    return counter.total / 1e9
+
+
+if __name__ == "__main__":
+    try:
+        print("RESULT " + json.dumps(inside(json.loads(sys.argv[1]))))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
