@@ -50,15 +50,11 @@ class Styled:
         return Styled(self.styles[rows], tuple(text[rows] for text in self.texts))
 
 
-class Pipeline:
-    """`pipeline(["a red apple"], seeds=[0, 1])` gives a list of PIL pictures for each prompt.
+class Drawing:
+    """A trained generator and the text encoder before it, ready to draw."""
 
-    A picture depends on prompt, seed and truncation alone: each seed has a CPU generator of its own, so neither the batch nor the
-    device changes it (up to rounding). `truncation` below 1 pulls styles to their prompt's mean, `global_truncation` to all prompts'.
-    """
-
-    def __init__(self, generator: Generator, describe: CaptionEncoder, resolution: int):
-        self.generator, self.describe, self.resolution = generator, describe, resolution
+    def __init__(self, generator: Generator, describe: CaptionEncoder):
+        self.generator, self.describe = generator, describe
         self.synthesize = generator.draw
         self.bf16 = False  # autocast: faster where the device computes in it, pictures differ by about a step of 1/255
 
@@ -69,6 +65,21 @@ class Pipeline:
     def compile(self) -> None:
         """Synthesis by torch.compile from now on: some seconds for the first picture of each batch size, then faster ones."""
         self.synthesize = torch.compile(self.generator.draw, dynamic=False)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+class Pipeline(Drawing):
+    """`pipeline(["a red apple"], seeds=[0, 1])` gives a list of PIL pictures for each prompt.
+
+    A picture depends on prompt, seed and truncation alone: each seed has a CPU generator of its own, so neither the batch nor the
+    device changes it (up to rounding). `truncation` below 1 pulls styles to their prompt's mean, `global_truncation` to all prompts'.
+    """
+
+    def __init__(self, generator: Generator, describe: CaptionEncoder, resolution: int):
+        super().__init__(generator, describe)
+        self.resolution = resolution
 
     def __call__(
         self, prompts: Sequence[str], seeds: Sequence[int] = (0,), truncation: float = 1.0, batch: int = 32, global_truncation: float = 1.0
@@ -125,9 +136,6 @@ class Pipeline:
         """Pictures in [-1, 1], on the CPU."""
         with self.autocast():
             return self.synthesize(styled.styles, list(styled.texts)).pyramid.finest.cpu()
-
-    def autocast(self):
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def latent(self, seed: int) -> Float[Tensor, " z_dim"]:
         return draw_latent(seed, self.generator.mapper.z_dim)

@@ -17,33 +17,23 @@ from t2igan.data.images import to_pil, to_signed
 from t2igan.data.render import on_white
 from t2igan.errors import UserError
 from t2igan.generator import Generator
-from t2igan.pipeline import draw_latent, load_generator, model_folder, read_config
+from t2igan.pipeline import Drawing, draw_latent, load_generator, model_folder, read_config
 from t2igan.text.cache import CaptionEncoder
 
 LEAST_TILE = 32  # px, small side
 UNCERTAIN = 4  # px at a tile's border, small side, that are never shown where a neighbour has them: padding reaches in from there
 
 
-class Upsampler:
+class Upsampler(Drawing):
     """`Upsampler.load("runs/upsampler")(pictures, prompts)` gives PIL pictures `factor` times as large.
 
     Pictures larger than a tile are drawn in overlapping tiles that fade into each other; one style serves them all.
     """
 
     def __init__(self, generator: Generator, describe: CaptionEncoder, resolution: int):
-        self.generator, self.describe = generator, describe
+        super().__init__(generator, describe)
         self.low, self.multiple = generator.synthesis.low, generator.synthesis.multiple
         self.factor = resolution // self.low
-        self.synthesize = generator.draw
-        self.bf16 = False  # autocast: faster where the device computes in it, pictures differ by about a step of 1/255
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.generator.parameters()).device
-
-    def compile(self) -> None:
-        """Synthesis by torch.compile from now on: some seconds for the first tiles, then faster ones."""
-        self.synthesize = torch.compile(self.generator.draw, dynamic=False)
 
     def check(self, sizes: Sequence[tuple[int, int]], tile: int | None = None, overlap: int | None = None) -> None:
         """Raises UserError where pictures of these sizes (width, height), or in such tiles, cannot be enlarged."""
@@ -111,7 +101,7 @@ class Upsampler:
         for group in tqdm(list(groups(places, batch)), "enlarging", delay=5, disable=None, leave=False):
             tiles = torch.cat([padded[:, :, y : y + sides[0], x : x + sides[1]] for y, x in group]).to(self.device)
             texts = [text[[0] * len(group)]] * self.generator.synthesis.stages_count
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            with self.autocast():
                 large = self.synthesize(styles.expand(len(group), -1, -1), texts, low=tiles).pyramid.finest.cpu()
             for (y, x), picture in zip(group, large, strict=True):
                 down, across = (

@@ -368,9 +368,8 @@ class Trainer:
             restore_optimizer(self.g_optimizer, self.generator, tensors["generator_optimizer"])
             restore_optimizer(self.d_optimizer, self.discriminator, tensors["discriminator_optimizer"])
         except (RuntimeError, KeyError) as error:
-            raise UserError(
-                f"{path} does not fit the recipe ({str(error).splitlines()[0]}); resume with {self.out / 'recipe.yaml'}"
-            ) from None
+            detail = " ".join(line.strip() for line in str(error).splitlines()[:2])  # the second line names the tensors
+            raise UserError(f"{path} does not fit the recipe ({detail[:200]}); resume with {self.out / 'recipe.yaml'}") from None
         self.images, self.skipped = state["images"], state["skipped_steps"]
         self.replaced = state["replaced"] if self.accelerator.is_main_process else 0
         if self.drawings:  # which mode is which is as arbitrary as weights, and must stay
