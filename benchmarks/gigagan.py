@@ -51,12 +51,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.batch, arguments.rounds) < 1:
         raise UserError("--batch and --rounds need whole numbers above 0")
-    result = {"size": arguments.size, "batch": arguments.batch, "machine": cpu_name(), "runs": []}
+    result, gflop = {"size": arguments.size, "batch": arguments.batch, "machine": cpu_name(), "runs": []}, {}
     for allocator in ("default", "tuned") if arguments.tuned else ("default",):
         for precision in arguments.precisions:
             job = {"what": "speed", "size": arguments.size, "batch": arguments.batch, "rounds": arguments.rounds}
-            job |= {"precision": precision, "only": arguments.only}
-            result["runs"].append({"allocator": allocator, "precision": precision, "rows": spawn(job, allocator)})
+            job |= {"precision": precision, "only": arguments.only, "gflop": gflop}
+            rows = spawn(job, allocator)
+            gflop = {row["work"]: {who: row[who]["gflop"] for who in ("ours", "peer") if who in row} for row in rows}
+            result["runs"].append({"allocator": allocator, "precision": precision, "rows": rows})
             print(table(result["runs"][-1], result), flush=True)
     if arguments.memory:
         job = {"what": "memory", "size": arguments.size, "batch": arguments.batch, "precision": "fp32"}

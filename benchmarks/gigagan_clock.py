@@ -50,6 +50,7 @@ def compare(systems: dict, job: dict) -> list[dict]:
     """A row per kind of work: seconds of each, the median of the ratios of neighbours in time, FLOPs, share of the ceiling."""
     peak, rows = ceiling(job["precision"]), []
     for name in job["only"]:
+        known = job["gflop"].get(name, {})  # from an earlier run, which had another precision or allocator
         work, rounds = WORK[name], max(1, job["rounds"] // 3) if name in SLOW else job["rounds"]
         compared = {who: system for who, system in systems.items() if who == "ours" or name not in ALONE}
         seconds = {who: [] for who in compared}
@@ -63,7 +64,7 @@ def compare(systems: dict, job: dict) -> list[dict]:
         if name not in ALONE:
             row["ratio"] = statistics.median(peer / ours for ours, peer in zip(seconds["ours"], seconds["peer"], strict=True))
         for who, system in compared.items():
-            took, gflop = statistics.median(seconds[who]), counted(work, system)
+            took, gflop = statistics.median(seconds[who]), known.get(who) or counted(work, system)
             row[who] = {"seconds": took, "gflop": gflop, "of_ceiling": gflop / took / peak, "parameters": system.size(name)}
         rows.append(row)
     return rows
