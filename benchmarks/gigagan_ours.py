@@ -37,8 +37,8 @@ class Ours:
         self.text = self.trainer.describe(self.batch.captions)
         upsampler = build_generator(parse(Recipe, our_upsampler(batch), "").generator, TEXT_DIM, TEXT_DIM)
         convolutional = build_generator(without_attention(recipe.generator), TEXT_DIM, TEXT_DIM)
-        self.parameters = {"u": count(upsampler), "G": count(self.trainer.generator), "D": count(self.trainer.discriminator)}
-        self.parameters |= {name: count(convolutional) for name in ALONE}
+        parts = {"u": upsampler, "G": self.trainer.generator, "D": self.trainer.discriminator} | dict.fromkeys(ALONE, convolutional)
+        self.parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in parts.items()}
         self.drawing = freeze(deepcopy(self.trainer.generator))  # as Pipeline.load and Upsampler.load have them
         self.upsampler, self.convolutional = (freeze(g.to(memory_format=torch.channels_last)) for g in (upsampler, convolutional))
         self.z, self.low = torch.randn(batch, 128), torch.randn(batch, 3, 64, 64)
@@ -82,10 +82,6 @@ class Ours:
     def step(self, number: int) -> None:
         self.trainer.images = number * self.trainer.config.batch
         self.trainer.step(self.batch)
-
-
-def count(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def our_recipe(size: str, batch: int, precision: str, shards: Path) -> dict:

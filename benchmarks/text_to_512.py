@@ -128,11 +128,9 @@ def our_system(arguments: argparse.Namespace, clip: Path, device):
 
     def built(recipe):
         generator = build_generator(recipe.generator, encoder.token_dim, encoder.text_dim)
-        return generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return freeze(generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False))
 
     G, U = built(base), built(upsampler)
-    sizes = size(G, U, encoder)
-    G, U = freeze(G), freeze(U)
     run_g, run_u = (torch.compile(x) if arguments.compile else x for x in (G, U))
     tokens = encoder.tokenize([PROMPT]).to(device)
     z, low = (torch.zeros(1, G.mapper.z_dim, device=device), torch.zeros(1, 3, base.resolution, base.resolution, device=device))
@@ -144,7 +142,7 @@ def our_system(arguments: argparse.Namespace, clip: Path, device):
 
     parts = {"text": lambda: encoder(tokens), "base": lambda: run_g(z, words), "upsampler": lambda: run_u(z, words, low=low)}
     name = f"{base.name} + {upsampler.name}"
-    return System(name, upsampler.resolution, *sizes, draw), parts
+    return System(name, upsampler.resolution, *size(G, U, encoder), draw), parts
 
 
 def write_clip(folder: Path) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
 
 from t2igan.errors import UserError, run_script
+from t2igan.memory import hand_back_freed_memory
 
 PROMPT = "a red apple on a wooden table"
 
@@ -132,6 +133,7 @@ def held(system: System, batch: int, device) -> float | None:
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():  # no Linux
         return None
+    hand_back_freed_memory()
     reset.write_text("5")  # the peak starts again from what is resident now
     before = resident("VmHWM")
     system.draw(batch)
@@ -153,7 +155,9 @@ def our_systems(generator, encoder, name: str, resolution: int, device) -> list[
     """The generator alone, on a prompt that is already encoded, and with the text tower before it."""
     import torch
 
-    generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    from t2igan.layers.frozen import freeze
+
+    generator = freeze(generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False))
     encoder.to(device)
     tokens = encoder.tokenize([PROMPT]).to(device)
     text = encoder(tokens)

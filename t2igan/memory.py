@@ -14,8 +14,18 @@ def reuse_freed_memory() -> None:
     glibc hands every large block back to the kernel as it is freed, and takes it again zeroed and page by page: on a CPU that is up to half
     of the time of a forward pass (benchmarks/gigagan.py --tuned). PyTorch keeps a GPU's memory by itself.
     """
-    if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
+    if not glibc() or any(name.startswith("MALLOC_") for name in os.environ):
         return
     mallopt = ctypes.CDLL(None).mallopt
     for option, value in (MMAP_THRESHOLD, TOP_PAD, TRIM_THRESHOLD):
         mallopt(option, value)
+
+
+def hand_back_freed_memory() -> None:
+    """What is resident afterwards is in use; the same places."""
+    if glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from t2igan.memory import hand_back_freed_memory, reuse_freed_memory
+
 ROOT = Path(__file__).resolve().parents[1]
 COUNT = """
 import resource, sys
@@ -36,6 +38,22 @@ def faults(how: str, **variables: str) -> int:
 def test_freed_memory_is_not_handed_back():
     pages = 8 * 64 * 2**20 // os.sysconf("SC_PAGE_SIZE")
     assert faults("reuse") < pages / 10
+
+
+@linux
+def test_memory_handed_back_is_no_longer_resident():
+    reuse_freed_memory()
+    block = bytearray(64 * 2**20)
+    block[::4096] = b"1" * len(block[::4096])
+    held = resident()
+    del block
+    hand_back_freed_memory()
+    assert held - resident() > 48 * 2**20
+
+
+def resident() -> int:
+    """Bytes of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @linux

@@ -17,40 +17,42 @@ from t2igan.layers.precision import full_precision, widen
 class FrozenAdaptiveConv2d(nn.Module):
     """An AdaptiveConv2d whose bank is scaled, laid out as convolutions read it, and known by its Gram matrices.
 
-    Where each sample has a kernel of its own anyway and maps are larger than kernels, modulation scales kernels instead of maps.
+    A single sample has a kernel of its own. Where each has one and maps are larger than kernels, modulation scales kernels, not maps.
     """
 
     def __init__(self, conv: AdaptiveConv2d):
         super().__init__()
-        bank = conv.bank()
+        bank = rearrange(conv.bank(), "n o i h w -> n o h w i")
         self.modulate, self.select = freeze(conv.modulate), None if conv.select is None else freeze(conv.select)
-        self.register_buffer("channels_last", rearrange(bank, "n o i h w -> n o h w i").contiguous(), persistent=False)
-        self.register_buffer("products", gram(widen(bank)) if conv.demodulate else None, persistent=False)
+        self.weight, self.shape = nn.Parameter(bank.flatten(1), requires_grad=False), bank.shape[1:]
+        self.register_buffer("products", gram(widen(conv.bank())) if conv.demodulate else None, persistent=False)
         self.strategy = conv.strategy
 
     def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
         scale, mixture = widen(self.modulate(style)), mixture_of(self.select, style)
-        n, o, k, _, i = self.channels_last.shape
+        n, (o, k, _, i) = len(self.weight), self.shape
         with full_precision(x.device):  # norms of whole kernels
             shrink = scale.new_ones(len(x), o) if self.products is None else demodulation(self.products, scale, mixture)
         pixels = x.shape[2] * x.shape[3]
         large = k * k * o < pixels  # a map has more values than a kernel
         strategy = self.strategy or choose_strategy(n, pixels, i, k * k)
-        own = strategy == "grouped" or (len(x) == 1 and (n > 1 or large))  # a kernel for each sample
+        alone = self.strategy is None and len(x) == 1 and (n > 1 or large)
+        own = strategy == "grouped" or alone  # a kernel for each sample
         if own and large:
             return conv_per_sample(x, self.mix(mixture, scale, shrink).to(x.dtype))
         x = x * scale.to(x.dtype)[:, :, None, None]
         if own:
             y = conv_per_sample(x, self.mix(mixture).to(x.dtype))
         else:
-            y = mixed_conv(x, rearrange(self.channels_last, "n o h w i -> n o i h w"), mixture.to(x.dtype), strategy)
+            bank = rearrange(self.weight.unflatten(1, self.shape), "n o h w i -> n o i h w")
+            y = mixed_conv(x, bank, mixture.to(x.dtype), strategy)
         return y * shrink.to(y.dtype)[:, :, None, None]
 
     def mix(
         self, mixture: Float[Tensor, "b n"], scale: Float[Tensor, "b i"] | None = None, shrink: Float[Tensor, "b o"] | None = None
     ) -> Float[Tensor, "b o i k k"]:
         """Each sample's kernel, modulated and demodulated where the scales of its inputs and outputs are given."""
-        kernels = (mixture @ self.channels_last.flatten(1)).unflatten(1, self.channels_last.shape[1:])
+        kernels = (mixture @ self.weight).unflatten(1, self.shape)
         if scale is not None:
             kernels = kernels * scale[:, None, None, None]
         if shrink is not None:

@@ -78,10 +78,13 @@ def test_flops_are_those_that_show_counts(measured, kit, tmp_path):
     from t2igan.config import load_recipe
     from t2igan.show import describe
 
-    rows = measured()
+    """In a batch; a single picture mixes kernels where a batch mixes maps, and takes less."""
+    rows = measured("--batches", 1, 3)
     shown = describe(load_recipe(tmp_path / "tiny.yaml"))["parts"]["generator"]
-    row = rows["tiny, text given", 1]
-    assert row["parameters"] == shown["params"] and row["gflops"] == pytest.approx(shown["gflops_per_image"], rel=0.01)
+    single, batch = rows["tiny, text given", 1], rows["tiny, text given", 3]
+    assert single["parameters"] == batch["parameters"] == shown["params"]
+    assert batch["gflops"] == pytest.approx(shown["gflops_per_image"], rel=0.01)
+    assert 0.9 * batch["gflops"] < single["gflops"] < batch["gflops"]
 
 
 def test_a_pipeline_beside_it_works_as_often_as_it_has_steps(measured, diffusion):
