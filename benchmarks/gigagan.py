@@ -7,8 +7,9 @@ Both get the same text encodings, precomputed (the peer's CLIP is a stub that ha
 batch. Widths per resolution, resolutions with attention, banks of two kernels and text layers are equal, and by the number of blocks the
 parameters, to a tenth (of the U-Nets ours has a quarter less). What differs shows in the table's FLOPs: the peer's attention is 8 x 64 wide
 whatever the map's width, its predictors are 3x3 convolutions where the paper has 1x1, and its matching loss, two more passes of D, does not
-depend on the text. A step is one update of D and of G with every loss of each, exact gradient penalty in every fourth one, the mean over
-four. With the default allocator, and with --tuned also with the same variables for both.
+depend on the text. Ours draws as a loaded model does, its layers folded. A step is one update of D and of G with every loss of each, exact
+gradient penalty in every fourth one, the mean over four. With the default allocator, and with --tuned also with the same variables for
+both.
 """
 
 import argparse

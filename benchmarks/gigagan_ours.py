@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.gigagan import ALONE, PENALTY_EVERY
 from t2igan.config import Recipe, parse
 from t2igan.data.write import Sample, write_shards
-from t2igan.layers.frozen import freeze
+from t2igan.layers.folded import fold
 from t2igan.pyramid import build_pyramid
 from t2igan.system import build_discriminator, build_generator, build_system
 from t2igan.training.trainer import Trainer
@@ -39,8 +39,8 @@ class Ours:
         convolutional = build_generator(without_attention(recipe.generator), TEXT_DIM, TEXT_DIM)
         parts = {"u": upsampler, "G": self.trainer.generator, "D": self.trainer.discriminator} | dict.fromkeys(ALONE, convolutional)
         self.parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in parts.items()}
-        self.drawing = freeze(deepcopy(self.trainer.generator))  # as Pipeline.load and Upsampler.load have them
-        self.upsampler, self.convolutional = (freeze(g.to(memory_format=torch.channels_last)) for g in (upsampler, convolutional))
+        self.drawing = fold(deepcopy(self.trainer.generator))  # as Pipeline.load and Upsampler.load have them
+        self.upsampler, self.convolutional = (fold(g.to(memory_format=torch.channels_last)) for g in (upsampler, convolutional))
         self.z, self.low = torch.randn(batch, 128), torch.randn(batch, 3, 64, 64)
         source = Tokens(torch.zeros(batch, TOKENS, dtype=torch.long), torch.ones(batch, TOKENS, dtype=torch.bool))
         self.text_of_upsampler = TextDescriptors(torch.randn(batch, TOKENS, TEXT_DIM), torch.randn(batch, TEXT_DIM), source)

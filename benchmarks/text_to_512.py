@@ -113,7 +113,7 @@ def our_system(arguments: argparse.Namespace, clip: Path, device):
     import torch
 
     from t2igan.config import load_recipe
-    from t2igan.layers.frozen import freeze
+    from t2igan.layers.folded import fold
     from t2igan.system import build_generator
     from t2igan.text import build_text_encoder
 
@@ -128,7 +128,7 @@ def our_system(arguments: argparse.Namespace, clip: Path, device):
 
     def built(recipe):
         generator = build_generator(recipe.generator, encoder.token_dim, encoder.text_dim)
-        return freeze(generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False))
+        return fold(generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False))
 
     G, U = built(base), built(upsampler)
     run_g, run_u = (torch.compile(x) if arguments.compile else x for x in (G, U))

@@ -146,18 +146,19 @@ def resident(field: str) -> int:
 
 
 def size(*modules) -> tuple[int, float]:
-    """(parameters, GiB)."""
+    """(parameters, GiB of them and of buffers)."""
     parameters = [p for module in modules for p in module.parameters()]
-    return sum(p.numel() for p in parameters), sum(p.nbytes for p in parameters) / 2**30
+    held = parameters + [b for module in modules for b in module.buffers()]
+    return sum(p.numel() for p in parameters), sum(t.nbytes for t in held) / 2**30
 
 
 def our_systems(generator, encoder, name: str, resolution: int, device) -> list[System]:
     """The generator alone, on a prompt that is already encoded, and with the text tower before it."""
     import torch
 
-    from t2igan.layers.frozen import freeze
+    from t2igan.layers.folded import fold
 
-    generator = freeze(generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False))
+    generator = fold(generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False))
     encoder.to(device)
     tokens = encoder.tokenize([PROMPT]).to(device)
     text = encoder(tokens)

@@ -19,7 +19,7 @@ from t2igan.data.images import to_pil
 from t2igan.errors import UserError
 from t2igan.folders import write_folder
 from t2igan.generator import Generator
-from t2igan.layers.frozen import freeze
+from t2igan.layers.folded import fold
 from t2igan.system import build_generator
 from t2igan.text import KINDS, build_text_encoder
 from t2igan.text.cache import CaptionEncoder
@@ -50,7 +50,7 @@ class Styled:
         return Styled(self.styles[rows], tuple(text[rows] for text in self.texts))
 
 
-class Drawing:
+class Drawer:
     """A trained generator and the text encoder before it, ready to draw."""
 
     def __init__(self, generator: Generator, describe: CaptionEncoder):
@@ -70,7 +70,7 @@ class Drawing:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
-class Pipeline(Drawing):
+class Pipeline(Drawer):
     """`pipeline(["a red apple"], seeds=[0, 1])` gives a list of PIL pictures for each prompt.
 
     A picture depends on prompt, seed and truncation alone: each seed has a CPU generator of its own, so neither the batch nor the
@@ -154,7 +154,7 @@ class Pipeline(Drawing):
 
 
 def load_generator(folder: Path, device: str | torch.device, cache: Path | None) -> tuple[Generator, CaptionEncoder]:
-    """The generator of a run, frozen, and the text encoder before it. Raises UserError as `Pipeline.load`."""
+    """The generator of a run, folded, and the text encoder before it. Raises UserError as `Pipeline.load`."""
     folder = model_folder(folder)
     config = read_config(folder)
     encoder = build_text_encoder(config.text)
@@ -166,7 +166,7 @@ def load_generator(folder: Path, device: str | torch.device, cache: Path | None)
         raise UserError(f"the weights in {folder} do not load ({detail[:200]}); train again or get the folder again") from None
     encoder.load_pretrained()
     generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    return freeze(generator), CaptionEncoder(encoder, cache, device)
+    return fold(generator), CaptionEncoder(encoder, cache, device)
 
 
 def draw_latent(seed: int, z_dim: int) -> Float[Tensor, " z_dim"]:

@@ -43,9 +43,10 @@ def step(root) -> tuple[torch.nn.Module, set[tuple[int, ...]]]:
 
 
 def expanded(G: torch.nn.Module, shapes: set[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Shapes of B x N x O x I elements, or of taps as many times, for any layer with a bank; however they are folded.
+    """Shapes of B x N x O x I elements, or of taps as many times, for any layer with a bank.
 
-    Without taps a feature map may have as many elements: there the dimensions themselves are looked at.
+    With taps by the number of elements, however dimensions are joined; without, a feature map may have as many, and B, N, O and I are
+    looked for as dimensions.
     """
     found = []
     for layer in G.modules():

@@ -1,4 +1,4 @@
-"""Freed memory is kept: counted by the pages that the kernel hands out."""
+"""Freed memory is kept, or handed back: counted by the pages that the kernel gives and by what is resident."""
 
 import os
 import subprocess
@@ -7,55 +7,60 @@ from pathlib import Path
 
 import pytest
 
-from t2igan.memory import hand_back_freed_memory, reuse_freed_memory
+from t2igan.memory import VARIABLES, glibc
 
 ROOT = Path(__file__).resolve().parents[1]
-COUNT = """
-import resource, sys
-from t2igan.memory import reuse_freed_memory
+START = """
+import os, resource, sys
+from pathlib import Path
+from t2igan.memory import hand_back_freed_memory, reuse_freed_memory
 if sys.argv[1] == "reuse":
     reuse_freed_memory()
-def round():
-    for _ in range(8):
-        block = bytearray(64 * 2**20)
-        block[::4096] = b"1" * len(block[::4096])
-        del block
-round()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-round()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults of glibc's allocator")
-
-
-def faults(how: str, **variables: str) -> int:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | variables
-    done = subprocess.run([sys.executable, "-c", COUNT, how], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
-    return int(done.stdout or pytest.fail(done.stderr))
-
-
-@linux
-def test_freed_memory_is_not_handed_back():
-    pages = 8 * 64 * 2**20 // os.sysconf("SC_PAGE_SIZE")
-    assert faults("reuse") < pages / 10
-
-
-@linux
-def test_memory_handed_back_is_no_longer_resident():
-    reuse_freed_memory()
-    block = bytearray(64 * 2**20)
+def use(mib):
+    block = bytearray(mib * 2**20)
     block[::4096] = b"1" * len(block[::4096])
-    held = resident()
-    del block
-    hand_back_freed_memory()
-    assert held - resident() > 48 * 2**20
+"""
+FAULTS = """
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(8):
+    use(64)
+before = faults()
+for _ in range(8):
+    use(64)
+print(faults() - before)
+"""
+RESIDENT = """
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+before = resident()
+use(64)
+kept = resident() - before
+hand_back_freed_memory()
+print(kept, resident() - before)
+"""
+pytestmark = pytest.mark.skipif(not glibc(), reason="glibc's allocator")
 
 
-def resident() -> int:
-    """Bytes of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def run(code: str, how: str, **variables: str) -> list[int]:
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | variables
+    command = [sys.executable, "-c", START + code, how]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [int(number) for number in done.stdout.split()]
 
 
-@linux
-def test_who_sets_the_allocators_variables_is_left_alone():
-    assert faults("reuse", MALLOC_TRIM_THRESHOLD_="131072", MALLOC_MMAP_THRESHOLD_="131072") > 10 * (faults("reuse") + 1)
+def test_freed_memory_is_not_handed_back():
+    (kept,), (left_alone,) = run(FAULTS, "reuse"), run(FAULTS, "leave")
+    assert 10 * kept < left_alone
+
+
+def test_whoever_sets_the_allocators_variables_is_left_alone():
+    (kept,) = run(FAULTS, "reuse")
+    (faults,) = run(FAULTS, "reuse", MALLOC_TRIM_THRESHOLD_="131072", MALLOC_MMAP_THRESHOLD_="131072")
+    assert 10 * kept < faults
+
+
+def test_memory_handed_back_is_no_longer_resident():
+    kept, left = run(RESIDENT, "reuse")
+    assert kept > 48 and left < 16

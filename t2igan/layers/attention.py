@@ -33,15 +33,20 @@ def twice_differentiable() -> contextlib.AbstractContextManager:
     return sdpa_kernel(SDPBackend.MATH)
 
 
-class SameKernels:
-    """The context for a stage that is computed again later: the kernels are those of now. It can be entered any number of times."""
+def fused_allowed() -> bool:
+    """False inside `twice_differentiable`. The switches are all devices'."""
+    switches = torch.backends.cuda
+    return switches.flash_sdp_enabled() or switches.mem_efficient_sdp_enabled() or switches.cudnn_sdp_enabled()
+
+
+class Again:
+    """`twice_differentiable` for a stage that is computed again on the way back, which may happen more than once."""
 
     def __init__(self):
-        self.fused = torch.backends.cuda.flash_sdp_enabled()  # the switch is the CPU's too
         self.entered: list[contextlib.AbstractContextManager] = []
 
     def __enter__(self) -> None:
-        self.entered.append(contextlib.nullcontext() if self.fused else twice_differentiable())
+        self.entered.append(twice_differentiable())
         self.entered[-1].__enter__()
 
     def __exit__(self, *raised) -> None:

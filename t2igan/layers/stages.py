@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from t2igan.layers.attention import SameKernels
+from t2igan.layers.attention import Again, fused_allowed
 
 FIRST = 4  # px, the side of the coarsest stage
 
@@ -35,6 +35,7 @@ def check_heads(channels: int, head_dim: int, depth: int) -> None:
 def run_stage(stage: nn.Module, recompute: bool, *inputs):
     """The stage's output. With `recompute` only its input is kept for the way back. Chen et al. 2016 (arXiv:1604.06174)."""
     if recompute and torch.is_grad_enabled():
-        contexts = (contextlib.nullcontext(), SameKernels())  # of the pass now, of the one on the way back
-        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
+        contexts = (contextlib.nullcontext(), Again())  # of the pass now, of the one on the way back
+        kernels = {} if fused_allowed() else {"context_fn": lambda: contexts}
+        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False, **kernels)
     return stage(*inputs)

@@ -68,8 +68,8 @@ class Objective:
     ) -> Losses:
         """`real` and `seen` are D's views of the real and the generated pictures; `noise`, unit normal, nudges the real ones where due."""
         due = [entry for entry in self.discriminator if entry.due(now)]
-        steep = any(entry.term.needs_real_gradient for entry in due)
-        if steep:
+        penalized = any(entry.term.needs_real_gradient for entry in due)
+        if penalized:
             real = real.map(lambda level: level.detach().requires_grad_(True))
         n = len(captions)
         own = torch.arange(n, device=text.pooled.device)
@@ -81,11 +81,11 @@ class Objective:
         if step:
             shown.append(nudge(real, noise, step))
             pairings = [[*pairing, own] for pairing in pairings]
-        with contextlib.ExitStack() as how:
+        with contextlib.ExitStack() as contexts:
             if step:
-                how.enter_context(full_precision(own.device))  # a difference of half-precision logits is noise
-            if steep:
-                how.enter_context(twice_differentiable())
+                contexts.enter_context(full_precision(own.device))  # a difference of half-precision logits is noise
+            if penalized:
+                contexts.enter_context(twice_differentiable())
             verdicts = D(concatenate(*shown), text, *map(torch.cat, pairings))
         (real_verdict, fake_verdict, *nudged), *wrong = [parts(verdict, n) for verdict in verdicts]
         real_mismatched, fake_mismatched = wrong[0][:2] if wrong else (None, None)

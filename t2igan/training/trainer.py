@@ -287,11 +287,11 @@ class Trainer:
             "training.prompts",
             "data.shards",
             "data.workers",
-        )  # and what costs memory or time alone
+        )  # and what costs memory or time alone, up to rounding
         changed = [
             f"{path} from {old} to {new}"
             for path, old, new in differences(load_recipe(self.out), self.recipe)
-            if path not in free and not path.endswith(("_every", ".recompute"))
+            if path not in free and not path.endswith(("_every", ".recompute", ".backend"))
         ]
         if changed:
             what = "; ".join(changed[:3])

@@ -75,10 +75,10 @@ def test_the_text_tower_adds_its_work_and_its_weights(measured, kit):
 
 
 def test_flops_are_those_that_show_counts(measured, kit, tmp_path):
+    """In a batch; a single picture mixes kernels where a batch mixes maps, and takes less."""
     from t2igan.config import load_recipe
     from t2igan.show import describe
 
-    """In a batch; a single picture mixes kernels where a batch mixes maps, and takes less."""
     rows = measured("--batches", 1, 3)
     shown = describe(load_recipe(tmp_path / "tiny.yaml"))["parts"]["generator"]
     single, batch = rows["tiny, text given", 1], rows["tiny, text given", 3]

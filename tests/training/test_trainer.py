@@ -9,6 +9,7 @@ from torch import nn
 
 from t2igan.config import load_recipe
 from t2igan.errors import UserError
+from t2igan.layers.attention import fused_allowed
 from t2igan.pipeline import Pipeline
 from t2igan.pyramid import shrink
 from t2igan.style.mapping import latent_mode
@@ -126,6 +127,21 @@ def test_reported_losses_do_not_depend_on_micro_batches(tiny):
         values[micro] = trainer.step(trainer.dataset[0])
     for name in ("D/nonsaturating", "D/r1", "D/logit_real"):
         assert torch.allclose(values[2][name], values[8][name], rtol=1e-4)
+
+
+def test_d_attends_without_fused_kernels_on_penalty_steps_alone(tiny):
+    """`sdpa` is what `auto` takes on a GPU; fused kernels cannot be differentiated twice."""
+    found = {}
+    for backend in ("math", "sdpa"):
+        trainer = tiny(discriminator__network__backend=backend, objective__generator=[{"kind": "nonsaturating"}])
+        gradients, fused, attention = record_gradients(trainer), [], trainer.discriminator.stages["8"].attention[0]
+        attention.register_forward_pre_hook(lambda *_, fused=fused: fused.append(fused_allowed()))
+        for step in range(2):
+            trainer.step(trainer.dataset[step])
+        found[backend] = gradients["D"][0]
+        assert fused == [False, True, True, True]  # D's half with the penalty, G's; without it, and G's
+    for name, gradient in found["math"].items():
+        assert torch.allclose(found["sdpa"][name], gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max() + 1e-12), name
 
 
 def test_a_penalty_by_finite_differences_is_due_as_lazily_and_shows_d_nudged_pictures(tiny):

@@ -1,4 +1,4 @@
-"""Frozen layers against the layers that they stand for."""
+"""Folded layers against the layers that they stand for."""
 
 from copy import deepcopy
 
@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from t2igan.generator import Generator
+from t2igan.layers import folded
 from t2igan.layers.equalized import EqualizedConv2d, EqualizedLinear
-from t2igan.layers.frozen import FrozenAdaptiveConv2d, freeze
-from t2igan.layers.modulation import AdaptiveConv2d
+from t2igan.layers.folded import FoldedAdaptiveConv2d, fold
+from t2igan.layers.modulation import AdaptiveConv2d, demodulation
 from t2igan.style.mapping import MappingConfig, MappingNetwork
 from t2igan.synthesis.gigagan import GigaGANSynthesis, GigaGANSynthesisConfig
 from t2igan.synthesis.gigagan_upsampler import GigaGANUpsampler, GigaGANUpsamplerConfig
@@ -21,11 +22,11 @@ CASES = [("dense", 1, 3), (None, 1, 1), *((strategy, n, 3) for strategy in ("out
 @pytest.mark.parametrize("side", [4, 12])  # maps smaller than kernels, and larger
 @pytest.mark.parametrize("demodulate", [True, False])
 @pytest.mark.parametrize(("strategy", "kernels", "k"), CASES)
-def test_a_frozen_adaptive_convolution_is_the_trained_one(batch, side, demodulate, strategy, kernels, k, randomised):
+def test_a_folded_adaptive_convolution_is_the_trained_one(batch, side, demodulate, strategy, kernels, k, randomised):
     layer = randomised(AdaptiveConv2d(6, 7, 5, k, kernels, demodulate, strategy)).double()
     x, style = torch.randn(batch, 6, side, side, dtype=torch.float64), torch.randn(batch, 5, dtype=torch.float64)
     expected = layer(x, style)
-    got = freeze(layer)(x, style)
+    got = fold(layer)(x, style)
     assert (got - expected).abs().max() < 1e-10 and expected.abs().max() > 0.1
 
 
@@ -38,11 +39,11 @@ def test_a_frozen_adaptive_convolution_is_the_trained_one(batch, side, demodulat
         (EqualizedConv2d(5, 7, kernel=1, stride=2, bias=False), (2, 5, 6, 6)),
     ],
 )
-def test_frozen_linear_layers_and_convolutions(layer, shape, randomised):
+def test_folded_linear_layers_and_convolutions(layer, shape, randomised):
     layer, x = randomised(layer).double(), torch.randn(shape, dtype=torch.float64)
-    frozen = freeze(deepcopy(layer))
-    assert type(frozen) in (nn.Linear, nn.Conv2d)
-    assert (frozen(x) - layer(x)).abs().max() < 1e-12
+    drawn = fold(deepcopy(layer))
+    assert type(drawn) in (nn.Linear, nn.Conv2d)
+    assert (drawn(x) - layer(x)).abs().max() < 1e-12
 
 
 def generator(kind: str) -> Generator:
@@ -56,23 +57,29 @@ def generator(kind: str) -> Generator:
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("kind", ["base", "upsampler"])
-def test_a_frozen_generator_draws_the_same_pictures(kind, batch, descriptors, randomised):
+def test_a_folded_generator_draws_the_same_pictures(kind, batch, descriptors, randomised):
     trained, text, z = randomised(generator(kind)), descriptors([5, 3][:batch]), torch.randn(batch, 6)
     low = None if kind == "base" else torch.randn(batch, 3, 8, 8)
     expected = trained(z, text, low=low).pyramid
-    frozen = freeze(deepcopy(trained))
-    for ours, wanted in zip(frozen(z, text, low=low).pyramid.levels, expected.levels, strict=True):
+    drawing = fold(deepcopy(trained))
+    for ours, wanted in zip(drawing(z, text, low=low).pyramid.levels, expected.levels, strict=True):
         assert (ours - wanted).abs().max() < 1e-4 * wanted.abs().max()
-    left = [type(m).__name__ for m in frozen.modules() if isinstance(m, AdaptiveConv2d | EqualizedLinear | EqualizedConv2d)]
-    assert not left and any(isinstance(m, FrozenAdaptiveConv2d) for m in frozen.modules())
+    left = [type(m).__name__ for m in drawing.modules() if isinstance(m, AdaptiveConv2d | EqualizedLinear | EqualizedConv2d)]
+    assert not left and any(isinstance(m, FoldedAdaptiveConv2d) for m in drawing.modules())
 
 
-def test_bf16_autocast_keeps_the_norms_in_single_precision(randomised):
-    layer = randomised(AdaptiveConv2d(32, 32, 16, 3, 4))
+def test_bf16_autocast_keeps_the_norms_in_single_precision(randomised, monkeypatch):
+    layer, seen = randomised(AdaptiveConv2d(32, 32, 16, 3, 4)), []
+
+    def watched(products, scale, mixture):
+        seen.append((torch.is_autocast_enabled("cpu"), products.dtype, scale.dtype, mixture.dtype))
+        return demodulation(products, scale, mixture)
+
+    monkeypatch.setattr(folded, "demodulation", watched)
     for batch, side in ((4, 8), (1, 24)):
         x, style = torch.randn(batch, 32, side, side), torch.randn(batch, 16)
-        expected, frozen = layer(x, style), freeze(deepcopy(layer))
+        expected, drawing = layer(x, style), fold(deepcopy(layer))
         with torch.autocast("cpu", torch.bfloat16):
-            got = frozen(x, style)
-        assert frozen.products.dtype == torch.float32
+            got = drawing(x, style)
         assert (got.float() - expected).norm() / expected.norm() < 0.02
+    assert seen == [(False, torch.float32, torch.float32, torch.float32)] * 2

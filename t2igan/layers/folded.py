@@ -1,7 +1,7 @@
-"""Layers of a network that is no longer trained: what depends on weights alone is computed once, not at every call.
+"""A generator's layers when it only draws: what depends on weights alone is computed once, not at every call.
 
 A trained layer scales its weights at run time and takes the inner products of its bank; for a single picture that costs more than the
-convolutions. `freeze` puts an equal layer that holds the results in the place of each.
+convolutions. `fold` puts an equal layer that holds the results in the place of each.
 """
 
 import torch
@@ -14,16 +14,16 @@ from t2igan.layers.modulation import AdaptiveConv2d, choose_strategy, conv_per_s
 from t2igan.layers.precision import full_precision, widen
 
 
-class FrozenAdaptiveConv2d(nn.Module):
-    """An AdaptiveConv2d whose bank is scaled, laid out as convolutions read it, and known by its Gram matrices.
+class FoldedAdaptiveConv2d(nn.Module):
+    """Feature maps and a style to feature maps, as the AdaptiveConv2d it is made from: its bank scaled, its Gram matrices at hand.
 
     A single sample has a kernel of its own. Where each has one and maps are larger than kernels, modulation scales kernels, not maps.
     """
 
     def __init__(self, conv: AdaptiveConv2d):
         super().__init__()
-        bank = rearrange(conv.bank(), "n o i h w -> n o h w i")
-        self.modulate, self.select = freeze(conv.modulate), None if conv.select is None else freeze(conv.select)
+        bank = rearrange(conv.bank(), "n o i h w -> n o h w i")  # as convolutions read it
+        self.modulate, self.select = fold(conv.modulate), None if conv.select is None else fold(conv.select)
         self.weight, self.shape = nn.Parameter(bank.flatten(1), requires_grad=False), bank.shape[1:]
         self.register_buffer("products", gram(widen(conv.bank())) if conv.demodulate else None, persistent=False)
         self.strategy = conv.strategy
@@ -57,27 +57,36 @@ class FrozenAdaptiveConv2d(nn.Module):
             kernels = kernels * scale[:, None, None, None]
         if shrink is not None:
             kernels = kernels * shrink[:, :, None, None, None]
-        return rearrange(kernels, "b o h w i -> b o i h w")
+        kernels = rearrange(kernels, "b o h w i -> b o i h w")
+        return kernels if len(kernels) == 1 else kernels.contiguous()  # a grouped convolution reads them so
+
+
+def fold_linear(layer: EqualizedLinear) -> nn.Linear:
+    folded = nn.Linear(*layer.weight.shape[::-1], bias=layer.bias is not None, device="meta")
+    return set_weights(folded, layer.weight * layer.gain, None if layer.bias is None else layer.bias * layer.lr_multiplier)
+
+
+def fold_conv(layer: EqualizedConv2d) -> nn.Conv2d:
+    outputs, inputs, k, _ = layer.weight.shape
+    folded = nn.Conv2d(inputs, outputs, k, layer.stride, k // 2, bias=layer.bias is not None, device="meta")
+    return set_weights(folded, layer.weight * layer.gain, layer.bias)
+
+
+def set_weights(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Linear | nn.Conv2d:
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
+    return layer
+
+
+FOLDS = {EqualizedLinear: fold_linear, EqualizedConv2d: fold_conv, AdaptiveConv2d: FoldedAdaptiveConv2d}
 
 
 @torch.no_grad()
-def freeze(module: nn.Module) -> nn.Module:
-    """The module with its trained layers frozen, children in place. Its outputs stay; its parameters' names do not."""
-    if isinstance(module, EqualizedLinear):
-        return _with_weights(nn.Linear, module.weight * module.gain, module.bias, module.lr_multiplier)
-    if isinstance(module, EqualizedConv2d):
-        k = module.weight.shape[-1]
-        return _with_weights(nn.Conv2d, module.weight * module.gain, module.bias, kernel_size=k, stride=module.stride, padding=k // 2)
-    if isinstance(module, AdaptiveConv2d):
-        return FrozenAdaptiveConv2d(module)
+def fold(module: nn.Module) -> nn.Module:
+    """A generator, or a part of one, that draws the same and is no longer trained or saved; inner modules are replaced in place."""
+    if type(module) in FOLDS:
+        return FOLDS[type(module)](module)
     for name, child in module.named_children():
-        setattr(module, name, freeze(child))
+        setattr(module, name, fold(child))
     return module
-
-
-def _with_weights(kind: type[nn.Module], weight: Tensor, bias: Tensor | None, multiplier: float = 1.0, **geometry) -> nn.Module:
-    layer = kind(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta", **geometry)
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias * multiplier, requires_grad=False)
-    return layer
