@@ -8,8 +8,7 @@ batch. Widths per resolution, resolutions with attention, banks of two kernels a
 parameters, to a tenth (of the U-Nets ours has a quarter less). What differs shows in the table's FLOPs: the peer's attention is 8 x 64 wide
 whatever the map's width, its predictors are 3x3 convolutions where the paper has 1x1, and its matching loss, two more passes of D, does not
 depend on the text. Ours draws as a loaded model does, its layers folded. A step is one update of D and of G with every loss of each, exact
-gradient penalty in every fourth one, the mean over four. With the default allocator, and with --tuned also with the same variables for
-both.
+gradient penalty in every fourth one, the mean over four. With the default allocator, or with the same variables for both.
 """
 
 import argparse
@@ -45,7 +44,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times each is timed (steps: a third of it)")
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     parser.add_argument("--only", nargs="+", choices=sorted(WORK), default=list(WORK), help="parts to measure")
-    parser.add_argument("--tuned", action="store_true", help="also with the allocator's variables, for both")
+    parser.add_argument(
+        "--allocators", nargs="+", choices=("default", "tuned"), default=["default"], help="tuned: with its variables, for both"
+    )
     parser.add_argument("--memory", action="store_true", help="also the peak memory of a step, each in a process of its own")
     parser.add_argument("--out", type=Path, help="result.json to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -53,7 +54,7 @@ def main() -> None:
     if min(arguments.batch, arguments.rounds) < 1:
         raise UserError("--batch and --rounds need whole numbers above 0")
     result, gflop = {"size": arguments.size, "batch": arguments.batch, "machine": cpu_name(), "runs": []}, {}
-    for allocator in ("default", "tuned") if arguments.tuned else ("default",):
+    for allocator in arguments.allocators:
         for precision in arguments.precisions:
             job = {"what": "speed", "size": arguments.size, "batch": arguments.batch, "rounds": arguments.rounds}
             job |= {"precision": precision, "only": arguments.only, "gflop": gflop}

@@ -3,6 +3,7 @@
 from itertools import repeat
 
 import torch
+from accelerate.state import AcceleratorState
 
 from benchmarks.gigagan import PENALTY_EVERY
 from benchmarks.gigagan_ours import TEXT_DIM, TEXT_WIDTH, TOKENS
@@ -35,6 +36,7 @@ class Peer:
 
     def __init__(self, size: str, batch: int, precision: str):
         self.precision = precision
+        AcceleratorState._reset_state()  # one per process, and of one precision: our trainer, which does not use it for that, comes first
         capacity, most = CAPACITY[size]
         text = {"dim": TEXT_WIDTH, "depth": 2, "clip": Stub()}
         style = {"dim": 512, "depth": 4, "dim_text_latent": TEXT_WIDTH}

@@ -13,7 +13,7 @@ def reuse_freed_memory() -> None:
     """Keeps freed memory for the next tensor, on Linux with glibc; elsewhere, and where the user has set the allocator, nothing changes.
 
     glibc hands every large block back to the kernel as it is freed, and takes it again zeroed and page by page: on a CPU that is up to half
-    of the time of a forward pass (benchmarks/gigagan.py --tuned). PyTorch keeps a GPU's memory by itself.
+    of the time of a forward pass (benchmarks/gigagan.py --allocators default tuned). PyTorch keeps a GPU's memory by itself.
     """
     if not glibc() or any(name in os.environ for name in VARIABLES):
         return
