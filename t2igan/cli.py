@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     upsample.add_argument("--seed", type=int, default=0)
     upsample.add_argument("--times", type=int, default=1, help="2: the large pictures are enlarged again")
     upsample.add_argument("--tile", type=int, help="px of a picture that are drawn at once (default: the side it was trained on)")
-    upsample.add_argument("--overlap", type=int, help="px that neighbouring tiles share (default: a quarter of a tile)")
+    upsample.add_argument("--overlap", type=int, help="px that neighbouring tiles share (default: half a tile; less is faster)")
     upsample.add_argument("--bf16", action="store_true", help="half precision: faster where the device computes in it")
     upsample.add_argument("--out", type=Path, required=True, help="folder for the large pictures, as PNG")
     upsample.set_defaults(run=run_upsample)

@@ -63,7 +63,7 @@ def test_seams_of_an_upsampler_that_adds_nothing_are_invisible(model, kit, tmp_p
     done = ran(model, kit.shards, tmp_path, *options, script="seams")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["tile"] == 32 and result["tiles"] == 25 and result["max"] < 0.01
+    assert result["tile"] == 32 and result["overlap"] == 16 and result["tiles"] == 25 and result["max"] < 0.01
     assert Image.open(tmp_path / "seams.png").size == (96, 96) and Image.open(tmp_path / "seams.png").getextrema() == ((0, 0),) * 3
 
 
