@@ -11,6 +11,7 @@ matrices, so no tensor of batch x kernels x out x in elements ever exists.
 """
 
 import math
+from collections.abc import Callable
 from itertools import combinations_with_replacement
 from typing import Literal, get_args
 
@@ -53,22 +54,30 @@ def demodulation(products: Float[Tensor, "pairs o i"], scale: Float[Tensor, "b i
     return (squared.clamp(min=0) + EPS).rsqrt()  # the Gram form may fall below 0 by rounding where kernels cancel
 
 
+def same_conv(x: Float[Tensor, "b i h w"], kernel: Float[Tensor, "o i k k"]) -> Float[Tensor, "b o h w"]:
+    return F.conv2d(x, kernel, padding=kernel.shape[-1] // 2)
+
+
 def mixed_conv(
-    x: Float[Tensor, "b i h w"], bank: Float[Tensor, "n o i k k"], mixture: Float[Tensor, "b n"], strategy: Strategy
+    x: Float[Tensor, "b i h w"],
+    bank: Float[Tensor, "n o i k k"],
+    mixture: Float[Tensor, "b n"],
+    strategy: Strategy,
+    conv: Callable[[Tensor, Tensor], Tensor] = same_conv,
 ) -> Float[Tensor, "b o h w"]:
     """conv(x_b, sum_n mixture_bn bank_n) for each sample b; all strategies are equal, they differ in cost."""
-    n, _, _, k, _ = bank.shape
+    n = len(bank)
     if strategy == "dense":
         if n != 1:
             raise ValueError(f"strategy 'dense' takes one kernel, the bank has {n}; use output_mix, input_mix or grouped")
-        return F.conv2d(x, bank[0], padding=k // 2)
+        return conv(x, bank[0])
     if strategy == "output_mix":
-        y = F.conv2d(x, rearrange(bank, "n o i h w -> (n o) i h w"), padding=k // 2)
+        y = conv(x, rearrange(bank, "n o i h w -> (n o) i h w"))
         parts = y.chunk(n, dim=1)
         return sum(part * mixture[:, j, None, None, None] for j, part in enumerate(parts))
     if strategy == "input_mix":
         stacked = torch.cat([x * mixture[:, j, None, None, None] for j in range(n)], 1)
-        return F.conv2d(stacked, rearrange(bank, "n o i h w -> o (n i) h w"), padding=k // 2)
+        return conv(stacked, rearrange(bank, "n o i h w -> o (n i) h w"))
     if strategy == "grouped":
         return conv_per_sample(x, (mixture @ bank.flatten(1)).unflatten(1, bank.shape[1:]))
     raise ValueError(f"unknown strategy {strategy!r}, needs one of {', '.join(get_args(Strategy))}")
@@ -77,7 +86,7 @@ def mixed_conv(
 def conv_per_sample(x: Float[Tensor, "b i h w"], kernels: Float[Tensor, "b o i k k"]) -> Float[Tensor, "b o h w"]:
     """Each sample convolved with a kernel of its own."""
     if len(x) == 1:  # no groups, and the memory format stays
-        return F.conv2d(x, kernels[0], padding=kernels.shape[-1] // 2)
+        return same_conv(x, kernels[0])
     y = F.conv2d(rearrange(x, "b i h w -> 1 (b i) h w"), kernels.flatten(0, 1), padding=kernels.shape[-1] // 2, groups=len(x))
     return rearrange(y, "1 (b o) h w -> b o h w", b=len(x))
 

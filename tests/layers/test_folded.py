@@ -18,6 +18,15 @@ from t2igan.synthesis.gigagan_upsampler import GigaGANUpsampler, GigaGANUpsample
 CASES = [("dense", 1, 3), (None, 1, 1), *((strategy, n, 3) for strategy in ("output_mix", "input_mix", "grouped", None) for n in (2, 5))]
 
 
+@pytest.fixture(params=["as small layers", "as large layers"])
+def ways(request, monkeypatch):
+    """Each test with the convolutions that small layers take, and with those of large layers on a CPU."""
+    if request.param == "as large layers":
+        for name, value in (("FEW_PIXELS", 10**9), ("LARGE_KERNEL", 0), ("LONG", 0)):
+            monkeypatch.setattr(folded, name, value)
+
+
+@pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("side", [4, 12])  # maps smaller than kernels, and larger
 @pytest.mark.parametrize("demodulate", [True, False])
@@ -55,6 +64,7 @@ def generator(kind: str) -> Generator:
     return Generator(None, MappingNetwork(MappingConfig(z_dim=6, style_dim=8, depth=2), 10), synthesis).eval().requires_grad_(False)
 
 
+@pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("kind", ["base", "upsampler"])
 def test_a_folded_generator_draws_the_same_pictures(kind, batch, descriptors, randomised):
