@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from t2igan.memory import VARIABLES
+from t2igan.memory import VARIABLES, hand_back_freed_memory, reuse_freed_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 START = """
@@ -51,7 +51,7 @@ def c_library() -> str:
         return ""
 
 
-pytestmark = pytest.mark.skipif("glibc" not in c_library(), reason="measures glibc's allocator")
+measured = pytest.mark.skipif("glibc" not in c_library(), reason="measures glibc's allocator")
 
 
 def run(code: str, how: str, **variables: str) -> list[int]:
@@ -62,22 +62,39 @@ def run(code: str, how: str, **variables: str) -> list[int]:
     return [int(number) for number in done.stdout.split()]
 
 
+@pytest.mark.parametrize(("library", "variables"), [("", {}), ("glibc", {"MALLOC_TOP_PAD_": "0"})])
+def test_the_allocator_is_not_touched_elsewhere_nor_where_the_user_has_set_it(library, variables, monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("platform.libc_ver", lambda: (library, ""))
+    monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("asked the C library"))
+    reuse_freed_memory()
+    if not library:
+        hand_back_freed_memory()
+
+
+@measured
 def test_freed_memory_is_not_handed_back():
     (kept,), (left_alone,) = run(FAULTS, "reuse"), run(FAULTS, "leave")
     assert 10 * kept < left_alone
 
 
+@measured
 def test_whoever_sets_the_allocators_variables_is_left_alone():
     (kept,) = run(FAULTS, "reuse")
     (faults,) = run(FAULTS, "reuse", MALLOC_TRIM_THRESHOLD_="131072", MALLOC_MMAP_THRESHOLD_="131072")
     assert 10 * kept < faults
 
 
+@measured
 def test_other_c_libraries_are_left_alone():
     (kept,), (faults,) = run(FAULTS, "reuse"), run(FAULTS, "elsewhere")
     assert 10 * kept < faults
 
 
+@measured
 def test_memory_handed_back_is_no_longer_resident():
     kept, left = run(RESIDENT, "reuse")
     assert kept > 48 and left < 16
