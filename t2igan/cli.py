@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     sample.add_argument("--truncation", type=float, default=1.0, help="below 1: closer to the prompt's mean picture, less varied")
     sample.add_argument("--global-truncation", type=float, default=1.0, help="below 1: closer to the mean picture of all prompts")
     sample.add_argument("--upsampler", type=Path, help="run folder of an upsampler that enlarges the pictures")
-    sample.add_argument("--bf16", action="store_true", help="half precision: faster where the device computes in it")
+    sample.add_argument("--bf16", action="store_true", help="half precision: pays where the device computes faster in it")
     sample.add_argument("--compile", action="store_true", help="torch.compile: slower for the first pictures, faster for thousands")
     sample.add_argument(
         "--out", type=Path, default=Path("samples.png"), help="PATH.png for one captioned grid, or a folder for single files"
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     upsample.add_argument("--times", type=int, default=1, help="2: the large pictures are enlarged again")
     upsample.add_argument("--tile", type=int, help="px of a picture that are drawn at once (default: the side it was trained on)")
     upsample.add_argument("--overlap", type=int, help="px that neighbouring tiles share (default: half a tile; less is faster)")
-    upsample.add_argument("--bf16", action="store_true", help="half precision: faster where the device computes in it")
+    upsample.add_argument("--bf16", action="store_true", help="half precision: pays where the device computes faster in it")
     upsample.add_argument("--out", type=Path, required=True, help="folder for the large pictures, as PNG")
     upsample.set_defaults(run=run_upsample)
 

@@ -93,7 +93,7 @@ class TrainingConfig(PartConfig):
     images: int  # real pictures shown to D in all
     batch: int  # pictures per step, over all processes
     micro_batch: int | None = None  # pictures per forward pass in one process; none: the process's whole share
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes in it
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes faster in it
     generator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     discriminator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: EMAConfig = field(default_factory=EMAConfig)

@@ -56,7 +56,7 @@ class Drawer:
     def __init__(self, generator: Generator, describe: CaptionEncoder):
         self.generator, self.describe = generator, describe
         self.synthesize = generator.draw
-        self.bf16 = False  # autocast: faster where the device computes in it, pictures differ by about a step of 1/255
+        self.bf16 = False  # autocast: pays where the device computes faster in it, pictures differ by about a step of 1/255
 
     @property
     def device(self) -> torch.device:

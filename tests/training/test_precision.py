@@ -12,11 +12,18 @@ pytest_plugins = ["kit"]
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"), [("fpu sse2 avx512f", False), ("fpu avx512_bf16 sse2", True), ("amx_bf16", True), ("avx512_bf16x", False)]
+    ("vendor", "flags", "expected"),
+    [
+        ("AuthenticAMD", "fpu sse2 avx512f", False),
+        ("AuthenticAMD", "fpu avx512_bf16 sse2", True),
+        ("AuthenticAMD", "avx512_bf16x", False),
+        ("GenuineIntel", "avx512_bf16 avx512_fp16", False),  # half of fp32's rate
+        ("GenuineIntel", "avx512_bf16 amx_bf16", True),
+    ],
 )
-def test_a_cpu_counts_when_it_multiplies_in_bf16(flags, expected, monkeypatch):
+def test_a_cpu_counts_when_it_multiplies_faster_in_bf16(vendor, flags, expected, monkeypatch):
     monkeypatch.setattr(Path, "is_file", lambda self: True)
-    monkeypatch.setattr(Path, "read_text", lambda self: f"model name : x\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(Path, "read_text", lambda self: f"vendor_id\t: {vendor}\nmodel name : x\nflags\t\t: {flags}\n")
     assert computes_in_bf16(torch.device("cpu")) is expected
 
 
