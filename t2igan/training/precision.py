@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 
-def computes_in_bf16(device: torch.device) -> bool:
+def faster_in_bf16(device: torch.device) -> bool:
     """True where the hardware multiplies faster in bf16: recent CUDA devices, CPUs with AMX, AMD's with AVX512-BF16.
 
     Intel's with AVX512-BF16 alone (virtual machines may hide AMX) take twice fp32's time for a convolution; elsewhere bf16 is emulated.

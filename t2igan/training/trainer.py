@@ -25,7 +25,7 @@ from t2igan.text.cache import CaptionEncoder
 from t2igan.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
 from t2igan.training.drawings import Drawings, place_modes, read_drawings
 from t2igan.training.ema import EMA
-from t2igan.training.precision import computes_in_bf16
+from t2igan.training.precision import faster_in_bf16
 from t2igan.training.randomness import generator
 from t2igan.training.report import Report
 from t2igan.types import Batch, Fake, ImagePyramid, Now, TextDescriptors
@@ -77,7 +77,7 @@ class Trainer:
         self.D = self.accelerator.prepare_model(system.discriminator.to(self.device, memory_format=layout))
         self.g_optimizer = self._adam(self.generator, self.config.generator_optimizer)
         self.d_optimizer = self._adam(self.discriminator, self.config.discriminator_optimizer)
-        self.bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and computes_in_bf16(self.device))
+        self.bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and faster_in_bf16(self.device))
         self.checkpoints = Checkpoints(self.out, self.config.keep)
         self.images = 0
         self.skipped = 0  # steps whose gradients were not finite

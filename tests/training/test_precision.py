@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import override, tiny_recipe, trainer_of
 
-from t2igan.training.precision import computes_in_bf16
+from t2igan.training.precision import faster_in_bf16
 
 pytest_plugins = ["kit"]
 
@@ -24,29 +24,29 @@ pytest_plugins = ["kit"]
 def test_a_cpu_counts_when_it_multiplies_faster_in_bf16(vendor, flags, expected, monkeypatch):
     monkeypatch.setattr(Path, "is_file", lambda self: True)
     monkeypatch.setattr(Path, "read_text", lambda self: f"vendor_id\t: {vendor}\nmodel name : x\nflags\t\t: {flags}\n")
-    assert computes_in_bf16(torch.device("cpu")) is expected
+    assert faster_in_bf16(torch.device("cpu")) is expected
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
 def test_a_gpu_counts_from_ampere_on(capability, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert computes_in_bf16(torch.device("cuda")) is expected
+    assert faster_in_bf16(torch.device("cuda")) is expected
 
 
 def test_other_devices_do_not_count():
-    assert not computes_in_bf16(torch.device("meta"))
+    assert not faster_in_bf16(torch.device("meta"))
 
 
 def test_an_unreadable_cpu_does_not_count(monkeypatch):
     monkeypatch.setattr(Path, "is_file", lambda self: False)
-    assert not computes_in_bf16(torch.device("cpu"))
+    assert not faster_in_bf16(torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
     ("precision", "machine", "bf16"), [("auto", True, True), ("auto", False, False), ("bf16", False, True), ("fp32", True, False)]
 )
 def test_the_recipe_decides_and_auto_asks_the_machine(precision, machine, bf16, kit, tmp_path, monkeypatch):
-    monkeypatch.setattr("t2igan.training.trainer.computes_in_bf16", lambda device: machine)
+    monkeypatch.setattr("t2igan.training.trainer.faster_in_bf16", lambda device: machine)
     recipe = override(tiny_recipe(kit, guided=False), training__precision=precision)
     assert trainer_of(recipe, tmp_path).bf16 is bf16
 
