@@ -16,7 +16,7 @@ from t2igan.layers.folded import fold
 from t2igan.pyramid import build_pyramid
 from t2igan.system import build_discriminator, build_generator, build_system
 from t2igan.training.trainer import Trainer
-from t2igan.types import Fake, Now, TextDescriptors, Tokens
+from t2igan.types import Fake, TextDescriptors, Tokens, TrainingTime
 
 SIZES = {"small": (16, 32, 64, 128, 256), "base": (64, 128, 256, 512, 512)}  # channels, 64 px first
 BLOCKS = {
@@ -60,7 +60,7 @@ class Ours:
 
     def d_backward(self, penalty: bool) -> None:
         levels = build_pyramid(self.batch.images, self.trainer.sides)
-        now = Now(0, 0 if penalty else 1)
+        now = TrainingTime(0, 0 if penalty else 1)
         with self.trainer.autocast():
             losses = self.trainer.objective.discriminator_losses(
                 self.trainer.discriminator,
@@ -144,7 +144,7 @@ def our_trainer(recipe, out: Path):
             ids = torch.tensor([[abs(hash(prompt)) % 1000] * TOKENS for prompt in prompts])
             return Tokens(ids, torch.ones_like(ids, dtype=torch.bool))
 
-        def part_read(self, prompt: str) -> str:
+        def truncated_prompt(self, prompt: str) -> str:
             return prompt
 
         def forward(self, tokens: Tokens) -> TextDescriptors:

@@ -68,7 +68,7 @@ def build(images: Path, captions: Path, out: Path) -> dict:
         UserError: pictures missing or broken: a reference of fewer pictures is another reference.
     """
     from t2igan.data.render import contact_sheet
-    from t2igan.data.staging import check_replaceable, staged, write_json
+    from t2igan.data.staging import atomic_folder, check_replaceable, write_json
     from t2igan.data.write import write_shards
 
     check_replaceable(out)
@@ -81,7 +81,7 @@ def build(images: Path, captions: Path, out: Path) -> dict:
     report = {"pictures": 0, "captions": sum(len(said) for _, _, said in rows), "enlarged": 0, "size": SIZE, "source": captions.name}
     sheet: list = []
     content = hashlib.sha256()  # of pixels and captions: of the bytes of a PNG every version of zlib has its own
-    with staged(out) as temporary:
+    with atomic_folder(out) as temporary:
         report["pictures"] = write_shards(samples(rows, images, report, sheet, content), temporary, PER_SHARD)
         report["content_sha256"] = content.hexdigest()
         write_json(temporary / "report.json", report)

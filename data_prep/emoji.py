@@ -2,7 +2,7 @@
 
     python data_prep/emoji.py --out data/emoji_32 --size 32
 
-Concepts, plain names and held-out lists: emoji_concepts.yaml. Styles and licences: emoji_styles.py.
+Concepts, plain names and held-out lists: concepts.yaml. Styles and licences: emoji_art/styles.py.
 """
 
 import argparse
@@ -17,8 +17,8 @@ HERE = Path(__file__).resolve().parent
 # This file shares its name with the `emoji` package: run as a script, its folder must not be searched for imports
 sys.path[:] = [str(HERE.parent)] + [entry for entry in sys.path if Path(entry).resolve() not in (HERE, HERE.parent)]
 
-from data_prep.emoji_concepts import Concept, read_concepts  # noqa: E402
-from data_prep.emoji_styles import DEFAULT_STYLES, LICENSE_TEXTS, STYLES, Style, bare, codepoints  # noqa: E402
+from data_prep.emoji_art.concepts import Concept, read_concepts  # noqa: E402
+from data_prep.emoji_art.styles import DEFAULT_STYLES, LICENSE_TEXTS, STYLES, Style, bare, codepoints  # noqa: E402
 from t2igan.errors import UserError, run_script  # noqa: E402
 
 SPLITS = ("train", "held_out_pairs", "held_out_concepts", "held_out_compositions")
@@ -56,10 +56,10 @@ class Dropped:
 def build(out: Path, styles: list[Style], size: int, cache: Path) -> dict:
     """Draws, splits and writes everything to the folder `out`; returns the report."""
     from t2igan.data.render import contact_sheet
-    from t2igan.data.staging import staged, write_json
+    from t2igan.data.staging import atomic_folder, write_json
     from t2igan.data.write import write_shards
 
-    with staged(out) as folder:
+    with atomic_folder(out) as folder:
         concepts, held = read_concepts()
         dropped = Dropped()
         pictures = distinct(collect(concepts, styles, cache, dropped), held, dropped)

@@ -149,7 +149,7 @@ def build(folder: Path, out: Path, size: int, table: Path | None, held_out: floa
         UserError: no picture, no caption at all, or no picture that decodes; nothing is written then.
     """
     from t2igan.data.render import contact_sheet
-    from t2igan.data.staging import check_replaceable, staged, write_json
+    from t2igan.data.staging import atomic_folder, check_replaceable, write_json
     from t2igan.data.write import write_shards
 
     check_replaceable(out)
@@ -172,7 +172,7 @@ def build(folder: Path, out: Path, size: int, table: Path | None, held_out: floa
     groups: dict[str, list] = {"train": [], "held_out": []}
     for pair in captioned:
         groups[split_of(pair[0].relative_to(folder).as_posix(), held_out)].append(pair)
-    with staged(out) as temporary:
+    with atomic_folder(out) as temporary:
         for split, group in groups.items():
             if group:
                 write_shards(samples(group, folder, split, size, tally), temporary / split, PER_SHARD)

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a c
 
 from t2igan.errors import UserError, run_script
 
-ARCHITECTURES = ("guide", "scorer", "tiny")  # t2igan.training.clip.RECIPES, which needs torch
+ARCHITECTURES = ("guide", "scorer", "tiny")  # small_clip.model.RECIPES, which needs torch
 LINE_EVERY = 30.0  # seconds between lines when not on a terminal
 ASKED = 1000  # pictures of the closing figure
 CANDIDATES = 100  # names in it
@@ -54,12 +54,12 @@ def build(data: str, out: Path, recipe, seed: int, size: int, minutes: float | N
     import torch
 
     from t2igan.data.shards import Shards
-    from t2igan.data.staging import CLIP, staged, write_json
+    from t2igan.data.staging import CLIP, atomic_folder, write_json
     from t2igan.text.cache import CaptionEncoder, default_cache
     from t2igan.training import clip as train_clip
 
     began = time.monotonic()
-    with staged(out, CLIP) as folder:
+    with atomic_folder(out, CLIP) as folder:
         pictures = train_clip.read_pictures(Shards(data), size, lambda done, total: progress("reading pictures", done / total))
         count = len(pictures.captions)
         if recipe.recolour:
@@ -164,7 +164,7 @@ def main() -> None:
 
     import torch
 
-    from t2igan.training.clip import RECIPES
+    from data_prep.small_clip.model import RECIPES
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -38,7 +38,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from t2igan.features.open_clip import ClipScorer
-    from t2igan.pipeline import Pipeline
+    from t2igan.inference.pipeline import Pipeline
     from t2igan.text.cache import default_cache
 
     ran = facts(arguments.model)
@@ -216,7 +216,7 @@ def picture(data: Path, pipeline, truncation: float):
     """Training concepts, held-out compositions (marked *), and eight seeds of a few prompts, on one sheet."""
     from PIL import Image
 
-    from t2igan.pictures import grid, sheet
+    from t2igan.grids import grid, sheet
 
     splits = json.loads((data / "splits.json").read_text())
     train = splits["train"][:: max(1, len(splits["train"]) // 60)][:60]

@@ -49,15 +49,15 @@ def compare(arguments: argparse.Namespace):
     from t2igan.data.images import to_bytes
     from t2igan.data.order import hashed, shuffled
     from t2igan.features.open_clip import ClipFeatures
-    from t2igan.metrics.chunks import processes
+    from t2igan.inference.pipeline import Pipeline
+    from t2igan.metrics.chunks import distributed_state
     from t2igan.metrics.diversity import nearest
-    from t2igan.pipeline import Pipeline
     from t2igan.text.cache import default_cache
 
     name, _, tag = arguments.clip.partition("=")
     network = ClipFeatures(name, tag or None, default_cache())
     network.load_pretrained()
-    state = processes()
+    state = distributed_state()
     network.to(state.device)
     pipeline = Pipeline.load(arguments.model, state.device, default_cache())
     training, embeddings = embed(arguments.data, pipeline.resolution, network, state)
@@ -88,10 +88,10 @@ def embed(pattern: str, side: int, network, state):
 
     from t2igan.data.shards import Shards
     from t2igan.metrics.chunks import read_features
-    from t2igan.metrics.pictures import PictureSet
+    from t2igan.metrics.images import ImageSet
     from t2igan.text.cache import default_cache
 
-    pictures = PictureSet(Shards(pattern), side, one_size=False)
+    pictures = ImageSet(Shards(pattern), side, one_size=False)
     folder = default_cache() / "reference" / pictures.key(network)
     pictures.extract(network, folder, state, "embedding")
     return pictures, torch.cat(list(read_features(folder, "embedding", len(pictures))))
@@ -101,7 +101,7 @@ def pairs(images, training, neighbours: list[int], captions: list[str]):
     """Generated pictures, each with its neighbour to the right."""
     from PIL import Image
 
-    from t2igan.pictures import sheet
+    from t2igan.grids import sheet
 
     shown, said = [], []
     for image, neighbour, caption in zip(images, neighbours, captions, strict=True):

@@ -44,12 +44,12 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> dict:
     import torch
 
-    from t2igan.metrics.chunks import processes
+    from t2igan.inference.pipeline import Pipeline, check_prompts
+    from t2igan.metrics.chunks import distributed_state
     from t2igan.metrics.path_length import path_lengths, trimmed_mean
-    from t2igan.pipeline import Pipeline, check_prompts
     from t2igan.text.cache import default_cache
 
-    device = processes().device
+    device = distributed_state().device
     try:
         prompts = [line.strip() for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError:

@@ -131,7 +131,7 @@ def pictures(path: Path, result: dict) -> str:
     from PIL import Image
 
     from t2igan.data.shards import Shards
-    from t2igan.pictures import sheet
+    from t2igan.grids import sheet
 
     folder = path.with_suffix("") / "pictures"
     if not folder.is_dir():

@@ -58,8 +58,8 @@ def measure(arguments: argparse.Namespace):
 
     from t2igan.data.images import decode, to_signed
     from t2igan.data.shards import Shards
+    from t2igan.inference.upsampler import Upsampler, starts
     from t2igan.text.cache import default_cache
-    from t2igan.upsampler import Upsampler, starts
 
     upsampler = Upsampler.load(arguments.model, "cuda" if torch.cuda.is_available() else "cpu", default_cache())
     tile, overlap = upsampler.layout(arguments.tile, arguments.overlap)

@@ -180,7 +180,7 @@ def our_systems(generator, encoder, name: str, resolution: int, device) -> list[
 
 def load_run(folder: Path):
     """(generator, text encoder, name, resolution) of a run."""
-    from t2igan.pipeline import Pipeline, model_folder, read_config
+    from t2igan.inference.pipeline import Pipeline, model_folder, read_config
 
     pipeline = Pipeline.load(folder)
     return pipeline.generator, pipeline.describe.encoder, read_config(model_folder(folder)).name, pipeline.resolution

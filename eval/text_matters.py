@@ -36,7 +36,7 @@ def main() -> None:
         raise UserError("--prompts and --pictures need 2 or more")
 
     from t2igan.features.open_clip import ClipScorer
-    from t2igan.pipeline import Pipeline
+    from t2igan.inference.pipeline import Pipeline
     from t2igan.text.cache import default_cache
 
     pipeline = Pipeline.load(arguments.model, cache=default_cache())
@@ -49,7 +49,7 @@ def main() -> None:
     print(table(result))
     if arguments.picture:
         from t2igan.data.images import to_pil
-        from t2igan.pictures import grid
+        from t2igan.grids import grid
 
         chosen = range(0, len(names), -(-len(names) // SHOWN))
         arguments.picture.parent.mkdir(parents=True, exist_ok=True)

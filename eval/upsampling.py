@@ -36,7 +36,7 @@ def main() -> None:
     arguments.out.write_text(json.dumps(result, indent=2) + "\n")
     print(table(result))
     if arguments.picture:
-        from t2igan.pictures import grid
+        from t2igan.grids import grid
 
         arguments.picture.parent.mkdir(parents=True, exist_ok=True)
         grid(rows, captions).save(arguments.picture)
@@ -49,9 +49,9 @@ def compare(model: Path, data: str, reduce: str):
 
     from t2igan.data.images import decode, to_pil, to_signed
     from t2igan.data.shards import Shards
+    from t2igan.inference.upsampler import Upsampler
     from t2igan.metrics.similarity import psnr, ssim
     from t2igan.text.cache import default_cache
-    from t2igan.upsampler import Upsampler
 
     upsampler = Upsampler.load(model, "cuda" if torch.cuda.is_available() else "cpu", default_cache())
     shards, side = Shards(data), upsampler.low * upsampler.factor

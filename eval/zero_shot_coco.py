@@ -52,9 +52,9 @@ def main() -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
 
-    from t2igan.metrics.chunks import processes
+    from t2igan.metrics.chunks import distributed_state
 
-    state = processes()
+    state = distributed_state()
     try:
         result = Evaluation(arguments, state).run()
     except UserError:
@@ -137,16 +137,16 @@ class Evaluation:
     def run(self) -> dict:
         import torch
 
-        from t2igan.metrics.chunks import from_main
-        from t2igan.metrics.pictures import PictureSet
+        from t2igan.metrics.chunks import broadcast_from_main
+        from t2igan.metrics.images import ImageSet
         from t2igan.text.cache import default_cache
 
         for network in self.networks.values():
             network.to(self.state.device, memory_format=torch.channels_last)
         drawn, captions, model = self.given() if self.arguments.pictures else self.draw()
-        stored = PictureSet(drawn, 1).stored
+        stored = ImageSet(drawn, 1).stored
         side = self.protocol.side(min(stored))
-        sets = {"generated": PictureSet(drawn, side), "real": PictureSet(self.reference, side)}
+        sets = {"generated": ImageSet(drawn, side), "real": ImageSet(self.reference, side)}
         features = {name: {} for name in sets}
         keep = {"generated": self.work / "features", "real": default_cache() / "reference"}  # the reference serves every later run
         for name, network in self.networks.items():
@@ -155,7 +155,7 @@ class Evaluation:
                 if kind == "real" and not compared:
                     continue
                 with self.stage(f"{name} of {kind} pictures"):
-                    features[kind][name] = keep[kind] / from_main(partial(pictures.key, network), self.state)
+                    features[kind][name] = keep[kind] / broadcast_from_main(partial(pictures.key, network), self.state)
                     pictures.extract(network, features[kind][name], self.state, f"{name}, {kind}")
         if "clip" in self.networks:
             with self.stage("clip of captions"):
@@ -189,17 +189,17 @@ class Evaluation:
         from t2igan.data.render import png_bytes
         from t2igan.data.shards import Shards
         from t2igan.data.write import Sample, write_shard
-        from t2igan.metrics.chunks import from_main, share_out
+        from t2igan.inference.pipeline import Pipeline, model_folder
+        from t2igan.metrics.chunks import broadcast_from_main, run_in_chunks
         from t2igan.metrics.protocol import captions_hash
-        from t2igan.pipeline import Pipeline, model_folder
         from t2igan.text.cache import default_cache
 
         folder = model_folder(self.arguments.model)
         pipeline = Pipeline.load(folder, self.state.device, default_cache())
-        pipeline.describe.cuts_told = int(self.state.is_main_process)  # of thousands of captions that are too long, one
-        requests = from_main(self.requests, self.state)
+        pipeline.describe.max_truncation_warnings = int(self.state.is_main_process)  # of thousands of captions that are too long, one
+        requests = broadcast_from_main(self.requests, self.state)
         self.check_counts(len(requests), len(self.reference))
-        digest = from_main(partial(model_hash, folder, pipeline.describe.encoder), self.state)
+        digest = broadcast_from_main(partial(model_hash, folder, pipeline.describe.encoder), self.state)
         settings = {"truncation": self.arguments.truncation, "seed": self.arguments.seed}
         self.check_plan({"model": digest, "captions": captions_hash(requests), "batch size": self.arguments.batch} | settings)
 
@@ -218,7 +218,7 @@ class Evaluation:
 
         pictures = self.work / "pictures"
         with self.stage("pictures"):
-            self.made = share_out(len(requests), lambda number: pictures / f"{number:05d}.tar", make, self.state, "drawing")
+            self.made = run_in_chunks(len(requests), lambda number: pictures / f"{number:05d}.tar", make, self.state, "drawing")
         drawn = Shards(str(pictures))
         if len(drawn) != len(requests):
             raise UserError(f"{pictures} holds {len(drawn)} pictures, not {len(requests)}; remove {self.work}")
@@ -269,7 +269,7 @@ class Evaluation:
 
     def embed(self, captions: list[str]) -> Path:
         """Caption embeddings by CLIP, as the protocol words them."""
-        from t2igan.metrics.chunks import feature_file, share_out, write_features
+        from t2igan.metrics.chunks import feature_file, run_in_chunks, write_features
 
         clip, prompts = self.networks["clip"], [self.protocol.prompt(caption) for caption in captions]
         folder = self.work / "features" / hashlib.sha256("\n".join([*prompts, clip.fingerprint()]).encode()).hexdigest()[:24]
@@ -277,7 +277,7 @@ class Evaluation:
         def make(piece: range, file: Path) -> None:
             write_features({"embedding": clip.text(prompts[piece.start : piece.stop])}, file)
 
-        share_out(len(prompts), lambda number: feature_file(folder, number), make, self.state, "captions")
+        run_in_chunks(len(prompts), lambda number: feature_file(folder, number), make, self.state, "captions")
         return folder
 
     # ------------------------------------------------------------------------------------------------ figures

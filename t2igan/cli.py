@@ -150,7 +150,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
 
     import warnings
 
-    from t2igan.pipeline import Pipeline, check_prompts
+    from t2igan.inference.pipeline import Pipeline, check_prompts
     from t2igan.text.cache import default_cache
 
     check_prompts(prompts)
@@ -159,7 +159,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
 
     import torch
 
-    from t2igan.pictures import grid
+    from t2igan.grids import grid
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pipeline = Pipeline.load(arguments.model, device, default_cache())
@@ -191,9 +191,9 @@ def check_truncation(name: str, value: float) -> None:
 
 def load_upsampler(folder: Path, side: int, device: str):
     """The upsampler that enlarges pictures of `side` px."""
-    from t2igan.pipeline import model_folder, read_config
+    from t2igan.inference.pipeline import model_folder, read_config
+    from t2igan.inference.upsampler import Upsampler
     from t2igan.text.cache import default_cache
-    from t2igan.upsampler import Upsampler
 
     low = read_config(model_folder(folder)).generator.synthesis.low
     if low is not None and low > side:
@@ -212,7 +212,7 @@ def run_edit(arguments: argparse.Namespace) -> None:
         check_truncation("truncation", arguments.truncation)
     check_folder(arguments.out.parent)
 
-    from t2igan.pipeline import Pipeline, check_prompts
+    from t2igan.inference.pipeline import Pipeline, check_prompts
     from t2igan.text.cache import default_cache
 
     prompts = arguments.prompts
@@ -226,7 +226,7 @@ def run_edit(arguments: argparse.Namespace) -> None:
 
     import torch
 
-    from t2igan import edit
+    from t2igan.inference import edit
 
     pipeline = Pipeline.load(arguments.model, "cuda" if torch.cuda.is_available() else "cpu", default_cache())
     layer = (pipeline.generator.synthesis.stages_count + 1) // 2  # the middle
@@ -269,8 +269,8 @@ def run_upsample(arguments: argparse.Namespace) -> None:
     import torch
 
     from t2igan.data.render import open_picture
+    from t2igan.inference.upsampler import Upsampler
     from t2igan.text.cache import default_cache
-    from t2igan.upsampler import Upsampler
 
     def read(path: Path):
         try:
@@ -309,7 +309,7 @@ def parse_seeds(text: str) -> list[int]:
 
 def run_show(arguments: argparse.Namespace) -> None:
     from t2igan.config import load_recipe
-    from t2igan.show import describe, table
+    from t2igan.evaluation.profile import describe, table
 
     description = describe(load_recipe(arguments.recipe, arguments.overrides))
     print(json.dumps(description, indent=2) if arguments.json else table(description))

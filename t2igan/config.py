@@ -13,8 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from t2igan import discriminator, objective, style, synthesis, text
-from t2igan.augment import AugmentConfig
-from t2igan.discriminator.vision_aided import VisionAidedConfig
+from t2igan.augment.diffaugment import AugmentConfig
+from t2igan.discriminator.ensemble import VisionAidedConfig
 from t2igan.errors import UserError
 from t2igan.schedule import Schedule, parse_schedule
 from t2igan.text.adapter import AdapterConfig
@@ -30,13 +30,13 @@ def of_kind(kinds: dict, **options):
 class DataConfig(PartConfig):
     shards: str  # a folder of .tar files, one file, or a pattern with {00000..00099}
     workers: int = 0  # processes that decode; 0 decodes in the training process
-    blank_captions: float = 0.0  # share of the visits to a picture without its caption, for upsamplers that are to work without one
+    caption_dropout: float = 0.0  # share of the visits to a picture without its caption, for upsamplers that are to work without one
 
     def check(self, resolution: int) -> None:
         if self.workers < 0:
             raise ValueError(f"workers is {self.workers}, needs 0 (decode in the training process) or more")
-        if not 0 <= self.blank_captions < 1:
-            raise ValueError(f"blank_captions is {self.blank_captions}, needs a share from 0 to below 1")
+        if not 0 <= self.caption_dropout < 1:
+            raise ValueError(f"caption_dropout is {self.caption_dropout}, needs a share from 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)

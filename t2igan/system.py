@@ -9,12 +9,12 @@ from t2igan import discriminator as discriminators
 from t2igan import objective as objectives
 from t2igan import style as styles
 from t2igan import synthesis as syntheses
-from t2igan.augment import DiffAugment
+from t2igan.augment.diffaugment import DiffAugment
 from t2igan.config import DiscriminatorConfig, GeneratorConfig, ObjectiveConfig, Recipe
-from t2igan.discriminator.vision_aided import VisionAidedDiscriminator
+from t2igan.discriminator.ensemble import VisionAidedDiscriminator
 from t2igan.errors import UserError
-from t2igan.generator import Generator
 from t2igan.objective.objective import Objective, ScheduledTerm
+from t2igan.synthesis.generator import Generator
 from t2igan.text import TextEncoder, build_text_encoder
 from t2igan.text.adapter import TextAdapter
 from t2igan.types import PartConfig

@@ -40,24 +40,24 @@ class TextDescriptors:
     """What a text encoder, or the learned layers after it, says of each prompt: a vector per token and one for the whole.
 
     `drawing` is, in training, which of several drawings the prompt's picture is (training/drawings.py): its mode + 1, or 0 where that is
-    open or the prompt says it. `emphasis`, where given, is added to every attention logit of a word: 0 counts it whole, -inf not at all.
+    open or the prompt says it. `attention_bias`, where given, is added to every attention logit of a word: 0 counts it whole, -inf not at all.
     """
 
     local: Float[Tensor, "b t token_dim"]
     pooled: Float[Tensor, "b text_dim"]
     source: Tokens
     drawing: Int[Tensor, " b"] | None = None
-    emphasis: Float[Tensor, "b t"] | None = None
+    attention_bias: Float[Tensor, "b t"] | None = None
 
     def __getitem__(self, rows) -> TextDescriptors:
-        optional = (None if x is None else x[rows] for x in (self.drawing, self.emphasis))
+        optional = (None if x is None else x[rows] for x in (self.drawing, self.attention_bias))
         return TextDescriptors(self.local[rows], self.pooled[rows], self.source[rows], *optional)
 
     def __len__(self) -> int:
         return len(self.pooled)
 
     def to(self, device) -> TextDescriptors:
-        optional = (None if x is None else x.to(device) for x in (self.drawing, self.emphasis))
+        optional = (None if x is None else x.to(device) for x in (self.drawing, self.attention_bias))
         return TextDescriptors(self.local.to(device), self.pooled.to(device), self.source.to(device), *optional)
 
     def repeat(self, times: int) -> TextDescriptors:
@@ -128,7 +128,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Now:
+class TrainingTime:
     """The only clock: real pictures shown to D so far, over all processes."""
 
     images: int

@@ -14,11 +14,11 @@ MAX_LINES = 400
 
 # A room imports only rooms to its left. Leaves that know nothing of GANs come first.
 ORDER = [
-    "memory", "errors", "folders", "pictures", "types", "schedule", "layers", "text", "features", "style", "synthesis", "generator",
-    "pyramid", "augment", "discriminator", "objective", "config", "system", "data", "metrics", "show", "pipeline",
-    "upsampler", "edit", "training", "cli", "__main__",
+    "memory", "errors", "files", "grids", "types", "schedule", "layers", "text", "features", "style", "synthesis",
+    "pyramid", "augment", "discriminator", "objective", "config", "system", "data", "metrics", "inference", "evaluation",
+    "training", "cli", "__main__",
 ]  # fmt: skip
-LEAVES = {"memory", "errors", "folders", "pictures", "types", "schedule"}  # these import nothing of ours but errors, and errors only memory
+LEAVES = {"memory", "errors", "files", "grids", "types", "schedule"}  # these import nothing of ours but errors, and errors only memory
 DRAWS_FROM_ACCELERATE = ("t2igan/training/", "t2igan/metrics/", "eval/", "data_prep/", "benchmarks/", "tests/")
 
 

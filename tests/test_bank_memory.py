@@ -7,8 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from t2igan.config import load_recipe
+from t2igan.evaluation.profile import blank_text
 from t2igan.layers import modulation
-from t2igan.show import blank_text
 from t2igan.system import build_system
 
 BATCH = 7  # a prime that no other dimension has

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from t2igan.config import load_recipe
-from t2igan.pipeline import save_model
+from t2igan.inference.pipeline import save_model
 from t2igan.system import build_system
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,8 +8,8 @@ from PIL import Image
 from tiny import ROOT, shrink, trainer_of
 
 from t2igan.config import load_recipe
-from t2igan.pipeline import Pipeline
-from t2igan.upsampler import Upsampler
+from t2igan.inference.pipeline import Pipeline
+from t2igan.inference.upsampler import Upsampler
 
 pytest_plugins = ["kit"]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))

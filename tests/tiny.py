@@ -161,7 +161,7 @@ def tiny_upsampler(kit: Kit) -> dict:
     """From 8 to 16 px, with every term that an upsampler has."""
     recipe = tiny_recipe(kit)
     recipe["name"] = "tiny_upsampler"
-    recipe["data"]["blank_captions"] = 0.3
+    recipe["data"]["caption_dropout"] = 0.3
     recipe["generator"]["style"]["modes"] = 0
     recipe["generator"]["synthesis"] = {
         "kind": "gigagan_upsampler",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from t2igan.pictures import fit
+from t2igan.grids import fit
 
 ART_SHARE = 0.92  # of the square's side; the rest is the margin, the same for every style
 OVERSAMPLE = 4  # resvg's own antialiasing at 32 px is coarse; drawing larger and reducing keeps outlines even

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from t2igan.errors import UserError
-from t2igan.folders import replace_folder
+from t2igan.files import replace_folder
 
 REPORT = "report.json"  # every folder that we write has one
-DATA_SET = "contact_sheet.png"  # and one of these, which says what it is
+DATASET_MARKER = "contact_sheet.png"  # and one of these, which says what it is
 CLIP = "open_clip_config.json"
 
 
 @contextmanager
-def staged(out: Path, marker: str = DATA_SET) -> Iterator[Path]:
+def atomic_folder(out: Path, marker: str = DATASET_MARKER) -> Iterator[Path]:
     """A folder beside `out` to write into; on success it takes the place of `out`, on failure it is removed and `out` stays.
 
     Raises:
@@ -36,7 +36,7 @@ def staged(out: Path, marker: str = DATA_SET) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_replaceable(out: Path, marker: str = DATA_SET) -> None:
+def check_replaceable(out: Path, marker: str = DATASET_MARKER) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder")
     if out.is_dir() and any(out.iterdir()) and not ((out / REPORT).exists() and (out / marker).exists()):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from t2igan.data.index import index_path, index_tar
-from t2igan.folders import replace_folder
+from t2igan.files import replace_folder
 
 
 @dataclass(frozen=True)

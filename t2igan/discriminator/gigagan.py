@@ -18,7 +18,7 @@ from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.minibatch import MinibatchStd
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.layers.resample import downsample
-from t2igan.layers.stages import check_heads, check_stages, resolutions, run_stage
+from t2igan.layers.stages import check_heads, check_stages, checkpoint_stage, resolutions
 from t2igan.types import ImagePyramid, PartConfig, TextDescriptors, Verdict
 
 
@@ -39,7 +39,7 @@ class GigaGANDiscriminatorConfig(PartConfig):
     attention_gain: float = 0.3
     minibatch_std: int = 0  # group size of the minibatch standard deviation at 4 px; 0: none
     backend: Backend = "auto"  # attention kernels
-    recompute: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
+    activation_checkpointing: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
 
     def check(self, resolution: int) -> None:
         sides = resolutions(resolution)
@@ -147,7 +147,7 @@ class GigaGANDiscriminator(nn.Module):
 
     def __init__(self, config: GigaGANDiscriminatorConfig, adapter: nn.Module | None, text_dim: int, drawings: int = 0):
         super().__init__()
-        self.inputs, self.outputs, self.recompute = config.inputs, config.outputs, config.recompute
+        self.inputs, self.outputs, self.activation_checkpointing = config.inputs, config.outputs, config.activation_checkpointing
         self.adapter = adapter
         self.drawing = nn.Embedding(drawings + 1, text_dim) if drawings else None
         sides = {4 * 2**i: i for i in range(len(config.channels))}
@@ -188,7 +188,7 @@ class GigaGANDiscriminator(nn.Module):
             if side in levels:
                 entering = lrelu(self.from_rgb[name](levels[side].contiguous(memory_format=torch.channels_last)))
                 x = entering if x is None else torch.cat([x, entering])
-            x = run_stage(stage, self.recompute, x)
+            x = checkpoint_stage(stage, self.activation_checkpointing, x)
             reached = 1 if side == 4 else side // 2
             if reached in self.outputs:
                 maps[reached] = x

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch_fidelity import feature_extractor_inceptionv3 as blocks
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from t2igan.features.pictures import PictureFeatures
+from t2igan.features.base import FeatureNetwork
 from t2igan.features.weights import WeightFile, load_into, read_weights
 
 SIDE = 299
@@ -30,7 +30,7 @@ Resize = Literal["tensorflow", "clean"]
 Layer = Literal["pool", "spatial", "logits"]
 
 
-class Inception(PictureFeatures):
+class Inception(FeatureNetwork):
     """Pictures to `pool` (2048), `spatial` (2023, the first 7 channels of a 17 x 17 map) and `logits` (1008, without bias).
 
     Args:

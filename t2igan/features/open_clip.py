@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from t2igan.errors import UserError
-from t2igan.features.pictures import PictureFeatures
+from t2igan.features.base import FeatureNetwork
 from t2igan.text.cache import RowCache
 from t2igan.text.open_clip import load_open_clip
 
@@ -107,7 +107,7 @@ class ClipScorer(nn.Module):
             self.disk.write({caption: row.numpy().tobytes() for caption, row in rows.items()})
 
 
-class ClipFeatures(PictureFeatures):
+class ClipFeatures(FeatureNetwork):
     """Pictures to `embedding`, of unit length; `text` gives captions' embeddings in the same space."""
 
     layers = ("embedding",)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 from torchvision.models import vgg16
 
-from t2igan.features.pictures import PictureFeatures
+from t2igan.features.base import FeatureNetwork
 from t2igan.features.weights import WeightFile, load_into, read_weights
 
 SIDE = 224
@@ -19,7 +19,7 @@ PUBLISHED = WeightFile("vgg16-397923af.pth", "https://download.pytorch.org/model
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of torchvision's training
 
 
-class Vgg16(PictureFeatures):
+class Vgg16(FeatureNetwork):
     """Pictures to `fc2` (4096, after its ReLU). Pictures come to 224 px by TensorFlow 1's bilinear, as in torch-fidelity."""
 
     layers = ("fc2",)

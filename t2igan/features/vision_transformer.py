@@ -15,14 +15,14 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from t2igan.errors import UserError
-from t2igan.features.pictures import PictureFeatures
+from t2igan.features.base import FeatureNetwork
 from t2igan.features.weights import load_into, read_weights
 
 SIDE = 224
 DINOV2 = "vit_large_patch14_dinov2.lvd142m"
 
 
-class VisionTransformer(PictureFeatures):
+class VisionTransformer(FeatureNetwork):
     """Pictures to `class`, the class token after the last norm. Pictures come to 224 px by Pillow's bicubic.
 
     Args:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from t2igan.layers.equalized import EqualizedLinear
-from t2igan.layers.memory_efficient import memory_efficient_attention
 from t2igan.layers.normalize import RMSNorm
 from t2igan.layers.precision import widen
+from t2igan.layers.xformers import memory_efficient_attention
 
 Backend = Literal["auto", "sdpa", "math", "xformers"]
 FUSED_WIDTH = 8  # fused kernels want head widths that are multiples of 8
@@ -146,7 +146,7 @@ class L2SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Tokens to tokens: each attends, by dot product, to a prompt's words up to its true end; `emphasis` adds to their logits."""
+    """Tokens to tokens: each attends, by dot product, to a prompt's words up to its true end; `attention_bias` adds to their logits."""
 
     def __init__(self, dim: int, context_dim: int, head_dim: int = 32, backend: Backend = "auto", out_init: float = 0.0):
         super().__init__()
@@ -162,10 +162,10 @@ class CrossAttention(nn.Module):
         x: Float[Tensor, "b t c"],
         context: Float[Tensor, "b s d"],
         mask: Bool[Tensor, "b s"] | None = None,
-        emphasis: Float[Tensor, "b s"] | None = None,
+        attention_bias: Float[Tensor, "b s"] | None = None,
     ) -> Float[Tensor, "b t c"]:
         q, k, v = (_heads(y, self.head_dim) for y in (self.to_q(x), self.to_k(context), self.to_v(context)))
-        bias = None if emphasis is None else emphasis[:, None, None]
+        bias = None if attention_bias is None else attention_bias[:, None, None]
         return self.to_out(_merge(attend(q, k, v, scale=self.head_dim**-0.5, bias=bias, mask=mask, backend=self.backend)))
 
 
@@ -213,7 +213,7 @@ class CrossAttentionBlock(nn.Module):
         x: Float[Tensor, "b t c"],
         context: Float[Tensor, "b s d"],
         mask: Bool[Tensor, "b s"],
-        emphasis: Float[Tensor, "b s"] | None = None,
+        attention_bias: Float[Tensor, "b s"] | None = None,
     ) -> Float[Tensor, "b t c"]:
-        x = x + self.gain * self.attention(self.norm(x), context, mask, emphasis)
+        x = x + self.gain * self.attention(self.norm(x), context, mask, attention_bias)
         return x + self.gain * self.feed_forward(self.norm_ff(x))

@@ -32,9 +32,9 @@ def check_heads(channels: int, head_dim: int, depth: int) -> None:
         raise ValueError(f"channels has {channels} in a stage with attention, needs a multiple of head_dim {head_dim} there")
 
 
-def run_stage(stage: nn.Module, recompute: bool, *inputs):
-    """The stage's output. With `recompute` only its input is kept for the way back. Chen et al. 2016 (arXiv:1604.06174)."""
-    if recompute and torch.is_grad_enabled():
+def checkpoint_stage(stage: nn.Module, activation_checkpointing: bool, *inputs):
+    """The stage's output. With `activation_checkpointing` only its input is kept for the way back. Chen et al. 2016 (arXiv:1604.06174)."""
+    if activation_checkpointing and torch.is_grad_enabled():
         contexts = (contextlib.nullcontext(), Again())  # of the pass now, of the one on the way back
         kernels = {} if fused_allowed() else {"context_fn": lambda: contexts}
         return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False, **kernels)

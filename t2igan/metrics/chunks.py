@@ -18,7 +18,7 @@ SIZE = 50  # pictures in a piece, and at a time through a network
 LONGEST_WAIT = timedelta(hours=48)  # until a process that is done gives up waiting for the others
 
 
-def processes():
+def distributed_state():
     """accelerate's view of the processes that share the work; one where the script was started alone.
 
     Convolutions on a GPU compute in float32 from here on: TF32's 10 bits would make features another network's.
@@ -29,7 +29,7 @@ def processes():
     return PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
 
 
-def from_main(compute: Callable[[], object], state) -> object:
+def broadcast_from_main(compute: Callable[[], object], state) -> object:
     """What `compute` gives in the main process, in all of them: hashes and lists that cost a reading of gigabytes."""
     from accelerate.utils import broadcast_object_list
 
@@ -41,7 +41,7 @@ def pieces(count: int) -> list[range]:
     return [range(start, min(start + SIZE, count)) for start in range(0, count, SIZE)]
 
 
-def share_out(count: int, file: Callable[[int], Path], make: Callable[[range, Path], None], state, label: str) -> int:
+def run_in_chunks(count: int, file: Callable[[int], Path], make: Callable[[range, Path], None], state, label: str) -> int:
     """Makes every file that is not there yet, each in the process whose turn it is; returns, when all are there, how many pictures this
     process has made.
 

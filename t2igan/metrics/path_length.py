@@ -10,7 +10,7 @@ from einops import repeat
 from jaxtyping import Float
 from torch import Tensor
 
-from t2igan.generator import Generator
+from t2igan.synthesis.generator import Generator
 from t2igan.types import TextDescriptors
 
 STEP = 1e-4  # of the way from one latent to the other, as published

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from t2igan.objective.round import Round, Term
+from t2igan.objective.term import Round, Term
 
 
 class NonSaturating(Term):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from t2igan.objective.round import Round, Term
+from t2igan.objective.term import Round, Term
 from t2igan.types import PartConfig
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from t2igan.features.open_clip import ClipScorer
-from t2igan.objective.round import Round, Term
+from t2igan.objective.term import Round, Term
 from t2igan.types import PartConfig
 
 

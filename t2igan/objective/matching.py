@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from t2igan.objective.round import Round, Term
+from t2igan.objective.term import Round, Term
 from t2igan.types import PartConfig
 
 

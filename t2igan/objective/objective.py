@@ -11,10 +11,10 @@ from torch import Tensor
 from t2igan.layers.attention import twice_differentiable
 from t2igan.layers.precision import full_precision
 from t2igan.objective.matching import mismatch
-from t2igan.objective.round import Round, Term
+from t2igan.objective.term import Round, Term
 from t2igan.pyramid import concatenate
 from t2igan.schedule import Schedule
-from t2igan.types import Fake, ImagePyramid, Now, TextDescriptors, Verdict
+from t2igan.types import Fake, ImagePyramid, TextDescriptors, TrainingTime, Verdict
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ScheduledTerm:
     every: int = 1
     after: int = 0
 
-    def due(self, now: Now) -> bool:
+    def due(self, now: TrainingTime) -> bool:
         return now.images >= self.after and now.step % self.every == 0
 
 
@@ -50,7 +50,7 @@ class Objective:
         for entry in self.discriminator + self.generator:
             entry.term.prepare(names, device)
 
-    def step_of_nudge(self, now: Now) -> float:
+    def step_of_nudge(self, now: TrainingTime) -> float:
         """The length of the random step after which a due penalty wants to see the real pictures; 0: none does."""
         return max((entry.term.needs_nudged for entry in self.discriminator if entry.due(now)), default=0.0)
 
@@ -63,7 +63,7 @@ class Objective:
         text: TextDescriptors,
         captions: list[str],
         names: list[str],
-        now: Now,
+        now: TrainingTime,
         noise: ImagePyramid | None = None,
     ) -> Losses:
         """`real` and `seen` are D's views of the real and the generated pictures; `noise`, unit normal, nudges the real ones where due."""
@@ -104,7 +104,7 @@ class Objective:
         text: TextDescriptors,
         captions: list[str],
         names: list[str],
-        now: Now,
+        now: TrainingTime,
     ) -> Losses:
         """`images` are the real pictures of the captions, `seen` is D's view of the generated ones."""
         due = [entry for entry in self.generator if entry.due(now)]

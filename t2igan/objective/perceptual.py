@@ -9,7 +9,7 @@ from torch import Tensor
 
 from t2igan.features.lpips import Lpips
 from t2igan.layers.precision import full_precision
-from t2igan.objective.round import Round, Term
+from t2igan.objective.term import Round, Term
 from t2igan.pyramid import shrink
 from t2igan.types import PartConfig
 

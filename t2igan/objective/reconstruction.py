@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from t2igan.layers.stages import resolutions
-from t2igan.objective.round import Round, Term
+from t2igan.objective.term import Round, Term
 from t2igan.pyramid import build_pyramid, select
 from t2igan.types import PartConfig
 

@@ -16,7 +16,7 @@ from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionB
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import upsample
-from t2igan.layers.stages import FIRST, check_heads, check_stages, resolutions, run_stage
+from t2igan.layers.stages import FIRST, check_heads, check_stages, checkpoint_stage, resolutions
 from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
 
 RGB_INIT = 0.2  # the stages' pictures add up: at 1 their sum starts far outside [-1, 1] and takes a hundred steps to come back
@@ -38,7 +38,7 @@ class GigaGANSynthesisConfig(PartConfig):
     attention_gain: float = 0.3
     strategy: Strategy | None = None  # how kernels are mixed; none: the cheapest for each layer
     backend: Backend = "auto"  # attention kernels
-    recompute: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
+    activation_checkpointing: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
     low = None  # px, the side of the pictures that it starts from: none, it starts from styles and words
 
     def check(self, resolution: int) -> None:
@@ -120,7 +120,7 @@ class AttentionStack(nn.Module):
             if depth < len(self.self_attention):
                 tokens = self.self_attention[depth](tokens, style_token)
             if depth < len(self.cross_attention):
-                tokens = self.cross_attention[depth](tokens, text.local, text.source.mask, text.emphasis)
+                tokens = self.cross_attention[depth](tokens, text.local, text.source.mask, text.attention_bias)
         return rearrange(tokens, "b (h w) c -> b c h w", h=side)
 
 
@@ -164,7 +164,7 @@ class GigaGANSynthesis(nn.Module):
 
     def __init__(self, config: GigaGANSynthesisConfig, style_dim: int, token_dim: int):
         super().__init__()
-        self.style_dim, self.stages_count, self.recompute = style_dim, len(config.channels), config.recompute
+        self.style_dim, self.stages_count, self.activation_checkpointing = style_dim, len(config.channels), config.activation_checkpointing
         first = config.channels[0]
         self.from_style = EqualizedLinear(style_dim, first * FIRST**2) if config.input == "style" else None
         self.constant = nn.Parameter(torch.randn(first, FIRST, FIRST)) if config.input == "constant" else None
@@ -182,7 +182,7 @@ class GigaGANSynthesis(nn.Module):
         for index, (side, block) in enumerate(self.stages.items()):
             if stage is not None and int(side) > stage.resolution:
                 break
-            x, rgb = run_stage(block, self.recompute, x, styles[:, index], texts[index])
+            x, rgb = checkpoint_stage(block, self.activation_checkpointing, x, styles[:, index], texts[index])
             picture = rgb if picture is None else upsample(picture) + rgb
             pyramid.insert(0, picture)
         return ImagePyramid(tuple(pyramid))

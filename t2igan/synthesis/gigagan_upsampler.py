@@ -15,7 +15,7 @@ from t2igan.layers.attention import Backend
 from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import downsample, upsample
-from t2igan.layers.stages import check_stages, run_stage
+from t2igan.layers.stages import check_stages, checkpoint_stage
 from t2igan.synthesis.gigagan import PER_STAGE, SynthesisStage, check_synthesis
 from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
 
@@ -38,7 +38,7 @@ class GigaGANUpsamplerConfig(PartConfig):
     attention_gain: float = 0.3
     strategy: Strategy | None = None
     backend: Backend = "auto"
-    recompute: bool = False
+    activation_checkpointing: bool = False
 
     def check(self, resolution: int) -> None:
         if self.low < 8 or self.low & (self.low - 1) or self.low >= resolution:
@@ -80,7 +80,7 @@ class GigaGANUpsampler(nn.Module):
 
     def __init__(self, config: GigaGANUpsamplerConfig, style_dim: int, token_dim: int):
         super().__init__()
-        self.low, self.noise, self.recompute = config.low, config.noise, config.recompute
+        self.low, self.noise, self.activation_checkpointing = config.low, config.noise, config.activation_checkpointing
         self.style_dim, self.stages_count = style_dim, len(config.channels)
         self.downs, self.multiple = config.downs, 2**config.downs  # what the sides of a small picture must be divisible by
         channels, downs = config.channels, config.downs
@@ -120,7 +120,7 @@ class GigaGANUpsampler(nn.Module):
         for index, block in enumerate(self.stages.values()):
             if stage is not None and index > self.downs and self.low * 2 ** (index - self.downs) > stage.resolution:
                 break
-            x, rgb = run_stage(block, self.recompute, x, styles[:, index], texts[index], skips.pop() if index and skips else None)
+            x, rgb = checkpoint_stage(block, self.activation_checkpointing, x, styles[:, index], texts[index], skips.pop() if index and skips else None)
             if rgb is not None:
                 picture = low + rgb if picture is None else upsample(picture) + rgb
                 pyramid.insert(0, picture)
@@ -131,5 +131,5 @@ class GigaGANUpsampler(nn.Module):
         x, skips = lrelu(self.from_rgb(low.contiguous(memory_format=torch.channels_last))), []
         for block in self.down.values():
             skips.append(x)
-            x = run_stage(block, self.recompute, x, style)
+            x = checkpoint_stage(block, self.activation_checkpointing, x, style)
         return x, skips

@@ -60,12 +60,12 @@ class CaptionEncoder:
         encoder: a TextEncoder whose weights are loaded.
         folder: where the cache file lies; None keeps it in memory.
         device: where the encoder computes; what it says stays on the CPU.
-        cuts_told: how many prompts that are longer than what is read are warned of; None: every one.
+        max_truncation_warnings: how many prompts that are longer than what is read are warned of; None: every one.
     """
 
-    def __init__(self, encoder: TextEncoder, folder: Path | None = None, device: str | torch.device = "cpu", cuts_told: int | None = None):
+    def __init__(self, encoder: TextEncoder, folder: Path | None = None, device: str | torch.device = "cpu", max_truncation_warnings: int | None = None):
         self.disk = RowCache(folder, encoder.fingerprint()) if folder else None
-        self.encoder, self.device, self.cuts_told = encoder.to(device), device, cuts_told
+        self.encoder, self.device, self.max_truncation_warnings = encoder.to(device), device, max_truncation_warnings
         self.memory: dict[str, tuple[torch.Tensor, ...]] = {}
         self.memory_bytes = 0
 
@@ -97,18 +97,18 @@ class CaptionEncoder:
             if self.disk:
                 self.disk.write({prompt: self._pack(row) for prompt, row in rows.items()})
         self.memory_bytes += sum(value.nbytes for prompt in prompts for value in self.memory[prompt])
-        self._tell_cuts([prompt for prompt in prompts if len(self.memory[prompt][0]) == self.encoder.max_tokens])
+        self._warn_of_truncation([prompt for prompt in prompts if len(self.memory[prompt][0]) == self.encoder.max_tokens])
 
-    def _tell_cuts(self, full: list[str]) -> None:
+    def _warn_of_truncation(self, full: list[str]) -> None:
         """Warns, showing where, of prompts of which only a part is read."""
         for prompt in full:
-            if self.cuts_told == 0:
+            if self.max_truncation_warnings == 0:
                 return
-            read = self.encoder.part_read(prompt)
+            read = self.encoder.truncated_prompt(prompt)
             if len(read) < len(prompt):
                 shown, missed = read if len(read) <= 60 else f"...{read[-57:]}", prompt[len(read) :].strip()
                 warnings.warn(f"prompt cut after {self.encoder.max_tokens} tokens: '{shown}' | not read: '{missed[:60]}'", stacklevel=4)
-                self.cuts_told = None if self.cuts_told is None else self.cuts_told - 1
+                self.max_truncation_warnings = None if self.max_truncation_warnings is None else self.max_truncation_warnings - 1
 
     def _encode(self, prompts: list[str]) -> list[tuple[torch.Tensor, ...]]:
         text = self.encoder(self.encoder.tokenize(prompts).to(self.device)).to("cpu")

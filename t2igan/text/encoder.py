@@ -39,7 +39,7 @@ class TextEncoder(nn.Module, ABC):
         """Prompts to ids padded to `max_tokens`, and a mask of the true length; what is longer is cut."""
 
     @abstractmethod
-    def part_read(self, prompt: str) -> str:
+    def truncated_prompt(self, prompt: str) -> str:
         """The beginning of a prompt that fits into `max_tokens`; the whole prompt where it is not cut."""
 
     @abstractmethod
@@ -90,7 +90,7 @@ class NoText(TextEncoder):
     def tokenize(self, prompts: list[str]) -> Tokens:
         return Tokens(torch.zeros(len(prompts), 1, dtype=torch.long), torch.ones(len(prompts), 1, dtype=torch.bool))
 
-    def part_read(self, prompt: str) -> str:
+    def truncated_prompt(self, prompt: str) -> str:
         return prompt  # none of it is missed
 
     def forward(self, tokens: Tokens) -> TextDescriptors:

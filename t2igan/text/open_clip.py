@@ -71,7 +71,7 @@ class OpenClipText(TextEncoder):
         end = ids.argmax(-1, keepdim=True)  # the end token has the highest id; padding after it may be 0 or the end token again
         return Tokens(ids, torch.arange(ids.shape[1]) <= end)
 
-    def part_read(self, prompt: str) -> str:
+    def truncated_prompt(self, prompt: str) -> str:
         limit = self.max_tokens - 2  # the start and the end take a place each
         if len(self.tokenizer.encode(prompt)) <= limit:
             return prompt

@@ -83,7 +83,7 @@ class TransformersText(TextEncoder):
         padded = self.tokenizer(prompts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt")
         return Tokens(padded["input_ids"], padded["attention_mask"].bool())
 
-    def part_read(self, prompt: str) -> str:
+    def truncated_prompt(self, prompt: str) -> str:
         if len(self.tokenizer(prompt)["input_ids"]) <= self.max_tokens:
             return prompt
         if not self.tokenizer.is_fast:  # it does not tell where its tokens stand

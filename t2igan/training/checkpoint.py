@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from t2igan.errors import UserError
-from t2igan.folders import write_folder
+from t2igan.files import write_folder
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, torch.Tensor]:

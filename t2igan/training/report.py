@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from t2igan.pictures import grid
+from t2igan.grids import grid
 
 LINE_EVERY = 30.0  # seconds between lines when not on a terminal
 

@@ -14,22 +14,22 @@ from PIL import Image
 from torch import nn
 
 from t2igan import pyramid as pyramids
-from t2igan.augment import uniform_rows
+from t2igan.augment.diffaugment import uniform_rows
 from t2igan.config import OptimizerConfig, Recipe, differences, dump_recipe, load_recipe
 from t2igan.data.images import to_pil
 from t2igan.data.shards import Shards, StepBatches, batches
 from t2igan.errors import UserError
-from t2igan.pipeline import Pipeline, save_model
+from t2igan.inference.pipeline import Pipeline, save_model
+from t2igan.inference.upsampler import Upsampler
 from t2igan.system import System
 from t2igan.text.cache import CaptionEncoder
 from t2igan.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
-from t2igan.training.drawings import Drawings, place_modes, read_drawings
+from t2igan.training.clusters import Drawings, place_modes, read_drawings
 from t2igan.training.ema import EMA
 from t2igan.training.precision import faster_in_bf16
 from t2igan.training.randomness import generator
 from t2igan.training.report import Report
-from t2igan.types import Batch, Fake, ImagePyramid, Now, TextDescriptors
-from t2igan.upsampler import Upsampler
+from t2igan.types import Batch, Fake, ImagePyramid, TextDescriptors, TrainingTime
 
 MEAN_PROMPTS = 1000  # captions that the mean style is measured over
 
@@ -57,7 +57,7 @@ class Trainer:
         self.micro = min(self.config.micro_batch or self.share, self.share)
         self.shards = Shards(recipe.data.shards)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        blank = recipe.data.blank_captions
+        blank = recipe.data.caption_dropout
         self.dataset = StepBatches(self.shards, recipe.resolution, self.config.batch, recipe.seed, rank, world, blank)
         if self.share % self.micro:
             raise UserError(f"training.micro_batch {self.micro} does not divide the {self.share} pictures of one process; choose a divisor")
@@ -66,7 +66,7 @@ class Trainer:
         if group and self.micro % group:
             raise UserError(f"discriminator.network.minibatch_std {group} does not divide {self.micro} pictures per pass; choose a divisor")
         system.text_encoder.load_pretrained()
-        self.describe = CaptionEncoder(system.text_encoder, cache, self.device, cuts_told=1 if self.accelerator.is_main_process else 0)
+        self.describe = CaptionEncoder(system.text_encoder, cache, self.device, max_truncation_warnings=1 if self.accelerator.is_main_process else 0)
         self.objective, self.view = system.objective, system.view
         self.objective.prepare(self.shards.names, self.device)
         system.discriminator.prepare(self.device)
@@ -91,8 +91,8 @@ class Trainer:
     def discriminator(self) -> nn.Module:
         return self.accelerator.unwrap_model(self.D)
 
-    def now(self) -> Now:
-        return Now(self.images, self.images // self.config.batch)
+    def now(self) -> TrainingTime:
+        return TrainingTime(self.images, self.images // self.config.batch)
 
     def _sort_drawings(self) -> Drawings:
         """Done once, by the main process, so that all processes have the same modes."""
@@ -154,13 +154,13 @@ class Trainer:
         level = synthesis.noise * rows["noise level"][i][:, None, None, None]
         return pyramids.shrink(part.images.to(self.device), synthesis.low) + level * rows["noise"][i]
 
-    def discriminator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: Now):
+    def discriminator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: TrainingTime):
         real = self.view(pyramids.build_pyramid(part.images.to(self.device), self.sides), rows["real view"][i])
         seen = self._seen(fake, rows["fake view in D's half"][i])
         noise = ImagePyramid(tuple(rows[f"nudge {side}"][i] for side in self.sides)) if self.objective.step_of_nudge(now) else None
         return self.objective.discriminator_losses(self.D, real, fake, seen, text, part.captions, part.names, now, noise)
 
-    def generator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: Now):
+    def generator_losses(self, part: Batch, fake: Fake, text: TextDescriptors, rows, i: int, now: TrainingTime):
         seen = self._seen(fake, rows["fake view in G's half"][i])
         images = part.images.to(self.device)
         return self.objective.generator_losses(self.discriminator, images, fake, seen, text, part.captions, part.names, now)
@@ -168,7 +168,7 @@ class Trainer:
     def _seen(self, fake: Fake, rows: torch.Tensor) -> ImagePyramid:
         return self.view(pyramids.select(fake.pyramid, self.sides), rows)
 
-    def _draw(self, now: Now) -> dict[str, list[torch.Tensor]]:
+    def _draw(self, now: TrainingTime) -> dict[str, list[torch.Tensor]]:
         """Every random number of this step: drawn for the whole batch, this process's rows kept, split in micro-batches."""
         drawn = {"latents": torch.randn(self.config.batch, self.generator.mapper.z_dim, generator=self._random(now, "latents"))}
         for purpose in ("real view", "fake view in D's half", "fake view in G's half"):
@@ -182,7 +182,7 @@ class Trainer:
         first = self.accelerator.process_index * self.share
         return {name: list(rows[first : first + self.share].to(self.device).split(self.micro)) for name, rows in drawn.items()}
 
-    def _random(self, now: Now, purpose: str) -> torch.Generator:
+    def _random(self, now: TrainingTime, purpose: str) -> torch.Generator:
         return generator(self.recipe.seed, now.step, purpose)
 
     def _synchronised(self, model: nn.Module, last: bool):
@@ -191,7 +191,7 @@ class Trainer:
     def autocast(self):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
-    def _update(self, optimizer, module: nn.Module, config: OptimizerConfig, now: Now, report: dict, half: str) -> None:
+    def _update(self, optimizer, module: nn.Module, config: OptimizerConfig, now: TrainingTime, report: dict, half: str) -> None:
         """Steps the optimizer, unless a gradient is not finite: then the step is skipped and counted."""
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
@@ -291,7 +291,7 @@ class Trainer:
         changed = [
             f"{path} from {old} to {new}"
             for path, old, new in differences(load_recipe(self.out), self.recipe)
-            if path not in free and not path.endswith(("_every", ".recompute", ".backend"))
+            if path not in free and not path.endswith(("_every", ".activation_checkpointing", ".backend"))
         ]
         if changed:
             what = "; ".join(changed[:3])

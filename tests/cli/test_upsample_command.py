@@ -118,7 +118,7 @@ def test_an_upsampler_for_larger_pictures_than_the_model_draws(run, refused, tmp
         ({"generator__synthesis__low": 16}, "generator.synthesis.low is 16, needs a power of two from 8 px to below the resolution 16"),
         ({"generator__synthesis__kernels": [1, 1]}, "generator.synthesis.kernels has 2 entries"),
         ({"training__prompts": ["thing 1"]}, "training.prompts is of no use to an upsampler"),
-        ({"data__blank_captions": 1.0}, "data.blank_captions is 1.0"),
+        ({"data__blank_captions": 1.0}, "data.caption_dropout is 1.0"),
         (
             {"discriminator__network__backend": "xformers"},
             "discriminator.network.backend is 'xformers', and r1 differentiates D's attention",

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from data_prep import emoji as script
-from data_prep.emoji_concepts import Concept, read_concepts, says_more, unambiguous
-from data_prep.emoji_styles import STYLES, bare
+from data_prep.emoji_art.concepts import Concept, read_concepts, says_more, unambiguous
+from data_prep.emoji_art.styles import STYLES, bare
 from t2igan.errors import UserError
 
 SMALL = """

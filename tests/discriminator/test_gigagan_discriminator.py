@@ -173,9 +173,9 @@ def test_every_parameter_gets_a_gradient_and_so_does_the_picture(descriptors, ra
 def test_recomputed_stages_give_the_penalty_the_same_gradients_and_keep_less(backend, descriptors, randomised):
     """Through exact R1 too, which differentiates twice; a stage is computed again with the kernels of the first time."""
     text, pictures, found, kept = descriptors([6, 2, 3, 5]), pyramid_of(4), [], []
-    for recompute in (False, True):
+    for activation_checkpointing in (False, True):
         torch.manual_seed(5)
-        D = network(randomised, recompute=recompute, backend=backend)
+        D = network(randomised, activation_checkpointing=activation_checkpointing, backend=backend)
         real, held = pictures.map(lambda level: level.clone().requires_grad_()), []
         hooks = torch.autograd.graph.saved_tensors_hooks(lambda x, to=held: to.append(x.nbytes) or x, lambda x: x)
         with hooks, twice_differentiable():

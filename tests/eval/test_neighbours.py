@@ -13,7 +13,7 @@ from t2igan.data.images import decode, to_signed
 from t2igan.data.shards import Shards
 from t2igan.data.write import write_shards
 from t2igan.errors import UserError
-from t2igan.pipeline import Pipeline, save_model
+from t2igan.inference.pipeline import Pipeline, save_model
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]

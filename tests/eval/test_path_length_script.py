@@ -10,7 +10,7 @@ from torchvision.models import vgg16
 
 from t2igan.config import Recipe, parse
 from t2igan.errors import UserError
-from t2igan.pipeline import save_model
+from t2igan.inference.pipeline import save_model
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]

@@ -77,7 +77,7 @@ def test_the_text_tower_adds_its_work_and_its_weights(measured, kit):
 def test_flops_are_those_that_show_counts(measured, kit, tmp_path):
     """In a batch; a single picture mixes kernels where a batch mixes maps, and takes less."""
     from t2igan.config import load_recipe
-    from t2igan.show import describe
+    from t2igan.evaluation.profile import describe
 
     rows = measured("--batches", 1, 3)
     shown = describe(load_recipe(tmp_path / "tiny.yaml"))["parts"]["generator"]

@@ -12,9 +12,9 @@ from tiny import ROOT, environment, tiny_upsampler
 from t2igan.config import Recipe, parse
 from t2igan.data.images import decode, to_bytes, to_signed
 from t2igan.data.shards import Shards
+from t2igan.inference.pipeline import save_model
 from t2igan.layers.resample import upsample
 from t2igan.metrics.similarity import psnr
-from t2igan.pipeline import save_model
 from t2igan.pyramid import shrink
 from t2igan.system import build_system
 

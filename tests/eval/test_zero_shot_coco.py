@@ -21,8 +21,8 @@ from t2igan.data.render import png_bytes
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
+from t2igan.inference.pipeline import save_model
 from t2igan.metrics.measures import MEASURES
-from t2igan.pipeline import save_model
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]
@@ -116,11 +116,11 @@ def same_figures(a: dict, b: dict) -> None:
 def test_fid_is_torch_fidelitys_on_the_pictures_it_left(whole, setting, tmp_path):
     from torch_fidelity import calculate_metrics
 
-    from t2igan.metrics.pictures import PictureSet
+    from t2igan.metrics.images import ImageSet
 
     folder = setting.folder
     for name, shards in (("generated", folder / "whole/pictures"), ("real", folder / "data")):
-        pictures = PictureSet(Shards(str(shards)), 16)
+        pictures = ImageSet(Shards(str(shards)), 16)
         (tmp_path / name).mkdir()
         for number, picture in enumerate(pictures.read(range(len(pictures)))):
             Image.fromarray(picture.permute(1, 2, 0).numpy()).save(tmp_path / name / f"{number:04d}.png")

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from t2igan.generator import Generator
 from t2igan.layers import folded
 from t2igan.layers.equalized import EqualizedConv2d, EqualizedLinear
 from t2igan.layers.folded import FoldedAdaptiveConv2d, fold
 from t2igan.layers.modulation import AdaptiveConv2d, demodulation
 from t2igan.style.mapping import MappingConfig, MappingNetwork
+from t2igan.synthesis.generator import Generator
 from t2igan.synthesis.gigagan import GigaGANSynthesis, GigaGANSynthesisConfig
 from t2igan.synthesis.gigagan_upsampler import GigaGANUpsampler, GigaGANUpsamplerConfig
 

@@ -7,7 +7,7 @@ import torch
 
 from t2igan.errors import UserError
 from t2igan.metrics import chunks
-from t2igan.metrics.chunks import feature_file, pieces, read_features, share_out, write_features
+from t2igan.metrics.chunks import feature_file, pieces, read_features, run_in_chunks, write_features
 
 
 def state(rank: int = 0, world: int = 1):
@@ -34,28 +34,28 @@ def test_pieces_cover_every_picture_once():
 
 def test_one_process_makes_them_in_order_and_only_once(work, tmp_path):
     made, file, make = work
-    assert share_out(120, file, make, state(), "test") == 120
+    assert run_in_chunks(120, file, make, state(), "test") == 120
     assert made == pieces(120)
-    assert share_out(120, file, make, state(), "test") == 0
+    assert run_in_chunks(120, file, make, state(), "test") == 0
     assert len(made) == 3
     file(1).unlink()
-    assert share_out(120, file, make, state(), "test") == 50
+    assert run_in_chunks(120, file, make, state(), "test") == 50
     assert made[3:] == [range(50, 100)]
     assert torch.cat(list(read_features(tmp_path / "features", "number", 120)))[:, 0].tolist() == list(range(120))
 
 
 def test_a_file_of_another_length_is_refused(work, tmp_path):
     _, file, make = work
-    share_out(120, file, make, state(), "test")
+    run_in_chunks(120, file, make, state(), "test")
     with pytest.raises(UserError, match=r"00002.safetensors holds 20 pictures, not 10; remove"):
         list(read_features(tmp_path / "features", "number", 110))
 
 
 def test_processes_share_the_pieces(work):
     made, file, make = work
-    share_out(220, file, make, state(1, 2), "test")
+    run_in_chunks(220, file, make, state(1, 2), "test")
     assert made == pieces(220)[1::2]
-    share_out(220, file, make, state(0, 2), "test")
+    run_in_chunks(220, file, make, state(0, 2), "test")
     assert sorted(made, key=lambda piece: piece.start) == pieces(220)
 
 
@@ -67,5 +67,5 @@ def test_a_piece_that_fails_leaves_no_file(work, monkeypatch):
         write_features({"number": torch.zeros(len(piece), 1)}, path)
 
     with pytest.raises(OSError, match="killed"):
-        share_out(10, file, make, state(), "test")
+        run_in_chunks(10, file, make, state(), "test")
     assert not file(0).exists()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from t2igan.generator import Generator
 from t2igan.metrics.path_length import path_lengths, trimmed_mean
+from t2igan.synthesis.generator import Generator
 from t2igan.types import ImagePyramid
 
 SIDE, Z = 4, 6

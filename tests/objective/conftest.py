@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from t2igan.objective.round import Round
-from t2igan.types import Fake, ImagePyramid, Now, Verdict
+from t2igan.objective.term import Round
+from t2igan.types import Fake, ImagePyramid, TrainingTime, Verdict
 
 
 def verdict(*heads, weights=None) -> Verdict:
@@ -26,7 +26,7 @@ def make_round(descriptors):
         pictures = torch.zeros(n, 3, 4, 4) if pictures is None else pictures
         fake = Fake(ImagePyramid((pictures,)), torch.zeros(n, 1, 4))
         names = fields.pop("names", [f"thing {i}" for i in range(n)])
-        blank = dict(fake=fake, fake_verdict=verdict([0.0] * n), text=descriptors([2] * n), captions=list(names), names=names, now=Now(0))
+        blank = dict(fake=fake, fake_verdict=verdict([0.0] * n), text=descriptors([2] * n), captions=list(names), names=names, now=TrainingTime(0))
         return Round(**blank | fields)
 
     return make

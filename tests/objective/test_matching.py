@@ -10,7 +10,7 @@ from t2igan.objective.adversarial import NonSaturating
 from t2igan.objective.matching import Matching, MatchingConfig, mismatch
 from t2igan.objective.objective import Objective, ScheduledTerm
 from t2igan.schedule import Schedule
-from t2igan.types import Fake, ImagePyramid, Now, Verdict
+from t2igan.types import Fake, ImagePyramid, TrainingTime, Verdict
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -71,7 +71,7 @@ def test_wrong_captions_are_those_of_other_things(half, descriptors):
 
     text = descriptors([2, 2, 2])
     text.pooled[:, 0] = torch.arange(3)
-    names, now = ["cat", "cat", "dog"], Now(0)
+    names, now = ["cat", "cat", "dog"], TrainingTime(0)
     real, generated = numbered(1, 3), numbered(4, 3)
     fake = Fake(generated, torch.zeros(3, 1, 2))
     one = Schedule("constant", 1.0, 1.0)

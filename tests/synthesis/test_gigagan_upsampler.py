@@ -104,18 +104,18 @@ def test_sizes_that_contradict_each_other_are_refused(options, said):
 # ------------------------------------------------------------------------------------------------ memory
 
 
-def base(recompute: bool) -> GigaGANSynthesis:
+def base(activation_checkpointing: bool) -> GigaGANSynthesis:
     sizes = dict(channels=(16, 12, 12), blocks=(2, 1, 2), kernels=(1, 2, 3), self_attention=(0, 1, 1), cross_attention=(0, 2, 1))
-    return GigaGANSynthesis(GigaGANSynthesisConfig(**sizes, head_dim=4, mlp_ratio=2, recompute=recompute), style_dim=8, token_dim=12)
+    return GigaGANSynthesis(GigaGANSynthesisConfig(**sizes, head_dim=4, mlp_ratio=2, activation_checkpointing=activation_checkpointing), style_dim=8, token_dim=12)
 
 
 @pytest.mark.parametrize("kind", ["base", "upsampler"])
 def test_recomputed_stages_give_the_same_gradients_and_keep_less(kind, descriptors, randomised):
     stages, low = (3, None) if kind == "base" else (4, torch.randn(2, 3, 16, 16))
     styles, texts, found, kept = torch.randn(2, stages, 8), [descriptors([6, 2])] * stages, [], []
-    for recompute in (False, True):
+    for activation_checkpointing in (False, True):
         torch.manual_seed(5)
-        synthesis = randomised(base(recompute) if kind == "base" else network(recompute=recompute))
+        synthesis = randomised(base(activation_checkpointing) if kind == "base" else network(activation_checkpointing=activation_checkpointing))
         bytes_kept = []
         hooks = torch.autograd.graph.saved_tensors_hooks(lambda x, to=bytes_kept: to.append(x.nbytes) or x, lambda x: x)
         with hooks:

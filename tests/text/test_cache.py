@@ -36,7 +36,7 @@ class Letters(TextEncoder):
             row[: len(prompt)] = torch.tensor([ord(letter) + 70_000 for letter in prompt[:6]])  # more than 16 bits
         return Tokens(ids, ids > 0)
 
-    def part_read(self, prompt: str) -> str:
+    def truncated_prompt(self, prompt: str) -> str:
         return prompt[:6]
 
     def forward(self, tokens: Tokens) -> TextDescriptors:
@@ -155,7 +155,7 @@ def test_every_cut_prompt_is_told_also_when_its_features_are_in_the_cache(tmp_pa
 def test_in_training_one_warning_is_enough(told):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        describe = CaptionEncoder(Letters(), cuts_told=told)
+        describe = CaptionEncoder(Letters(), max_truncation_warnings=told)
         describe(["elephants"])
         describe(["crocodile"])
     assert len(caught) == told

@@ -83,7 +83,7 @@ def test_a_long_prompt_is_cut_with_one_warning_that_shows_where(encoder):
     assert PROMPT.startswith(kept)
     assert "16 tokens" in message
     assert PROMPT[len(kept) :].strip()[:60] in message.split("not read: ")[1]
-    assert encoder.part_read(kept) == kept, "what the warning shows fits"
+    assert encoder.truncated_prompt(kept) == kept, "what the warning shows fits"
     assert torch.equal(encoder.tokenize([kept]).ids, encoder.tokenize([PROMPT]).ids), "what the warning shows is what was read"
 
 
@@ -91,7 +91,7 @@ def test_a_prompt_that_just_fits_is_not_cut(encoder):
     """Its last word is a single token, its beginnings are several."""
     prompt = "cat " * 13 + "strawberry"
     assert len(encoder.tokenizer.encode(prompt)) == 14 < len(encoder.tokenizer.encode(prompt[:-2]))
-    assert encoder.part_read(prompt) == prompt
+    assert encoder.truncated_prompt(prompt) == prompt
 
 
 @pytest.mark.parametrize(

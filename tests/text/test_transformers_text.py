@@ -122,8 +122,8 @@ def test_a_slow_tokenizer_tells_where_it_cut_too(bert_folder):
             return {"input_ids": [0] * (len(prompt.split()) + 2)}
 
     encoder.tokenizer = Slow()
-    assert encoder.part_read("a red blue heart cat bus rose rose rose").strip() == "a red blue heart cat bus"
-    assert encoder.part_read("a red heart") == "a red heart"
+    assert encoder.truncated_prompt("a red blue heart cat bus rose rose rose").strip() == "a red blue heart cat bus"
+    assert encoder.truncated_prompt("a red heart") == "a red heart"
 
 
 def test_more_tokens_than_the_tower_has_positions_are_refused(bert_folder):

@@ -8,7 +8,7 @@ from tiny import tiny_upsampler, trainer_of
 
 from t2igan.training.randomness import PURPOSES, generator
 from t2igan.training.trainer import Trainer
-from t2igan.types import Now
+from t2igan.types import TrainingTime
 
 pytest_plugins = ["kit"]
 
@@ -65,7 +65,7 @@ def process(trainer: Trainer, rank: int, world: int, micro: int) -> SimpleNamesp
 
 @pytest.mark.parametrize(("world", "micro"), [(1, 2), (2, 4), (2, 2), (4, 1), (8, 1)])
 def test_a_step_draws_the_same_rows_whatever_the_processes_and_micro_batches(world, micro, trainer):
-    now = Now(images=40, step=5)
+    now = TrainingTime(images=40, step=5)
     whole = {name: torch.cat(rows) for name, rows in trainer._draw(now).items()}
     parts = [Trainer._draw(process(trainer, rank, world, micro), now) for rank in range(world)]
     for name, rows in whole.items():
@@ -76,6 +76,6 @@ def test_a_step_draws_the_same_rows_whatever_the_processes_and_micro_batches(wor
 
 
 def test_steps_differ_and_a_repeated_step_does_not(trainer):
-    a, b, again = (trainer._draw(Now(0, step)) for step in (0, 1, 0))
+    a, b, again = (trainer._draw(TrainingTime(0, step)) for step in (0, 1, 0))
     for name in a:
         assert not torch.equal(a[name][0], b[name][0]) and torch.equal(a[name][0], again[name][0])

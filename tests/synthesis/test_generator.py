@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from t2igan.generator import Generator
 from t2igan.style.mapping import MappingConfig, MappingNetwork
+from t2igan.synthesis.generator import Generator
 from t2igan.synthesis.gigagan import GigaGANSynthesis, GigaGANSynthesisConfig
 from t2igan.text.adapter import AdapterConfig, TextAdapter
 from t2igan.types import TextDescriptors, Tokens

@@ -12,17 +12,17 @@ from PIL import Image
 
 from t2igan.data.images import to_pil
 from t2igan.errors import UserError
-from t2igan.pictures import grid
-from t2igan.pipeline import Pipeline, Styled
+from t2igan.grids import grid
+from t2igan.inference.pipeline import Pipeline, StyleCodes
 from t2igan.types import TextDescriptors, Tokens
 
 Rows = list[list[Image.Image]]
 
 
-def lerp(a: Styled, b: Styled, weight: float) -> Styled:
+def lerp(a: StyleCodes, b: StyleCodes, weight: float) -> StyleCodes:
     """`weight` of the way from a to b, in styles and, position by position, in words; where only one prompt has a word, its part counts."""
     texts = tuple(_lerp_text(x, y, weight) for x, y in zip(a.texts, b.texts, strict=True))
-    return Styled(torch.lerp(a.styles, b.styles, weight), texts)
+    return StyleCodes(torch.lerp(a.styles, b.styles, weight), texts)
 
 
 def _lerp_text(a: TextDescriptors, b: TextDescriptors, weight: float) -> TextDescriptors:
@@ -30,10 +30,10 @@ def _lerp_text(a: TextDescriptors, b: TextDescriptors, weight: float) -> TextDes
     counts = parts[0] + parts[1]  # 1 where both have a word, towards 0 where the only one fades
     local = (parts[0][..., None] * a.local + parts[1][..., None] * b.local) / counts.clamp(min=1e-12)[..., None]
     source = Tokens(a.source.ids, counts > 0)
-    return replace(a, local=local, pooled=torch.lerp(a.pooled, b.pooled, weight), source=source, emphasis=counts.log())
+    return replace(a, local=local, pooled=torch.lerp(a.pooled, b.pooled, weight), source=source, attention_bias=counts.log())
 
 
-def mix(coarse: Styled, fine: Styled, layer: int, words: bool = True) -> Styled:
+def mix(coarse: StyleCodes, fine: StyleCodes, layer: int, words: bool = True) -> StyleCodes:
     """Stages before `layer` from `coarse`, the others from `fine`: their styles and, with `words`, their texts.
 
     Raises:
@@ -43,7 +43,7 @@ def mix(coarse: Styled, fine: Styled, layer: int, words: bool = True) -> Styled:
     if not 1 <= layer < stages:
         raise UserError(f"--layer is {layer}, needs 1 to {stages - 1}: the model has {stages} stages, 0 is the coarsest")
     styles = torch.cat([coarse.styles[:, :layer], fine.styles[:, layer:]], 1)
-    return Styled(styles, coarse.texts[:layer] + (fine.texts[layer:] if words else coarse.texts[layer:]))
+    return StyleCodes(styles, coarse.texts[:layer] + (fine.texts[layer:] if words else coarse.texts[layer:]))
 
 
 def interpolate(pipeline: Pipeline, prompts: Sequence[str], seeds: Sequence[int], steps: int, truncation: float = 1.0) -> Rows:
@@ -125,7 +125,7 @@ def _write_mp4(frames: list[Image.Image], out: Path, fps: int) -> None:
         file.mux(stream.encode())
 
 
-def _picture(pipeline: Pipeline, styled: Styled) -> Image.Image:
+def _picture(pipeline: Pipeline, styled: StyleCodes) -> Image.Image:
     return to_pil(pipeline.draw(styled)[0])
 
 

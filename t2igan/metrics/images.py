@@ -14,11 +14,11 @@ from torch import Tensor
 from t2igan.data.render import centre_square, open_picture
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
-from t2igan.features.pictures import PictureFeatures
-from t2igan.metrics.chunks import SIZE, feature_file, share_out, write_features
+from t2igan.features.base import FeatureNetwork
+from t2igan.metrics.chunks import SIZE, feature_file, run_in_chunks, write_features
 
 
-class PictureSet:
+class ImageSet:
     """Pictures of webdataset shards, in order.
 
     Args:
@@ -62,15 +62,15 @@ class PictureSet:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
 
-    def key(self, network: PictureFeatures) -> str:
+    def key(self, network: FeatureNetwork) -> str:
         """Names features by all that decides them, and how many stand in a file."""
         parts = (self.content, str(self.side), str(SIZE), network.fingerprint(), *network.layers)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
-    def extract(self, network: PictureFeatures, folder: Path, state, label: str) -> None:
+    def extract(self, network: FeatureNetwork, folder: Path, state, label: str) -> None:
         """Features of every picture into `folder`, piece by piece, in all processes."""
 
         def make(piece: range, file: Path) -> None:
             write_features(network(self.read(piece).to(state.device)), file)
 
-        share_out(len(self), lambda number: feature_file(folder, number), make, state, label)
+        run_in_chunks(len(self), lambda number: feature_file(folder, number), make, state, label)

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 
-class PictureFeatures(nn.Module, ABC):
+class FeatureNetwork(nn.Module, ABC):
     """A frozen network with its own resize. `load_pretrained()` reads the weights; until then it can only be built.
 
     `layers` names the features that a call gives.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from t2igan.types import Fake, ImagePyramid, Now, TextDescriptors, Verdict
+from t2igan.types import Fake, ImagePyramid, TextDescriptors, TrainingTime, Verdict
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Round:
     text: TextDescriptors
     captions: list[str]
     names: list[str]
-    now: Now
+    now: TrainingTime
     real: ImagePyramid | None = None  # D's view, leaves of the graph where a penalty is due
     real_verdict: Verdict | None = None
     real_mismatched: Verdict | None = None

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from t2igan.config import GeneratorConfig, Recipe, parse, to_dict
 from t2igan.data.images import to_pil
 from t2igan.errors import UserError
-from t2igan.folders import write_folder
-from t2igan.generator import Generator
+from t2igan.files import write_folder
 from t2igan.layers.folded import fold
+from t2igan.synthesis.generator import Generator
 from t2igan.system import build_generator
 from t2igan.text import KINDS, build_text_encoder
 from t2igan.text.cache import CaptionEncoder
@@ -37,7 +37,7 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Styled:
+class StyleCodes:
     """What synthesis draws from, for each picture: a style and adapted text for every stage, coarsest first. Edits choose among them."""
 
     styles: Float[Tensor, "b l style_dim"]
@@ -46,11 +46,11 @@ class Styled:
     def __len__(self) -> int:
         return len(self.styles)
 
-    def __getitem__(self, rows) -> "Styled":
-        return Styled(self.styles[rows], tuple(text[rows] for text in self.texts))
+    def __getitem__(self, rows) -> "StyleCodes":
+        return StyleCodes(self.styles[rows], tuple(text[rows] for text in self.texts))
 
 
-class Drawer:
+class GeneratorRunner:
     """A trained generator and the text encoder before it, ready to draw."""
 
     def __init__(self, generator: Generator, describe: CaptionEncoder):
@@ -70,7 +70,7 @@ class Drawer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
 
-class Pipeline(Drawer):
+class Pipeline(GeneratorRunner):
     """`pipeline(["a red apple"], seeds=[0, 1])` gives a list of PIL pictures for each prompt.
 
     A picture depends on prompt, seed and truncation alone: each seed has a CPU generator of its own, so neither the batch nor the
@@ -114,7 +114,7 @@ class Pipeline(Drawer):
         return torch.cat(done)
 
     @torch.no_grad()
-    def style(self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0, global_truncation: float = 1.0) -> Styled:
+    def style(self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0, global_truncation: float = 1.0) -> StyleCodes:
         """What one picture for each prompt is drawn from, with the seed beside it.
 
         Raises:
@@ -129,10 +129,10 @@ class Pipeline(Drawer):
         with self.autocast():
             text = self.generator.adapt(text)
             w = mapper(z, text, truncation, global_truncation)
-        return Styled(repeat(w, "b d -> b l d", l=stages), (text,) * stages)
+        return StyleCodes(repeat(w, "b d -> b l d", l=stages), (text,) * stages)
 
     @torch.no_grad()
-    def draw(self, styled: Styled) -> Float[Tensor, "b 3 r r"]:
+    def draw(self, styled: StyleCodes) -> Float[Tensor, "b 3 r r"]:
         """Pictures in [-1, 1], on the CPU."""
         with self.autocast():
             return self.synthesize(styled.styles, list(styled.texts)).pyramid.finest.cpu()

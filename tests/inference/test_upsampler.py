@@ -7,10 +7,10 @@ from tiny import tiny_upsampler
 
 from t2igan.config import Recipe, parse
 from t2igan.errors import UserError
+from t2igan.inference.pipeline import Pipeline, save_model
+from t2igan.inference.upsampler import UNCERTAIN, Upsampler, fade, starts
 from t2igan.layers.resample import upsample
-from t2igan.pipeline import Pipeline, save_model
 from t2igan.system import build_system
-from t2igan.upsampler import UNCERTAIN, Upsampler, fade, starts
 
 pytest_plugins = ["kit"]
 TILES = {"tile": 32, "overlap": 16}

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from tiny import write_clip
 
+from t2igan.discriminator.ensemble import VisionAidedConfig, VisionAidedDiscriminator
 from t2igan.discriminator.gigagan import GigaGANDiscriminator, GigaGANDiscriminatorConfig
-from t2igan.discriminator.vision_aided import VisionAidedConfig, VisionAidedDiscriminator
 from t2igan.errors import UserError
 from t2igan.pyramid import build_pyramid
 

@@ -5,11 +5,11 @@ import torch
 from PIL import Image
 from tiny import tiny_recipe
 
-from t2igan import edit
 from t2igan.config import Recipe, parse
 from t2igan.data.images import to_pil
 from t2igan.errors import UserError
-from t2igan.pipeline import Pipeline, save_model
+from t2igan.inference import edit
+from t2igan.inference.pipeline import Pipeline, save_model
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]
@@ -50,7 +50,7 @@ def test_interpolation_is_linear_in_styles_and_words(pipeline):
         assert torch.allclose(z.local[both], 0.75 * x.local[both] + 0.25 * y.local[both], atol=1e-6)
         assert torch.allclose(z.local[only_b], y.local[only_b], atol=1e-6), "a word that only one prompt has is that word"
         assert torch.equal(z.source.mask, x.source.mask | y.source.mask)
-        assert torch.allclose(z.emphasis[only_b].exp(), torch.tensor(0.25)) and (z.emphasis[both].abs() < 1e-6).all()
+        assert torch.allclose(z.attention_bias[only_b].exp(), torch.tensor(0.25)) and (z.attention_bias[both].abs() < 1e-6).all()
 
 
 @pytest.mark.parametrize("end", [0.0, 1.0])

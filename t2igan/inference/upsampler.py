@@ -16,15 +16,15 @@ from tqdm import tqdm
 from t2igan.data.images import to_pil, to_signed
 from t2igan.data.render import on_white
 from t2igan.errors import UserError
-from t2igan.generator import Generator
-from t2igan.pipeline import Drawer, draw_latent, load_generator, model_folder, read_config
+from t2igan.inference.pipeline import GeneratorRunner, draw_latent, load_generator, model_folder, read_config
+from t2igan.synthesis.generator import Generator
 from t2igan.text.cache import CaptionEncoder
 
 LEAST_TILE = 32  # px, small side
 UNCERTAIN = 4  # px at a tile's border, small side, that are never shown where a neighbour has them: padding reaches in from there
 
 
-class Upsampler(Drawer):
+class Upsampler(GeneratorRunner):
     """`Upsampler.load("runs/upsampler")(pictures, prompts)` gives PIL pictures `factor` times as large.
 
     Pictures larger than a tile are drawn in overlapping tiles that fade into each other; one style serves them all.
