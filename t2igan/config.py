@@ -1,38 +1,28 @@
-"""Recipes: strict YAML to frozen typed configs and back, and the difference between two of them.
+"""The sections of a recipe as frozen, typed dataclasses. A part's own section stands beside its class, in its room."""
 
-An unknown key is refused with the nearest known one; every value is checked against its field's type. Files do not inherit.
-"""
-
-import dataclasses
-import difflib
-import types
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
-import yaml
-
-from t2igan import discriminator, objective, style, synthesis, text
-from t2igan.augment.diffaugment import AugmentConfig
-from t2igan.discriminator.ensemble import VisionAidedConfig
-from t2igan.errors import UserError
-from t2igan.schedule import Schedule, parse_schedule
+from t2igan import augment, discriminator, objective, style, synthesis, text
+from t2igan.augment import NoAugmentConfig
+from t2igan.schedule import Schedule, constant
 from t2igan.text.adapter import AdapterConfig
-from t2igan.types import PartConfig
+from t2igan.types import CheckContext, PartConfig
 
 
-def of_kind(kinds: dict, **options):
+def of_kind(kinds: dict[str, type], **options):
     """A field whose `kind:` key picks the config class from a room's table."""
-    return field(metadata={"kinds": {name: config for name, (config, _) in kinds.items()}}, **options)
+    return field(metadata={"kinds": lambda: kinds}, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(PartConfig):
     shards: str  # a folder of .tar files, one file, or a pattern with {00000..00099}
     workers: int = 0  # processes that decode; 0 decodes in the training process
-    caption_dropout: float = 0.0  # share of the visits to a picture without its caption, for upsamplers that are to work without one
+    caption_dropout: float = 0.0  # share of the visits to an image without its caption, for upsamplers that are to work without one
+    mirror: bool = False  # every second visit to an image shows it mirrored; never for images with text or captions with left and right
 
-    def check(self, resolution: int) -> None:
+    def check(self, context: CheckContext) -> None:
         if self.workers < 0:
             raise ValueError(f"workers is {self.workers}, needs 0 (decode in the training process) or more")
         if not 0 <= self.caption_dropout < 1:
@@ -50,18 +40,17 @@ class GeneratorConfig:
 class DiscriminatorConfig:
     adapter: AdapterConfig | None = field(default_factory=AdapterConfig)
     network: Any = of_kind(discriminator.KINDS)
-    vision_aided: VisionAidedConfig | None = None  # heads on a frozen CLIP beside the network; none: the network alone
 
 
 @dataclass(frozen=True, kw_only=True)
 class TermConfig(PartConfig):
     kind: str
     options: Any
-    weight: Schedule = Schedule("constant", 1.0, 1.0)
+    weight: Schedule = constant(1.0)
     every: int = 1  # steps from one time it is due to the next; the weight is multiplied by it
-    after: int = 0  # pictures seen before it is first due
+    after: int = 0  # images seen before it is first due
 
-    def check(self, resolution: int) -> None:
+    def check(self, context: CheckContext) -> None:
         if self.every < 1:
             raise ValueError(f"every is {self.every}, needs a whole number above 0")
 
@@ -73,55 +62,93 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """What holds for the parameters whose names match a pattern; of several patterns that match, later ones override earlier ones."""
+
+    match: str  # as in a shell, over the whole name: * is any part, [12] one of these, {4,8} one of these
+    lr: float | None = None  # times the optimizer's rate; none: as it is
+    weight_decay: float | None = None  # none: the optimizer's
+    frozen: bool | None = None  # not trained
+
+    def check(self) -> None:
+        for name in ("lr", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"group {self.match!r} has {name} {value}, needs 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    lr: Schedule = Schedule("constant", 0.0025, 0.0025)
-    betas: tuple[float, ...] = (0.0, 0.99)
+    lr: Schedule = constant(0.0025)
+    betas: tuple[Schedule, ...] = (constant(0.0), constant(0.99))
     weight_decay: float = 0.0
-    attention_weight_decay: float = 0.0  # on the projections of attention
-    kernel_lr: float = 1.0  # the rate of 3x3 kernels is this many times the others'
-    warmup: int = 0  # pictures over which the rate rises from 0
+    warmup: int = 0  # images over which the rate rises from 0
+    groups: tuple[ParameterGroup, ...] = ()  # parameters that are treated otherwise
+
+    def check(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for schedule in self.betas for beta in schedule.extremes()):
+            raise ValueError(f"betas is [{', '.join(map(str, self.betas))}], needs two numbers from 0 to below 1")
+        for option in ("weight_decay", "warmup"):
+            if getattr(self, option) < 0:
+                raise ValueError(f"{option} is {getattr(self, option)}, needs 0 or more")
+        for group in self.groups:
+            group.check()
 
 
 @dataclass(frozen=True, kw_only=True)
 class EMAConfig:
-    half_life: int = 500_000  # pictures until an old weight counts half
-    ramp: float | None = 0.05  # the half-life is at most this share of the pictures seen
+    half_life: Schedule = constant(500_000)  # images until an old weight counts half
+    rampup: float | None = 0.05  # the half-life is at most this share of the images seen; none: no limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(PartConfig):
-    images: int  # real pictures shown to D in all
-    batch: int  # pictures per step, over all processes
-    micro_batch: int | None = None  # pictures per forward pass in one process; none: the process's whole share
+    total_images: int  # real images shown to D in all
+    batch: int  # images per step, over all processes
+    micro_batch: int | None = None  # images per forward pass in one process; none: the process's whole share
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes faster in it
+    reuse_fakes: bool = False  # Ours: one pass of G, with one z per image, serves both halves of a step; the papers draw z anew for each
+    own_reals: bool = False  # G's half takes real images of its own (R3GAN), not those of D's half
     generator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     discriminator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: EMAConfig = field(default_factory=EMAConfig)
-    drawings: str | None = None  # local-dir:CLIP that sorts the pictures of a name into `generator.style.modes` drawings; none: z is free
+    cluster_features: str | None = None  # local-dir:CLIP by whose embeddings images are clustered (generator.style.num_clusters); none: not
     log_every: int = 50  # steps
-    checkpoint_every: int = 100_000  # pictures
-    sample_every: int = 100_000  # pictures
-    keep: int = 2  # newest checkpoints kept
-    prompts: tuple[str, ...] = ()  # drawn at every `sample_every`
+    checkpoint_every: int = 100_000  # images
+    sample_every: int = 100_000  # images
+    keep_checkpoints: int = 2  # newest ones
+    prompts: tuple[str, ...] = ()  # of the sample grids at every `sample_every`
 
-    def check(self, resolution: int) -> None:
-        for name in ("images", "batch", "log_every", "checkpoint_every", "sample_every", "keep"):
+    def check(self, context: CheckContext) -> None:
+        for name in ("total_images", "batch", "log_every", "checkpoint_every", "sample_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, needs a whole number above 0")
-        if self.images < self.batch:
-            raise ValueError(f"images {self.images} is less than one batch of {self.batch}; train on more pictures")
+        if self.total_images < self.batch:
+            raise ValueError(f"total_images {self.total_images} is less than one batch of {self.batch}; train on more images")
         if self.micro_batch is not None and (self.micro_batch < 1 or self.batch % self.micro_batch):
             raise ValueError(f"batch {self.batch} must be a multiple of training.micro_batch {self.micro_batch}")
+        if self.reuse_fakes and self.own_reals:
+            raise ValueError("reuse_fakes needs the same real images in both halves, and own_reals takes others; choose one")
         for name in ("generator_optimizer", "discriminator_optimizer"):
-            optimizer = getattr(self, name)
-            if len(optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in optimizer.betas):
-                raise ValueError(f"{name} has betas {list(optimizer.betas)}, needs two numbers from 0 to below 1")
-            for option in ("weight_decay", "attention_weight_decay", "kernel_lr", "warmup"):
-                if getattr(optimizer, option) < 0:
-                    raise ValueError(f"{name} has {option} {getattr(optimizer, option)}, needs 0 or more")
+            try:
+                getattr(self, name).check()
+            except ValueError as error:
+                raise ValueError(f"{name}.{error}") from None
         for number, prompt in enumerate(self.prompts, 1):
             if not prompt.strip():
-                raise ValueError(f"prompts has an empty one, number {number}; remove it or say what to draw")
+                raise ValueError(f"prompts has an empty one, number {number}; remove it or write a prompt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartConfig(PartConfig):
+    """Another run's weights to begin with."""
+
+    run: str  # a run folder with a checkpoint
+    parts: tuple[Literal["generator", "discriminator"], ...] = ("generator",)  # networks that start from it; G's average starts from that run's
+
+    def check(self, context: CheckContext) -> None:
+        if not self.parts:
+            raise ValueError("parts is empty, needs generator, discriminator or both")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,176 +163,6 @@ class Recipe:
     objective: ObjectiveConfig
     training: TrainingConfig
     text: Any = of_kind(text.KINDS)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: Any = of_kind(augment.KINDS, default_factory=NoAugmentConfig)
+    start: StartConfig | None = None
     seed: int = 0
-
-
-def load_recipe(path: Path | str, overrides: list[str] = ()) -> Recipe:
-    """A YAML file, with `section.key=value` overrides, to a Recipe.
-
-    Raises:
-        UserError: no such file, broken YAML, an unknown key, a value of the wrong type or sizes that contradict each other.
-    """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "recipe.yaml"
-    if not path.is_file():
-        raise UserError(f"no recipe at {path}; give a YAML file such as configs/emoji_32.yaml, or a run folder")
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    for override in overrides:
-        apply_override(data, override)
-    try:
-        recipe = parse(Recipe, data, "")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return recipe
-
-
-def apply_override(data: dict, override: str) -> None:
-    """Sets one value by its dotted path, such as training.batch=16 or objective.generator.0.weight=0.5."""
-    path, equals, value = override.partition("=")
-    if not equals:
-        raise UserError(f"got {override!r}, an override is section.key=value")
-    *parents, last = path.split(".")
-    try:
-        for parent in parents:
-            data = data[int(parent)] if isinstance(data, list) else data.setdefault(parent, {})
-        data[int(last) if isinstance(data, list) else last] = yaml.safe_load(value)
-    except (ValueError, IndexError, TypeError, AttributeError):
-        raise UserError(f"override {override!r}: the recipe has nothing at {path!r}") from None
-    except yaml.YAMLError:
-        raise UserError(
-            f"override {override!r}: {value!r} is not YAML; quote it for the shell, such as 'training.prompts=[a, b]'"
-        ) from None
-
-
-def parse(cls: type, data: Any, where: str):
-    """A mapping to the dataclass `cls`; `where` is its path in the recipe, for errors."""
-    if not isinstance(data, dict):
-        raise UserError(f"{where or 'the recipe'} must be a mapping, got {data!r}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    for key in data:
-        if key not in fields:
-            raise UserError(f"unknown key {_join(where, key)!r}{_did_you_mean(key, fields)}")
-    hints = get_type_hints(cls)
-    values = {}
-    for name, spec in fields.items():
-        if name in data:
-            values[name] = _value(hints[name], data[name], _join(where, name), spec.metadata)
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise UserError(f"{_join(where, name)} is missing")
-    return cls(**values)
-
-
-def _value(hint: Any, value: Any, where: str, metadata: Any = types.MappingProxyType({})):
-    if "kinds" in metadata:
-        return _kind(metadata["kinds"], value, where)
-    if "terms" in metadata:
-        return tuple(_term(metadata["terms"], item, f"{where}.{i}") for i, item in enumerate(_list(value, where)))
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        (inner,) = [argument for argument in arguments if argument is not type(None)]
-        return _value(inner, value, where)
-    if origin is Literal:
-        if value not in arguments:
-            raise UserError(f"{where} is {value!r}, needs one of {', '.join(map(str, arguments))}{_did_you_mean(value, arguments)}")
-        return value
-    if origin is tuple:
-        return tuple(_value(arguments[0], item, f"{where}.{i}") for i, item in enumerate(_list(value, where)))
-    if hint is Schedule:
-        try:
-            return parse_schedule(_number(value, where) if isinstance(value, str) else value)
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from None
-    if dataclasses.is_dataclass(hint):
-        return parse(hint, value, where)
-    if hint is float:
-        return _number(value, where)
-    if type(value) is not hint:
-        raise UserError(f"{where} must be {'a whole number' if hint is int else hint.__name__}, got {value!r}")
-    return value
-
-
-def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise UserError(f"{where} must be a number, got {value!r}")
-    try:
-        return float(value)  # YAML 1.1 reads 1e-4 as a string
-    except ValueError:
-        raise UserError(f"{where} must be a number, got {value!r}") from None
-
-
-def _list(value: Any, where: str) -> list:
-    if not isinstance(value, list | tuple):
-        raise UserError(f"{where} must be a list, got {value!r}")
-    return list(value)
-
-
-def _kind(kinds: dict[str, type], value: Any, where: str):
-    if not isinstance(value, dict) or "kind" not in value:
-        raise UserError(f"{where} needs a 'kind', one of {', '.join(kinds)}")
-    if not isinstance(value["kind"], str) or value["kind"] not in kinds:
-        raise UserError(f"{where}.kind is {value['kind']!r}, needs one of {', '.join(kinds)}{_did_you_mean(value['kind'], kinds)}")
-    return parse(kinds[value["kind"]], {k: v for k, v in value.items() if k != "kind"}, where)
-
-
-def _term(kinds: dict, value: Any, where: str) -> TermConfig:
-    shared = {name: value[name] for name in ("weight", "every", "after") if isinstance(value, dict) and name in value}
-    options = {k: v for k, v in value.items() if k not in shared} if isinstance(value, dict) else value
-    parsed = _kind({name: config for name, (config, _) in kinds.items()}, options, where)
-    hints = get_type_hints(TermConfig)
-    return TermConfig(
-        kind=value["kind"], options=parsed, **{name: _value(hints[name], item, f"{where}.{name}") for name, item in shared.items()}
-    )
-
-
-def _join(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else str(name)
-
-
-def _did_you_mean(got: Any, known) -> str:
-    near = difflib.get_close_matches(str(got), [str(k) for k in known], n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(map(str, known))}"
-
-
-def to_dict(config: Any, metadata: Any = types.MappingProxyType({})) -> Any:
-    """A config to plain lists and mappings that `parse` reads back to the same config."""
-    if isinstance(config, Schedule):
-        if config.kind == "constant":
-            return config.start
-        return {config.kind: [config.start, config.end, config.begin, config.until]}
-    if isinstance(config, TermConfig):
-        shared = {"weight": to_dict(config.weight), "every": config.every, "after": config.after}
-        return {"kind": config.kind, **shared, **to_dict(config.options)}
-    if dataclasses.is_dataclass(config):
-        kinds = {cls: name for name, cls in metadata.get("kinds", {}).items()}
-        named = {"kind": kinds[type(config)]} if kinds else {}
-        return named | {f.name: to_dict(getattr(config, f.name), f.metadata) for f in dataclasses.fields(config)}
-    return [to_dict(item) for item in config] if isinstance(config, tuple) else config
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe, every default written out."""
-    return yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=120)
-
-
-def differences(a: Recipe, b: Recipe) -> list[tuple[str, Any, Any]]:
-    """(path, value in a, value in b) wherever two recipes differ; a part that is absent is None."""
-    flat_a, flat_b = _flatten(to_dict(a)), _flatten(to_dict(b))
-    keys = list(dict.fromkeys([*flat_a, *flat_b]))
-    return [(key, flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)]
-
-
-def _flatten(value: Any, where: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in _flatten(item, _join(where, key)).items()}
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        kinds = [item.get("kind") if isinstance(item, dict) else None for item in value]
-        names = [kind if kind and kinds.count(kind) == 1 else str(i) for i, kind in enumerate(kinds)]
-        return {k: v for name, item in zip(names, value, strict=True) for k, v in _flatten(item, _join(where, name)).items()}
-    return {where: value}

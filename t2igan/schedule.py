@@ -1,4 +1,4 @@
-"""A number, or a number that changes with the pictures seen."""
+"""A number, or a number that changes with the images seen."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Schedule:
-    """`kind` says how the value goes from `start` to `end` while the clock goes from `begin` to `until` (pictures seen)."""
+    """A value that goes from `start` to `end`, in the way of `kind`, while the clock goes from `begin` to `until` (images seen)."""
 
     kind: Literal["constant", "linear", "cosine"] = "constant"
     start: float = 0.0
@@ -23,6 +23,18 @@ class Schedule:
             progress = (1 - math.cos(math.pi * progress)) / 2
         return self.start + (self.end - self.start) * progress
 
+    def extremes(self) -> tuple[float, float]:
+        """The values it starts and ends with; all others lie between them."""
+        return self.start, self.start if self.kind == "constant" else self.end
+
+    def __str__(self) -> str:
+        return f"{self.start:g}" if self.kind == "constant" else f"{{{self.kind}: [{self.start:g}, {self.end:g}, {self.begin}, {self.until}]}}"
+
+
+def constant(value: float) -> Schedule:
+    """The same value at all times."""
+    return Schedule("constant", value, value)
+
 
 def parse_schedule(value: Any) -> Schedule:
     """`0.002`, `{linear: [from, to, images]}` or `{cosine: [from, to, begin, until]}` to a Schedule.
@@ -31,7 +43,7 @@ def parse_schedule(value: Any) -> Schedule:
         ValueError: anything else, naming the forms that are allowed.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return Schedule("constant", float(value), float(value))
+        return constant(float(value))
     forms = "a number, {linear: [from, to, images]} or {cosine: [from, to, begin, until]}"
     if not isinstance(value, dict) or len(value) != 1:
         raise ValueError(f"got {value!r}, needs {forms}")

@@ -6,7 +6,7 @@ Letters in shapes: `b` batch, `t` token, `l` style (one per stage), `r` square s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,11 +14,28 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class CheckContext:
+    """What a section of a recipe is checked against: the facts about the other parts that it may need."""
+
+    resolution: int
+    levels: tuple[int, ...]  # px, the sides of the images that synthesis makes, finest first
+    token_dim: int = 1  # width of the frozen local text descriptors; 0: the system has no text
+
+
+@dataclass(frozen=True)
 class PartConfig:
     """A section of a recipe."""
 
-    def check(self, resolution: int) -> None:
-        """Raises ValueError, a sentence that begins with the field, where numbers of this section cannot belong together."""
+    def check(self, context: CheckContext) -> None:
+        """Raises ValueError, a sentence that begins with the field, where numbers of this section contradict each other or the context."""
+
+
+@dataclass(frozen=True)
+class TextDims:
+    """Widths of the text descriptors: of each token's and of the pooled one. 0: the system has no text."""
+
+    token: int
+    pooled: int
 
 
 @dataclass(frozen=True)
@@ -37,52 +54,50 @@ class Tokens:
 
 @dataclass(frozen=True)
 class TextDescriptors:
-    """What a text encoder, or the learned layers after it, says of each prompt: a vector per token and one for the whole.
+    """What a text encoder, or the learned layers after it, makes of each prompt: a vector per token and one for the whole.
 
-    `drawing` is, in training, which of several drawings the prompt's picture is (training/drawings.py): its mode + 1, or 0 where that is
-    open or the prompt says it. `attention_bias`, where given, is added to every attention logit of a word: 0 counts it whole, -inf not at all.
+    `cluster` is, in training, the cluster label of the prompt's image (training/clusters.py): 1 to the number of clusters, or 0 where the
+    image has none or the prompt determines it. `attention_bias`, where given, is added to every attention logit of a token: 0 leaves the
+    token as it is, -inf removes it.
     """
 
     local: Float[Tensor, "b t token_dim"]
     pooled: Float[Tensor, "b text_dim"]
     source: Tokens
-    drawing: Int[Tensor, " b"] | None = None
+    cluster: Int[Tensor, " b"] | None = None
     attention_bias: Float[Tensor, "b t"] | None = None
 
     def __getitem__(self, rows) -> TextDescriptors:
-        optional = (None if x is None else x[rows] for x in (self.drawing, self.attention_bias))
-        return TextDescriptors(self.local[rows], self.pooled[rows], self.source[rows], *optional)
+        return self._each(lambda x: x[rows])
 
     def __len__(self) -> int:
         return len(self.pooled)
 
     def to(self, device) -> TextDescriptors:
-        optional = (None if x is None else x.to(device) for x in (self.drawing, self.attention_bias))
-        return TextDescriptors(self.local.to(device), self.pooled.to(device), self.source.to(device), *optional)
+        return self._each(lambda x: x.to(device))
 
     def repeat(self, times: int) -> TextDescriptors:
         """Each prompt `times` times in a row."""
         return self[torch.arange(len(self), device=self.pooled.device).repeat_interleave(times)]
 
-
-@dataclass(frozen=True)
-class Stage:
-    """Where progressive growing stands; `fade` 1 means that the newest block is fully in."""
-
-    resolution: int
-    fade: float = 1.0
+    def _each(self, function) -> TextDescriptors:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return TextDescriptors(**{name: None if value is None else function(value) for name, value in values.items()})
 
 
 @dataclass(frozen=True)
 class ImagePyramid:
-    """The same pictures at falling resolutions in [-1, 1], finest first."""
+    """The same images at falling resolutions in [-1, 1], finest first."""
 
     levels: tuple[Float[Tensor, "b 3 _ _"], ...]
-    fade: float = 1.0
 
     @property
     def finest(self) -> Float[Tensor, "b 3 h w"]:
         return self.levels[0]
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.levels[0])
 
     def map(self, function) -> ImagePyramid:
         return replace(self, levels=tuple(function(level) for level in self.levels))
@@ -90,10 +105,14 @@ class ImagePyramid:
     def detach(self) -> ImagePyramid:
         return self.map(Tensor.detach)
 
+    def leaves(self) -> ImagePyramid:
+        """The same images as new leaves of the graph, for penalties on the gradient with respect to them."""
+        return self.map(lambda level: level.detach().requires_grad_(True))
+
 
 @dataclass(frozen=True)
 class Fake:
-    """Generated pictures with the styles that synthesis used."""
+    """Generated images with the styles that synthesis used."""
 
     pyramid: ImagePyramid
     styles: Float[Tensor, "b l style_dim"]
@@ -103,53 +122,81 @@ class Fake:
 
 
 @dataclass(frozen=True)
+class ImageSet:
+    """Images that the discriminator sees together, and the captions that it scores them against.
+
+    `captions` has an entry for every time that the images are scored: for each image the row of the text descriptors it is held against.
+    Sets of the same `view` get the same random augmentation.
+    """
+
+    pyramid: ImagePyramid
+    captions: tuple[Int[Tensor, " b"], ...]
+    view: str = ""
+
+    def __len__(self) -> int:
+        return len(self.pyramid)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Logits, high for real: one tensor per head, and its weight in every loss.
 
-    The first `own` heads (None: all) are the discriminator's own, by whose weights all are measured; heads on frozen networks follow.
+    The first `num_primary` heads (None: all) belong to the discriminator itself, the others to frozen networks beside it. Losses are
+    normalised by the weights of the primary heads.
     """
 
     logits: tuple[Float[Tensor, "b _"], ...]
     weights: tuple[float, ...]
-    own: int | None = None
+    num_primary: int | None = None
 
     def mean(self, function) -> Float[Tensor, " b"]:
-        """Weighted mean over heads of `function(logits)`, averaged inside each head: a value per picture. Heads after `own` add to it."""
+        """Weighted mean over heads of `function(logits)`, averaged inside each head: a value per image. Other heads add to the primary ones."""
         total = sum(weight * function(logits.float()).mean(1) for logits, weight in zip(self.logits, self.weights, strict=True))
-        return total / sum(self.weights[: self.own])
+        return total / sum(self.weights[: self.num_primary])
 
-    def joined(self, logits: Sequence[Float[Tensor, "b _"]], weight: float) -> Verdict:
-        """With further heads that together weigh `weight` times the own ones."""
+    def minus(self, other: Verdict) -> Verdict:
+        """The difference of two verdicts, logit by logit: the relativistic critic."""
+        return replace(self, logits=tuple(a - b for a, b in zip(self.logits, other.logits, strict=True)))
+
+    def with_heads(self, logits: Sequence[Float[Tensor, "b _"]], weight: float) -> Verdict:
+        """With further heads that together weigh `weight` times the primary ones."""
         each = weight * sum(self.weights) / len(logits)
         return Verdict((*self.logits, *logits), (*self.weights, *[each] * len(logits)), len(self.logits))
 
-    def own_heads(self) -> Verdict:
-        return Verdict(self.logits[: self.own], self.weights[: self.own])
+    def primary(self) -> Verdict:
+        """Without the heads on frozen networks."""
+        return Verdict(self.logits[: self.num_primary], self.weights[: self.num_primary])
 
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """The only clock: real pictures shown to D so far, over all processes."""
+    """The only clock: real images shown to D so far, over all processes."""
 
     images: int
-    step: int = 0  # optimizer steps taken, images divided by the batch
-    stage: Stage | None = None
+    step: int = 0  # optimizer steps taken
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Captioned pictures. `names` are each picture's first caption, `captions` the ones drawn for this visit, `samples` their numbers."""
+    """Captioned images.
+
+    `primary_captions` are each image's first caption, `captions` the ones drawn for this visit, `sample_ids` the images' numbers in the data
+    set, `positions` their places in the training: the number of images seen before each.
+    """
 
     images: Float[Tensor, "b 3 r r"]
     captions: list[str]
-    names: list[str]
-    samples: list[int]
-    replaced: int = 0  # broken samples that others stand in for
+    primary_captions: list[str]
+    sample_ids: list[int]
+    positions: Int[Tensor, " b"]
+    num_replaced: int = 0  # broken samples that others stand in for
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def split(self, size: int) -> Sequence[Batch]:
-        """Micro-batches of at most `size` pictures."""
+        """Micro-batches of at most `size` images."""
         cuts = [slice(start, start + size) for start in range(0, len(self), size)]
-        return [Batch(self.images[c], self.captions[c], self.names[c], self.samples[c]) for c in cuts]
+        return [
+            Batch(self.images[c], self.captions[c], self.primary_captions[c], self.sample_ids[c], self.positions[c]) for c in cuts
+        ]

@@ -139,35 +139,52 @@ class Shards:
         return sorted(found)
 
 
-class StepBatches(Dataset):
-    """Step number to this rank's Batch of that step.
+class TrainingBatches(Dataset):
+    """A position in the training to this process's part of the batch that begins there.
 
     Args:
-        batch: pictures per step over all ranks; must be a multiple of `world`.
-        blank: share of the captions that are left out.
+        size: px of the images.
+        batch: images per step over all processes; must be a multiple of `world`.
+        caption_dropout: share of the captions that are left out.
+        mirror: whether every second visit to an image, by chance, shows it mirrored.
+        stream: batches of another stream are in another order and take other captions.
     """
 
-    def __init__(self, shards: Shards, size: int, batch: int, seed: int, rank: int = 0, world: int = 1, blank: float = 0.0):
+    def __init__(
+        self,
+        shards: Shards,
+        size: int,
+        batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        caption_dropout: float = 0.0,
+        mirror: bool = False,
+        stream: int = 0,
+    ):
         if batch % world:
             raise UserError(f"training.batch {batch} cannot be shared equally by {world} processes; make it a multiple of {world}")
-        self.blank = blank
-        self.shards, self.size, self.batch, self.seed, self.rank, self.share = shards, size, batch, seed, rank, batch // world
+        self.shards, self.size, self.rank, self.local_batch = shards, size, rank, batch // world
+        self.seed = seed if stream == 0 else int(hashed(seed, stream, 5) >> np.uint64(1))
+        self.caption_dropout, self.mirror = caption_dropout, mirror
 
-    def __getitem__(self, step: int) -> Batch:
-        first = step * self.batch + self.rank * self.share
-        positions = np.arange(first, first + self.share)
+    def __getitem__(self, position: int) -> Batch:
+        first = position + self.rank * self.local_batch
+        positions = np.arange(first, first + self.local_batch)
         numbers = shuffled(positions, len(self.shards), self.seed)
         picks = hashed(self.seed, positions, 1)
-        left_out = hashed(self.seed, positions, 2) < self.blank * 2.0**64
-        images, captions, names, samples, replaced = [], [], [], [], 0
-        for number, pick, blank in zip(numbers, picks, left_out, strict=True):
+        left_out = hashed(self.seed, positions, 2) < self.caption_dropout * 2.0**64
+        mirrored = self.mirror & ((hashed(self.seed, positions, 3) & np.uint64(1)) == 1)
+        images, captions, primary_captions, sample_ids, num_replaced = [], [], [], [], 0
+        for number, pick, blank, flip in zip(numbers, picks, left_out, mirrored, strict=True):
             record, image, skipped = self._read(int(number))
-            images.append(image)
+            images.append(image.flip(-1) if flip else image)
             captions.append("" if blank else record.captions[int(pick % np.uint64(len(record.captions)))])
-            names.append(record.captions[0])
-            samples.append((int(number) + skipped) % len(self.shards))
-            replaced += skipped
-        return Batch(to_signed(torch.stack(images)), captions, names, samples, replaced)
+            primary_captions.append(record.captions[0])
+            sample_ids.append((int(number) + skipped) % len(self.shards))
+            num_replaced += skipped
+        pixels = to_signed(torch.stack(images))
+        return Batch(pixels, captions, primary_captions, sample_ids, torch.from_numpy(positions), num_replaced)
 
     def _read(self, number: int):
         for skipped in range(MAX_BROKEN_RUN):
@@ -181,9 +198,20 @@ class StepBatches(Dataset):
         )
 
 
-def batches(dataset: StepBatches, first: int, last: int, workers: int = 0) -> Iterator[Batch]:
-    """Batches of the steps first..last-1 in order, decoded ahead by `workers` processes."""
+class PairedBatches(Dataset):
+    """A position in the training to (the batch of D's half, the batch of G's half)."""
+
+    def __init__(self, discriminator: TrainingBatches, generator: TrainingBatches):
+        self.halves = discriminator, generator
+
+    def __getitem__(self, position: int) -> tuple[Batch, Batch]:
+        first, second = (half[position] for half in self.halves)
+        return first, second
+
+
+def batches(dataset: Dataset, positions: range, workers: int = 0) -> Iterator:
+    """The batches at these positions in order, decoded ahead by `workers` processes."""
     try:
-        yield from DataLoader(dataset, batch_size=None, sampler=range(first, last), num_workers=workers, persistent_workers=False)
+        yield from DataLoader(dataset, batch_size=None, sampler=positions, num_workers=workers, persistent_workers=False)
     except UserError as error:  # a worker's comes wrapped in its traceback
         raise UserError(str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")) from None

@@ -1,5 +1,6 @@
-"""Pictures to verdicts: one file per system."""
+"""Images and captions to verdicts: one file per system."""
 
-from t2igan.discriminator.gigagan import GigaGANDiscriminator, GigaGANDiscriminatorConfig
+from t2igan.discriminator.ensemble import VisionAidedConfig
+from t2igan.discriminator.gigagan import GigaGANDiscriminatorConfig
 
-KINDS = {"gigagan": (GigaGANDiscriminatorConfig, GigaGANDiscriminator)}
+KINDS = {"gigagan": GigaGANDiscriminatorConfig, "vision_aided": VisionAidedConfig}

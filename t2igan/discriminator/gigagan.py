@@ -1,29 +1,31 @@
-"""A pyramid and its captions to a verdict: multi-scale input, multi-scale output.
+"""Image pyramids and their captions to verdicts: multi-scale input, multi-scale output.
 
-Kang et al. 2023 (arXiv:2303.05511), section 3.2, Eq. 6-7. Every level enters one shared network at its own resolution and is judged at
-later ones, each time with the text (modulated 1x1 convolutions) and without it. The network never sees text, so its features are
-computed once and scored against several captions; levels are stacked on the batch axis, so each stage runs once.
+Kang et al. 2023 (arXiv:2303.05511), section 3.2, Eq. 6-7. Every level enters one shared network at its own resolution and is scored at
+later ones, each time with the text (modulated 1x1 convolutions) and without it. The trunk does not depend on text, so its features are
+computed once and scored against several captions; sets and levels are stacked on the batch axis, so each stage runs once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from t2igan.discriminator.base import DiscriminatorNetwork, DiscriminatorNetworkConfig, rows_of
 from t2igan.layers.attention import Backend, SelfAttentionBlock
 from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.minibatch import MinibatchStd
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.layers.resample import downsample
 from t2igan.layers.stages import check_heads, check_stages, checkpoint_stage, resolutions
-from t2igan.types import ImagePyramid, PartConfig, TextDescriptors, Verdict
+from t2igan.pyramid import concatenate
+from t2igan.types import CheckContext, ImagePyramid, ImageSet, TextDescriptors, TextDims, Verdict
 
 
 @dataclass(frozen=True)
-class GigaGANDiscriminatorConfig(PartConfig):
+class GigaGANDiscriminatorConfig(DiscriminatorNetworkConfig):
     """One entry per stage, 4 px first. The defaults are the paper's discriminator of the 64 px text-to-image system."""
 
     channels: tuple[int, ...] = (1536, 1536, 1024, 512, 256)
@@ -41,7 +43,11 @@ class GigaGANDiscriminatorConfig(PartConfig):
     backend: Backend = "auto"  # attention kernels
     activation_checkpointing: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
 
-    def check(self, resolution: int) -> None:
+    def levels(self, resolution: int) -> tuple[int, ...]:
+        return self.inputs
+
+    def check(self, context: CheckContext) -> None:
+        resolution = context.resolution
         sides = resolutions(resolution)
         check_stages(self, ("channels", "blocks", "self_attention"), sides)
         for channels, depth in zip(self.channels, self.self_attention, strict=True):
@@ -57,6 +63,10 @@ class GigaGANDiscriminatorConfig(PartConfig):
         reached = {1, *sides[:-1]}
         if not set(self.outputs) <= reached:
             raise ValueError(f"outputs is {list(self.outputs)}, needs any of {sorted(reached, reverse=True)}")
+        super().check(context)
+
+    def build(self, resolution: int, adapter: nn.Module | None, text: TextDims) -> "GigaGANDiscriminator":
+        return GigaGANDiscriminator(self, adapter, text.pooled if adapter is None else adapter.width)
 
 
 class DownBlock(nn.Module):
@@ -66,7 +76,7 @@ class DownBlock(nn.Module):
         super().__init__()
         self.conv1 = EqualizedConv2d(in_channels, in_channels) if deep else None
         self.conv2 = EqualizedConv2d(in_channels, channels, stride=2)
-        self.skip = EqualizedConv2d(in_channels, channels, kernel=1, bias=False)
+        self.skip = EqualizedConv2d(in_channels, channels, kernel_size=1, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         y = x if self.conv1 is None else lrelu(self.conv1(x))
@@ -88,36 +98,56 @@ class ResidualBlock(nn.Module):
 
 
 class DiscriminatorStage(nn.Module):
-    """Maps at side r to maps at r / 2, or from 4 px to 1."""
+    """Maps at side r to maps at r / 2: residual blocks, self-attention, a block that halves the side."""
 
     def __init__(self, index: int, config: GigaGANDiscriminatorConfig):
         super().__init__()
-        channels, out = config.channels[index], config.channels[max(index - 1, 0)]
-        last = index == 0
-        residual = config.blocks[index] if last else max(config.blocks[index] - 1, 0)
-        self.blocks = nn.ModuleList(ResidualBlock(channels, config.conv_gain) for _ in range(residual))
-        self.attention = nn.ModuleList(
-            SelfAttentionBlock(channels, config.head_dim, config.attention_gain, config.backend)
-            for _ in range(config.self_attention[index])
-        )
-        self.std = MinibatchStd(config.minibatch_std) if last and config.minibatch_std else None
-        extra = 1 if self.std is not None else 0
-        self.down = EqualizedConv2d(channels + extra, out, kernel=4) if last else DownBlock(channels, out, deep=config.blocks[index] > 0)
-        self.last = last
+        channels, depth = config.channels[index], config.self_attention[index]
+        attention = (config.head_dim, config.attention_gain, config.backend)
+        self.blocks = nn.ModuleList(ResidualBlock(channels, config.conv_gain) for _ in range(self.residual_blocks(config.blocks[index])))
+        self.attention = nn.ModuleList(SelfAttentionBlock(channels, *attention) for _ in range(depth))
+        self.down = self.halving(index, config)
 
-    def forward(self, x: Float[Tensor, "b c r r"]) -> Float[Tensor, "b c2 s s"]:
+    def residual_blocks(self, blocks: int) -> int:
+        """Blocks before the one that halves the side, which counts as the last."""
+        return max(blocks - 1, 0)
+
+    def halving(self, index: int, config: GigaGANDiscriminatorConfig) -> nn.Module:
+        return DownBlock(config.channels[index], config.channels[index - 1], deep=config.blocks[index] > 0)
+
+    def forward(self, x: Float[Tensor, "b c r r"], sets: int, twice_differentiable: bool) -> Float[Tensor, "b c2 s s"]:
+        return self.down(self.refine(x, twice_differentiable))
+
+    def refine(self, x: Float[Tensor, "b c r r"], twice_differentiable: bool) -> Float[Tensor, "b c r r"]:
         for block in self.blocks:
             x = block(x)
         if len(self.attention):
             side, tokens = x.shape[2], rearrange(x, "b c h w -> b (h w) c")
             for block in self.attention:
-                tokens = block(tokens)
+                tokens = block(tokens, twice_differentiable=twice_differentiable)
             x = rearrange(tokens, "b (h w) c -> b c h w", h=side)
-        if not self.last:
-            return self.down(x)
+        return x
+
+
+class FinalStage(DiscriminatorStage):
+    """Maps at 4 px to maps at 1 px: residual blocks, self-attention, minibatch standard deviation, a 4x4 convolution."""
+
+    def __init__(self, index: int, config: GigaGANDiscriminatorConfig):
+        super().__init__(index, config)
+        self.std = MinibatchStd(config.minibatch_std) if config.minibatch_std else None
+
+    def residual_blocks(self, blocks: int) -> int:
+        return blocks
+
+    def halving(self, index: int, config: GigaGANDiscriminatorConfig) -> nn.Module:
+        channels = config.channels[index]
+        return EqualizedConv2d(channels + (1 if config.minibatch_std else 0), channels, kernel_size=4, padding=0)
+
+    def forward(self, x: Float[Tensor, "b c 4 4"], sets: int, twice_differentiable: bool) -> Float[Tensor, "b c2 1 1"]:
+        x = self.refine(x, twice_differentiable)
         if self.std is not None:
-            x = self.std(x)
-        return lrelu(F.conv2d(x, self.down.weight * self.down.gain, self.down.bias))  # 4x4, no padding
+            x = self.std(x, sets)
+        return lrelu(self.down(x))
 
 
 class Head(nn.Module):
@@ -125,34 +155,33 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, text_dim: int, depth: int):
         super().__init__()
-        self.layers = nn.ModuleList(AdaptiveConv2d(channels, channels, text_dim, kernel=1) for _ in range(depth))
-        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(channels, 1, 1)) for _ in range(depth))
-        self.conditional = EqualizedConv2d(channels, 1, kernel=1)
-        self.unconditional = EqualizedConv2d(channels, 1, kernel=1)
+        self.layers = nn.ModuleList(AdaptiveConv2d(channels, channels, text_dim, kernel_size=1) for _ in range(depth))
+        self.conditional = EqualizedConv2d(channels, 1, kernel_size=1)
+        self.unconditional = EqualizedConv2d(channels, 1, kernel_size=1)
 
     def forward(self, x: Float[Tensor, "b c s s"], descriptor: Float[Tensor, "b text_dim"]) -> Float[Tensor, "b _"]:
         y = x
-        for layer, bias in zip(self.layers, self.biases, strict=True):
-            y = lrelu(layer(y, descriptor) + bias)
+        for layer in self.layers:
+            y = lrelu(layer(y, descriptor))
         return (self.conditional(y) + self.unconditional(x)).flatten(1)
 
 
-class GigaGANDiscriminator(nn.Module):
-    """Scores each picture of a pyramid against one caption or several.
+class GigaGANDiscriminator(DiscriminatorNetwork):
+    """Scores image pyramids against one caption each or several.
 
     Args:
         adapter: frozen TextDescriptors to learned ones; only the global descriptor is used.
-        drawings: how many drawings of a prompt D is told apart (`TextDescriptors.drawing`); 0: it is not told.
+        text_dim: width of the global descriptor.
     """
 
-    def __init__(self, config: GigaGANDiscriminatorConfig, adapter: nn.Module | None, text_dim: int, drawings: int = 0):
-        super().__init__()
-        self.inputs, self.outputs, self.activation_checkpointing = config.inputs, config.outputs, config.activation_checkpointing
+    def __init__(self, config: GigaGANDiscriminatorConfig, adapter: nn.Module | None, text_dim: int):
+        super().__init__(config.inputs, config.minibatch_std or 1)
+        self.outputs, self.activation_checkpointing = config.outputs, config.activation_checkpointing
         self.adapter = adapter
-        self.drawing = nn.Embedding(drawings + 1, text_dim) if drawings else None
         sides = {4 * 2**i: i for i in range(len(config.channels))}
         self.from_rgb = nn.ModuleDict({str(r): EqualizedConv2d(3, config.channels[sides[r]]) for r in config.inputs})
-        self.stages = nn.ModuleDict({str(r): DiscriminatorStage(i, config) for r, i in reversed(sides.items()) if r <= config.inputs[0]})
+        stages = {r: (DiscriminatorStage if i else FinalStage)(i, config) for r, i in reversed(sides.items()) if r <= config.inputs[0]}
+        self.stages = nn.ModuleDict({str(r): stage for r, stage in stages.items()})
         width = {1: config.channels[0]} | {r: config.channels[i] for r, i in sides.items()}
         self.heads = nn.ModuleDict({str(r): Head(width[r], text_dim, config.head_depth) for r in config.outputs})
         weight_in = dict(zip(config.inputs, config.input_weights, strict=True))
@@ -160,40 +189,50 @@ class GigaGANDiscriminator(nn.Module):
         pairs = [(i, j) for j in config.outputs for i in config.inputs if i > j]
         self.weights = tuple(weight_in[i] * weight_out[j] for i, j in pairs)
 
-    def prepare(self, device) -> None:
-        """Nothing of it is frozen, so nothing is read."""
-
-    def forward(self, pyramid: ImagePyramid, text: TextDescriptors, *pairings: Int[Tensor, " b"]) -> tuple[Verdict, ...]:
-        """A Verdict for each pairing.
-
-        A pairing says for every picture which prompt it is scored against (none given: picture i against prompt i). The learned text
-        layers run once per prompt, the image features once per picture, only the heads once per pairing.
-        """
+    def forward(
+        self, sets: Sequence[ImageSet], text: TextDescriptors, twice_differentiable: bool = False
+    ) -> tuple[tuple[Verdict, ...], ...]:
+        """The learned text layers run once per prompt, the trunk once per image, only the heads once per caption assignment."""
         if self.adapter is not None:
             text = self.adapter(text)
-        descriptors = text.pooled if self.drawing is None else text.pooled + self.drawing(text.drawing)
-        maps = self.features(pyramid)
-        verdicts = []
-        for descriptor in [descriptors[pairing] for pairing in pairings] or [descriptors]:
-            logits = [logit.float() for side, x in maps.items() for logit in self._read(side, x, descriptor)]
-            verdicts.append(Verdict(tuple(logits), self.weights))
-        return tuple(verdicts)
+        maps = self.features(concatenate(*(images.pyramid for images in sets)), len(sets), twice_differentiable)
+        verdicts: list[list[Verdict]] = [[] for _ in sets]
+        for assignment in range(max(len(images.captions) for images in sets)):
+            scored = [i for i, images in enumerate(sets) if len(images.captions) > assignment]
+            descriptor = torch.cat([text.pooled[sets[i].captions[assignment]] for i in scored])
+            logits = [logit for side, x in maps.items() for logit in self.read(side, rows_scored(x, sets, scored), descriptor)]
+            for i, rows in zip(scored, rows_of([sets[i] for i in scored]), strict=True):
+                verdicts[i].append(Verdict(tuple(logit[rows] for logit in logits), self.weights))
+        return tuple(map(tuple, verdicts))
 
-    def features(self, pyramid: ImagePyramid) -> dict[int, Tensor]:
-        """Maps at every output side, with the levels stacked on the batch axis, finest first."""
-        levels = {level.shape[-1]: level for level in pyramid.levels}
+    def features(self, pyramid: ImagePyramid, sets: int = 1, twice_differentiable: bool = False) -> dict[int, Tensor]:
+        """Maps at every output side. Levels are stacked on the batch axis, finest first; in each, `sets` sets of images."""
+        levels, images = {level.shape[-1]: level for level in pyramid.levels}, len(pyramid)
         x, maps = None, {}
         for name, stage in self.stages.items():
             side = int(name)
             if side in levels:
                 entering = lrelu(self.from_rgb[name](levels[side].contiguous(memory_format=torch.channels_last)))
                 x = entering if x is None else torch.cat([x, entering])
-            x = checkpoint_stage(stage, self.activation_checkpointing, x)
+            x = checkpoint_stage(stage, self.activation_checkpointing, x, sets * (len(x) // images), twice_differentiable)
             reached = 1 if side == 4 else side // 2
             if reached in self.outputs:
                 maps[reached] = x
         return maps
 
-    def _read(self, side: int, x: Tensor, descriptor: Tensor) -> tuple[Tensor, ...]:
+    def read(self, side: int, x: Float[Tensor, "n c s s"], descriptor: Float[Tensor, "b text_dim"]) -> tuple[Tensor, ...]:
+        """Logits of each level that reaches this side, in float32."""
         streams = len(x) // len(descriptor)
-        return self.heads[str(side)](x, descriptor.repeat(streams, 1)).chunk(streams)
+        return self.heads[str(side)](x, descriptor.repeat(streams, 1)).float().chunk(streams)
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {"heads": self.heads} | ({} if self.adapter is None else {"adapter": self.adapter})
+
+
+def rows_scored(x: Float[Tensor, "n c s s"], sets: Sequence[ImageSet], scored: list[int]) -> Float[Tensor, "m c s s"]:
+    """The maps of some of the sets, in each of the levels that are stacked on the batch axis."""
+    if len(scored) == len(sets):
+        return x
+    rows = rows_of(sets)
+    levels = x.unflatten(0, (-1, rows[-1].stop))
+    return torch.cat([levels[:, rows[i]] for i in scored], 1).flatten(0, 1)

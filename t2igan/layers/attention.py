@@ -8,7 +8,6 @@ arXiv:2006.04710; Kang et al. 2023, arXiv:2303.05511, section 3.1, Eq. 5). Becau
 it is an ordinary attention with one more feature, so the fused kernels apply. Tokens are rows: `b t c`, heads contiguous.
 """
 
-import contextlib
 import math
 from typing import Literal
 
@@ -17,7 +16,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from t2igan.layers.equalized import EqualizedLinear
 from t2igan.layers.normalize import RMSNorm
@@ -28,33 +26,13 @@ Backend = Literal["auto", "sdpa", "math", "xformers"]
 FUSED_WIDTH = 8  # fused kernels want head widths that are multiples of 8
 
 
-def twice_differentiable() -> contextlib.AbstractContextManager:
-    """Inside, attention can be differentiated twice, as a gradient penalty does: `sdpa`, and `auto`, without fused kernels."""
-    return sdpa_kernel(SDPBackend.MATH)
+def choose_backend(backend: Backend, device: torch.device, twice_differentiable: bool = False) -> Backend:
+    """The kernels to use: fused ones have no second derivative, so what is differentiated twice takes `math`.
 
-
-def fused_allowed() -> bool:
-    """False inside `twice_differentiable`. The switches are all devices'."""
-    switches = torch.backends.cuda
-    return switches.flash_sdp_enabled() or switches.mem_efficient_sdp_enabled() or switches.cudnn_sdp_enabled()
-
-
-class Again:
-    """`twice_differentiable` for a stage that is computed again on the way back, which may happen more than once."""
-
-    def __init__(self):
-        self.entered: list[contextlib.AbstractContextManager] = []
-
-    def __enter__(self) -> None:
-        self.entered.append(twice_differentiable())
-        self.entered[-1].__enter__()
-
-    def __exit__(self, *raised) -> None:
-        self.entered.pop().__exit__(*raised)
-
-
-def choose_backend(backend: Backend, device: torch.device) -> Backend:
-    """`auto` is `math` on a CPU while gradients are recorded, where the fused backward is the slower one, else `sdpa`."""
+    `auto` is `math` on a CPU while gradients are recorded, where the fused backward pass is the slower one, else `sdpa`.
+    """
+    if twice_differentiable:
+        return "math"
     if backend != "auto":
         return backend
     return "math" if device.type == "cpu" and torch.is_grad_enabled() else "sdpa"
@@ -71,8 +49,8 @@ def attend(
 ) -> Float[Tensor, "b h t e"]:
     """softmax(scale q k^T + bias) v over the keys where `mask` is True.
 
-    `math` can be differentiated twice, which gradient penalties need; so can `sdpa`, inside `twice_differentiable`. `xformers` takes that
-    library's kernels where they work, else `sdpa`; `auto` see `choose_backend`.
+    `math` can be differentiated twice, which gradient penalties need. `xformers` takes that library's kernels where they work, else `sdpa`;
+    for `auto` see `choose_backend`.
     """
     keep = None if mask is None else mask[:, None, None, :]
     backend = choose_backend(backend, q.device)
@@ -96,14 +74,19 @@ def attend(
 
 
 def l2_attend(
-    q: Float[Tensor, "b h t d"], k: Float[Tensor, "b h s d"], v: Float[Tensor, "b h s d"], tau: float, backend: Backend = "auto"
+    q: Float[Tensor, "b h t d"],
+    k: Float[Tensor, "b h s d"],
+    v: Float[Tensor, "b h s d"],
+    tau: float,
+    backend: Backend = "auto",
+    twice_differentiable: bool = False,
 ) -> Float[Tensor, "b h t d"]:
     """softmax_j(-tau |q_i - k_j|^2) v_j without ever forming the distances.
 
     The key term c_j = -tau |k_j|^2 is centred (free: it cancels in the softmax) and, in half precision, split in two features so that
     no digit is lost. Augmented q, k and v share one width, a multiple of 8, so that the flash kernels take them.
     """
-    backend = choose_backend(backend, q.device)
+    backend = choose_backend(backend, q.device, twice_differentiable)
     c = -tau * widen(k).square().sum(-1, keepdim=True)
     c = c - c.mean(-2, keepdim=True)
     high = c.to(k.dtype)
@@ -138,15 +121,17 @@ class L2SelfAttention(nn.Module):
         self.tau = 1 / math.sqrt(8 * head_dim)  # Ours: unit-variance logits, since |q - k|^2 has variance 8 d for unit-variance q, k
         self.backend = backend
 
-    def forward(self, x: Float[Tensor, "b t c"], extra: Float[Tensor, "b s c"] | None = None) -> Float[Tensor, "b t c"]:
+    def forward(
+        self, x: Float[Tensor, "b t c"], extra: Float[Tensor, "b s c"] | None = None, twice_differentiable: bool = False
+    ) -> Float[Tensor, "b t c"]:
         context = x if extra is None else torch.cat([x, extra], 1)
         k, v = _heads(self.to_qk(context), self.head_dim), _heads(self.to_v(context), self.head_dim)
         q = k[:, :, : x.shape[1]]
-        return self.to_out(_merge(l2_attend(q, k, v, self.tau, self.backend)))
+        return self.to_out(_merge(l2_attend(q, k, v, self.tau, self.backend, twice_differentiable)))
 
 
 class CrossAttention(nn.Module):
-    """Tokens to tokens: each attends, by dot product, to a prompt's words up to its true end; `attention_bias` adds to their logits."""
+    """Tokens to tokens: each attends, by dot product, to a prompt's tokens up to its true end; `attention_bias` is added to their logits."""
 
     def __init__(self, dim: int, context_dim: int, head_dim: int = 32, backend: Backend = "auto", out_init: float = 0.0):
         super().__init__()
@@ -192,8 +177,10 @@ class SelfAttentionBlock(nn.Module):
         self.feed_forward = FeedForward(dim, mlp_ratio)
         self.gain = gain
 
-    def forward(self, x: Float[Tensor, "b t c"], extra: Float[Tensor, "b s c"] | None = None) -> Float[Tensor, "b t c"]:
-        x = x + self.gain * self.attention(self.norm(x), extra)
+    def forward(
+        self, x: Float[Tensor, "b t c"], extra: Float[Tensor, "b s c"] | None = None, twice_differentiable: bool = False
+    ) -> Float[Tensor, "b t c"]:
+        x = x + self.gain * self.attention(self.norm(x), extra, twice_differentiable)
         return x + self.gain * self.feed_forward(self.norm_ff(x))
 
 

@@ -38,14 +38,20 @@ class EqualizedLinear(nn.Module):
 
 
 class EqualizedConv2d(nn.Module):
-    """Pictures to pictures by a square kernel, same padding at stride 1; stride 2 halves the side."""
+    """Maps to maps by a square kernel: same padding at stride 1, half the side at stride 2.
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, bias: bool = True):
+    Args:
+        padding: zeros on each side; None: half the kernel.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, bias: bool = True, padding: int | None = None
+    ):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.gain = 1 / math.sqrt(in_channels * kernel * kernel)
-        self.stride = stride
+        self.gain = 1 / math.sqrt(in_channels * kernel_size * kernel_size)
+        self.stride, self.padding = stride, kernel_size // 2 if padding is None else padding
 
     def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
-        return F.conv2d(x, self.weight * self.gain, self.bias, self.stride, self.weight.shape[-1] // 2)
+        return F.conv2d(x, self.weight * self.gain, self.bias, self.stride, self.padding)

@@ -1,8 +1,8 @@
 """Modulated convolution with sample-adaptive kernel selection.
 
-Each layer owns N kernels; a style picks their convex mixture, scales the input channels and the result is demodulated.
+Each layer owns N kernels; a style picks their convex kernel_weights, scales the input channels and the result is demodulated.
 Kang et al. 2023 (arXiv:2303.05511), section 3.1, Eq. 1-2; modulation and demodulation as in Karras et al. 2020 (arXiv:1912.04958),
-section 2.2. For sample b, with scales s_b, mixture weights alpha_b and the bank K:
+section 2.2. For sample b, with scales s_b, kernel_weights weights alpha_b and the bank K:
 
     y_b = d_b * conv(s_b * x_b, sum_n alpha_bn K_n),    d_bo = (sum_{i,taps} (s_bi sum_n alpha_bn K_noi)^2 + eps)^-1/2
 
@@ -28,15 +28,15 @@ Strategy = Literal["dense", "output_mix", "input_mix", "grouped"]
 EPS = 1e-8
 
 
-def choose_strategy(kernels: int, pixels: int, channels: int, taps: int) -> Strategy:
+def choose_strategy(num_kernels: int, pixels: int, channels: int, taps: int) -> Strategy:
     """The cheapest exact way: one kernel needs no mixing; few pixels mix activations, many pixels mix kernels per sample.
 
     Mixing activations costs N * pixels * channels values per sample, mixing kernels taps * channels^2. Mixing activations also takes N
     times the arithmetic, so near a tie (32 px, 512 channels, N = 4: 4.1 s against 1.1 s on a CPU core) kernels are mixed.
     """
-    if kernels == 1:
+    if num_kernels == 1:
         return "dense"
-    return "output_mix" if 2 * kernels * pixels < taps * channels else "grouped"
+    return "output_mix" if 2 * num_kernels * pixels < taps * channels else "grouped"
 
 
 def gram(bank: Float[Tensor, "n o i k k"]) -> Float[Tensor, "pairs o i"]:
@@ -45,11 +45,11 @@ def gram(bank: Float[Tensor, "n o i k k"]) -> Float[Tensor, "pairs o i"]:
     return torch.stack([(p * q).sum((2, 3)) * (1 if p is q else 2) for p, q in pairs])
 
 
-def demodulation(products: Float[Tensor, "pairs o i"], scale: Float[Tensor, "b i"], mixture: Float[Tensor, "b n"]) -> Float[Tensor, "b o"]:
+def demodulation(products: Float[Tensor, "pairs o i"], scale: Float[Tensor, "b i"], kernel_weights: Float[Tensor, "b n"]) -> Float[Tensor, "b o"]:
     """1 / norm of each sample's mixed and modulated kernel, per output channel, from the Gram matrices of the bank."""
     norms = scale.square() @ rearrange(products, "p o i -> i (p o)")
-    pairs = combinations_with_replacement(range(mixture.shape[1]), 2)
-    weights = torch.stack([mixture[:, n] * mixture[:, m] for n, m in pairs], 1)
+    pairs = combinations_with_replacement(range(kernel_weights.shape[1]), 2)
+    weights = torch.stack([kernel_weights[:, n] * kernel_weights[:, m] for n, m in pairs], 1)
     squared = (rearrange(norms, "b (p o) -> b p o", p=len(products)) * weights[:, :, None]).sum(1)
     return (squared.clamp(min=0) + EPS).rsqrt()  # the Gram form may fall below 0 by rounding where kernels cancel
 
@@ -61,11 +61,11 @@ def same_conv(x: Float[Tensor, "b i h w"], kernel: Float[Tensor, "o i k k"]) -> 
 def mixed_conv(
     x: Float[Tensor, "b i h w"],
     bank: Float[Tensor, "n o i k k"],
-    mixture: Float[Tensor, "b n"],
+    kernel_weights: Float[Tensor, "b n"],
     strategy: Strategy,
     conv: Callable[[Tensor, Tensor], Tensor] = same_conv,
 ) -> Float[Tensor, "b o h w"]:
-    """conv(x_b, sum_n mixture_bn bank_n) for each sample b; all strategies are equal, they differ in cost."""
+    """conv(x_b, sum_n kernel_weights_bn bank_n) for each sample b; all strategies are equal, they differ in cost."""
     n = len(bank)
     if strategy == "dense":
         if n != 1:
@@ -74,12 +74,12 @@ def mixed_conv(
     if strategy == "output_mix":
         y = conv(x, rearrange(bank, "n o i h w -> (n o) i h w"))
         parts = y.chunk(n, dim=1)
-        return sum(part * mixture[:, j, None, None, None] for j, part in enumerate(parts))
+        return sum(part * kernel_weights[:, j, None, None, None] for j, part in enumerate(parts))
     if strategy == "input_mix":
-        stacked = torch.cat([x * mixture[:, j, None, None, None] for j in range(n)], 1)
+        stacked = torch.cat([x * kernel_weights[:, j, None, None, None] for j in range(n)], 1)
         return conv(stacked, rearrange(bank, "n o i h w -> o (n i) h w"))
     if strategy == "grouped":
-        return conv_per_sample(x, (mixture @ bank.flatten(1)).unflatten(1, bank.shape[1:]))
+        return conv_per_sample(x, (kernel_weights @ bank.flatten(1)).unflatten(1, bank.shape[1:]))
     raise ValueError(f"unknown strategy {strategy!r}, needs one of {', '.join(get_args(Strategy))}")
 
 
@@ -91,11 +91,11 @@ def conv_per_sample(x: Float[Tensor, "b i h w"], kernels: Float[Tensor, "b o i k
     return rearrange(y, "1 (b o) h w -> b o h w", b=len(x))
 
 
-def mixture_of(select: nn.Module | None, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b n"]:
+def kernel_weights_of(selector: nn.Module | None, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b n"]:
     """Convex weights of a bank's kernels."""
-    if select is None:
+    if selector is None:
         return widen(style).new_ones(len(style), 1)
-    return widen(select(style)).softmax(1)
+    return widen(selector(style)).softmax(1)
 
 
 class AdaptiveConv2d(nn.Module):
@@ -109,31 +109,33 @@ class AdaptiveConv2d(nn.Module):
         in_channels: int,
         out_channels: int,
         style_dim: int,
-        kernel: int = 3,
-        kernels: int = 1,
+        kernel_size: int = 3,
+        num_kernels: int = 1,
         demodulate: bool = True,
+        bias: bool = True,
         strategy: Strategy | None = None,
         weight_init: float = 1.0,
     ):
         super().__init__()
         self.modulate = EqualizedLinear(style_dim, in_channels, bias_init=1.0)
-        self.select = EqualizedLinear(style_dim, kernels) if kernels > 1 else None
-        self.kernels = kernels
-        self.weight = nn.Parameter(torch.randn(kernels * out_channels, in_channels, kernel, kernel) * weight_init)  # the bank, (n o) i k k
-        self.gain = 1 / math.sqrt(in_channels * kernel * kernel)
+        self.kernel_selector = EqualizedLinear(style_dim, num_kernels) if num_kernels > 1 else None
+        self.num_kernels = num_kernels
+        self.weight = nn.Parameter(torch.randn(num_kernels * out_channels, in_channels, kernel_size, kernel_size) * weight_init)  # (n o) i k k
+        self.gain = 1 / math.sqrt(in_channels * kernel_size * kernel_size)
         self.demodulate = demodulate
+        self.bias = nn.Parameter(torch.zeros(out_channels, 1, 1)) if bias else None
         self.strategy = strategy
 
     def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
-        bank = self.bank()
-        scale, mixture = widen(self.modulate(style)), mixture_of(self.select, style)
+        bank = self.kernel_bank()
+        scale, kernel_weights = widen(self.modulate(style)), kernel_weights_of(self.kernel_selector, style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
-        y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, mixture.to(x.dtype), strategy)
+        y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, kernel_weights.to(x.dtype), strategy)
         if self.demodulate:
             with full_precision(x.device):  # norms of whole kernels
-                y = y * demodulation(gram(widen(bank)), scale, mixture).to(y.dtype)[:, :, None, None]
-        return y
+                y = y * demodulation(gram(widen(bank)), scale, kernel_weights).to(y.dtype)[:, :, None, None]
+        return y if self.bias is None else y + self.bias
 
-    def bank(self) -> Float[Tensor, "n o i k k"]:
+    def kernel_bank(self) -> Float[Tensor, "n o i k k"]:
         """The kernels as they are used."""
-        return (self.weight * self.gain).unflatten(0, (self.kernels, -1))
+        return (self.weight * self.gain).unflatten(0, (self.num_kernels, -1))

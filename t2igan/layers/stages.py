@@ -1,12 +1,8 @@
 """The resolutions that a network passes through: 4, 8, ... px, a stage each."""
 
-import contextlib
-
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-
-from t2igan.layers.attention import Again, fused_allowed
 
 FIRST = 4  # px, the side of the coarsest stage
 
@@ -33,9 +29,10 @@ def check_heads(channels: int, head_dim: int, depth: int) -> None:
 
 
 def checkpoint_stage(stage: nn.Module, activation_checkpointing: bool, *inputs):
-    """The stage's output. With `activation_checkpointing` only its input is kept for the way back. Chen et al. 2016 (arXiv:1604.06174)."""
+    """The stage's output. With `activation_checkpointing` only its input is kept, and the backward pass computes the stage again.
+
+    Chen et al. 2016 (arXiv:1604.06174). Stages hold no random state: what is random comes as an input.
+    """
     if activation_checkpointing and torch.is_grad_enabled():
-        contexts = (contextlib.nullcontext(), Again())  # of the pass now, of the one on the way back
-        kernels = {} if fused_allowed() else {"context_fn": lambda: contexts}
-        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False, **kernels)
+        return checkpoint(stage, *inputs, use_reentrant=False, preserve_rng_state=False)
     return stage(*inputs)

@@ -14,7 +14,7 @@ ALIGNED = 8  # the kernels want rows of a bias at multiples of this many element
 
 
 def memory_efficient_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None) -> Tensor | None:
-    """softmax(scale q k^T + bias) v for `b h t d` tensors; None where xformers cannot, which is said once."""
+    """softmax(scale q k^T + bias) v for `b h t d` tensors; None where xformers cannot, with one warning."""
     attention = _attention(q.device.type)
     if attention is None:
         return None

@@ -1,10 +1,20 @@
 """The game itself: logits to losses. Logits are high for real."""
 
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from t2igan.objective.term import Round, Term
+from t2igan.objective.term import LossInputs, Term, TermOptions
+
+
+@dataclass(frozen=True)
+class NonSaturatingConfig(TermOptions):
+    """No options."""
+
+    def build(self) -> "NonSaturating":
+        return NonSaturating()
 
 
 class NonSaturating(Term):
@@ -13,8 +23,8 @@ class NonSaturating(Term):
     Goodfellow et al. 2014 (arXiv:1406.2661), section 3. Logits are averaged after the softplus, heads by their weights.
     """
 
-    def discriminator(self, round: Round) -> Float[Tensor, ""]:
-        return (round.real_verdict.mean(lambda logit: F.softplus(-logit)) + round.fake_verdict.mean(F.softplus)).mean()
+    def discriminator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        return (inputs.real_output.mean(lambda logit: F.softplus(-logit)) + inputs.fake_output.mean(F.softplus)).mean()
 
-    def generator(self, round: Round) -> Float[Tensor, ""]:
-        return round.fake_verdict.mean(lambda logit: F.softplus(-logit)).mean()
+    def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        return inputs.fake_output.mean(lambda logit: F.softplus(-logit)).mean()

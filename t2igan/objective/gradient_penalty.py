@@ -1,63 +1,91 @@
-"""Penalties on how steep D is at the reals."""
+"""Penalties on how steep D is at the real images, before their augmentation."""
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from t2igan.objective.term import Round, Term
-from t2igan.types import PartConfig
+from t2igan.objective.term import LossInputs, MicroBatch, Term, TermOptions
+from t2igan.schedule import Schedule, constant
+from t2igan.types import CheckContext, ImagePyramid, ImageSet, Verdict
 
 
 @dataclass(frozen=True)
-class R1Config(PartConfig):
-    gamma: float = 1.0  # at the finest level; level i takes gamma * (r_i / r_0)^2, StyleGAN's rule of gamma ~ r^2
+class R1Config(TermOptions):
+    gamma: Schedule = constant(1.0)  # at the finest level; level i takes gamma * (r_i / r_0)^2, StyleGAN's rule of gamma ~ r^2
+
+    def check(self, context: CheckContext) -> None:
+        if min(self.gamma.extremes()) < 0:
+            raise ValueError(f"gamma is {self.gamma}, needs numbers from 0 on")
+
+    def build(self) -> "R1":
+        return R1(self)
 
 
 @dataclass(frozen=True)
-class FiniteR1Config(R1Config):
-    step: float = 0.05  # standard deviation of the nudge, for pictures in [-1, 1]
+class FiniteDifferenceR1Config(R1Config):
+    sigma: float = 0.05  # standard deviation of the perturbation, for images in [-1, 1]
 
-    def check(self, resolution: int) -> None:
-        if self.step <= 0:
-            raise ValueError(f"step is {self.step}, needs a number above 0")
+    def check(self, context: CheckContext) -> None:
+        super().check(context)
+        if self.sigma <= 0:
+            raise ValueError(f"sigma is {self.sigma}, needs a number above 0")
+
+    def build(self) -> "FiniteDifferenceR1":
+        return FiniteDifferenceR1(self)
+
+
+def squared_gradient_norm(verdict: Verdict, images: ImagePyramid) -> Float[Tensor, " b"]:
+    """sum_levels (r_i / r_0)^2 |d D(x) / d x_i|^2 for each image, of D's primary heads with the weights they have in the loss.
+
+    Every level is its own leaf: through the pyramid's averaging a coarse level's gradient would all but vanish.
+    """
+    score = verdict.primary().mean(lambda logit: logit).sum()
+    gradients = torch.autograd.grad(score, images.levels, create_graph=True)
+    finest = images.finest.shape[-1]
+    return sum(g.float().square().sum((1, 2, 3)) * (g.shape[-1] / finest) ** 2 for g in gradients)
 
 
 class R1(Term):
-    """gamma / 2 * E sum_levels (r_i / r_0)^2 |d D(x) / d x_i|^2, exact, on real pictures with their own captions.
+    """gamma / 2 * E sum_levels (r_i / r_0)^2 |d D(x) / d x_i|^2, exact, on real images with their own captions.
 
-    Mescheder et al. 2018 (arXiv:1801.04406), Eq. 9. Every level is its own leaf: through the pyramid's averaging a coarse level's
-    gradient would all but vanish. Heads enter with the weights they have in the loss.
+    Mescheder et al. 2018 (arXiv:1801.04406), Eq. 9.
     """
 
-    needs_real_gradient = True
+    needs = frozenset({"real_leaves"})
 
     def __init__(self, config: R1Config):
+        super().__init__()
         self.gamma = config.gamma
 
-    def discriminator(self, round: Round) -> Float[Tensor, ""]:
-        return self.gamma / 2 * self.squared_norm(round).mean()
-
-    @staticmethod
-    def squared_norm(round: Round) -> Float[Tensor, " b"]:
-        levels = round.real.levels
-        score = round.real_verdict.own_heads().mean(lambda logit: logit).sum()
-        gradients = torch.autograd.grad(score, levels, create_graph=True)
-        finest = levels[0].shape[-1]
-        return sum(g.float().square().sum((1, 2, 3)) * (g.shape[-1] / finest) ** 2 for g in gradients)
+    def discriminator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        return self.gamma(inputs.now.images) / 2 * squared_gradient_norm(inputs.real_output, inputs.real).mean()
 
 
-class FiniteR1(Term):
-    """R1 by one random finite difference: gamma / 2 * E ((D(x + step * n) - D(x)) / step)^2 with n ~ N(0, (r_i / r_0)^2) at level i.
+class FiniteDifferenceR1(Term):
+    """R1 by one random finite difference: gamma / 2 * E ((D(x + sigma n) - D(x)) / sigma)^2 with n ~ N(0, (r_i / r_0)^2) at level i.
 
-    Its mean over n is R1 up to terms of the order of step^2. Nothing is differentiated twice, so fused attention, recomputed stages and
-    compiled networks may be used. Minibatch statistics join the pictures of a batch, which R1 does not count.
+    Its mean over n is R1 up to terms of the order of sigma^2. Nothing is differentiated twice, so fused attention, activation
+    checkpointing and compiled networks may be used. Minibatch statistics connect the images of a batch, which R1 does not count.
     """
 
-    def __init__(self, config: FiniteR1Config):
-        self.gamma, self.needs_nudged = config.gamma, config.step
+    needs = frozenset({"full_precision"})  # a difference of half-precision logits is noise
 
-    def discriminator(self, round: Round) -> Float[Tensor, ""]:
-        here, there = (verdict.own_heads().mean(lambda logit: logit) for verdict in (round.real_verdict, round.nudged_verdict))
-        return self.gamma / 2 * ((there - here) / round.step).square().mean()
+    def __init__(self, config: FiniteDifferenceR1Config):
+        super().__init__()
+        self.gamma, self.sigma = config.gamma, config.sigma
+
+    def extra_sets(self, batch: MicroBatch, real: ImagePyramid, fake: ImagePyramid, own: Int[Tensor, " b"]) -> dict[str, ImageSet]:
+        noise = ImagePyramid(tuple(batch.draws.normal(f"perturbation {x.shape[-1]}", *x.shape[1:]) for x in real.levels))
+        return {"perturbed": ImageSet(perturb(real, noise, self.sigma), (own,), "real")}
+
+    def discriminator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        here, there = (verdict.primary().mean(lambda logit: logit) for verdict in (inputs.real_output, inputs.extra["perturbed"]))
+        return self.gamma(inputs.now.images) / 2 * ((there - here) / self.sigma).square().mean()
+
+
+def perturb(pyramid: ImagePyramid, noise: ImagePyramid, sigma: float) -> ImagePyramid:
+    """Images plus noise of deviation `sigma` at the finest level, and of the side's share of it at a coarser one: R1's weights of the levels."""
+    finest = pyramid.finest.shape[-1]
+    return ImagePyramid(tuple(x + sigma * x.shape[-1] / finest * n for x, n in zip(pyramid.levels, noise.levels, strict=True)))

@@ -1,8 +1,6 @@
-"""A frozen CLIP tells G whether the picture shows the caption."""
+"""A frozen CLIP scores how well generated images fit their captions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -10,76 +8,94 @@ from jaxtyping import Float
 from torch import Tensor
 
 from t2igan.features.open_clip import ClipScorer
-from t2igan.objective.term import Round, Term
-from t2igan.types import PartConfig
+from t2igan.layers.frozen import Frozen
+from t2igan.objective.term import LossInputs, PrepareContext, Term, TermOptions
 
 
 @dataclass(frozen=True)
-class ClipConfig(PartConfig):
+class ClipSphericalConfig(TermOptions):
     model: str  # an open_clip name, local-dir:FOLDER or hf-hub:ORG/REPO
     pretrained: str | None = None  # open_clip's tag or a weight file, for a model given by name
 
+    def build(self) -> "ClipSpherical":
+        return ClipSpherical(self)
+
 
 @dataclass(frozen=True)
-class ContrastiveConfig(ClipConfig):
-    negatives: int = 0  # captions drawn once from the data set to contrast with; 0: the other captions of the batch
+class ClipContrastiveConfig(ClipSphericalConfig):
+    negatives: int = 0  # captions drawn once from the data set to contrast with; 0: the other captions of the micro-batch
+
+    def build(self) -> "ClipContrastive":
+        return ClipContrastive(self)
 
 
-class ClipContrastive(Term):
-    """Cross-entropy of each generated picture's embedding against its caption and others, at CLIP's own temperature.
+class ClipTerm(Term):
+    """A term with a frozen CLIP."""
+
+    def __init__(self, config: ClipSphericalConfig):
+        super().__init__()
+        self.clip = Frozen(ClipScorer(config.model, config.pretrained))
+
+    @property
+    def scorer(self) -> ClipScorer:
+        return self.clip.network
+
+    def prepare(self, context: PrepareContext) -> None:
+        """Loads the CLIP."""
+        self.scorer.cache = context.cache
+        self.scorer.load_pretrained()
+        self.clip.to(context.device)
+
+
+class ClipContrastive(ClipTerm):
+    """Cross-entropy of each generated image's embedding against its caption and others, at CLIP's own temperature.
 
     Kang et al. 2023 (arXiv:2303.05511), section 3.3, Eq. 9. Ours: with small batches, a fixed sample of the data set's captions
     serves as the others. A caption of the same thing is never a negative.
     """
 
-    def __init__(self, config: ContrastiveConfig, cache: Path | None = None):
-        self.scorer = ClipScorer(config.model, config.pretrained, cache)
+    def __init__(self, config: ClipContrastiveConfig):
+        super().__init__(config)
         self.negatives = config.negatives
         self.bank: list[str] = []
 
-    def prepare(self, names: Callable[[], list[str]], device) -> None:
-        """Reads CLIP and embeds the captions to contrast with, an even sample of the names."""
-        self.scorer.load_pretrained()
-        self.scorer.to(device)
+    def prepare(self, context: PrepareContext) -> None:
+        """Loads the CLIP and embeds the captions to contrast with, an even sample of the data set's first captions."""
+        super().prepare(context)
         if self.negatives:
-            found = names()
+            found = context.primary_captions()
             step = max(len(found) / self.negatives, 1)
             self.bank = [found[int(i * step)] for i in range(min(self.negatives, len(found)))]
             self.scorer.text(self.bank)
 
-    def generator(self, round: Round) -> Float[Tensor, ""]:
-        others = self.bank or round.names
-        image, own = self.scorer.images(round.fake.pyramid.finest), self.scorer.text(told(round))
+    def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        names = inputs.batch.primary_captions
+        others = self.bank or names
+        image, own = self.scorer.images(inputs.fake.pyramid.finest), self.scorer.text(guidance_captions(inputs))
         against = self.scorer.text(others) if self.bank else own
-        number = {name: i for i, name in enumerate(dict.fromkeys([*others, *round.names]))}
-        mine, theirs = (torch.tensor([number[name] for name in names], device=image.device) for names in (round.names, others))
+        number = {name: i for i, name in enumerate(dict.fromkeys([*others, *names]))}
+        mine, theirs = (torch.tensor([number[name] for name in listed], device=image.device) for listed in (names, others))
         same = mine[:, None] == theirs
         positive = (image * own).sum(1, keepdim=True)
         logits = torch.cat([positive, (image @ against.T).masked_fill(same, -torch.inf)], 1) * self.scorer.logit_scale
         return F.cross_entropy(logits, torch.zeros(len(image), dtype=torch.long, device=image.device))
 
 
-class ClipSpherical(Term):
-    """Squared great-circle distance between the picture's and the caption's embedding: 2 arcsin(|u - v| / 2)^2.
+class ClipSpherical(ClipTerm):
+    """Squared great-circle distance between the image's and the caption's embedding: 2 arcsin(|u - v| / 2)^2.
 
     Sauer et al. 2023 (arXiv:2301.09515), section 3.3.
     """
 
-    def __init__(self, config: ClipConfig, cache: Path | None = None):
-        self.scorer = ClipScorer(config.model, config.pretrained, cache)
-
-    def prepare(self, names: Callable[[], list[str]], device) -> None:
-        self.scorer.load_pretrained()
-        self.scorer.to(device)
-
-    def generator(self, round: Round) -> Float[Tensor, ""]:
-        image, own = self.scorer.images(round.fake.pyramid.finest), self.scorer.text(told(round))
+    def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        image, own = self.scorer.images(inputs.fake.pyramid.finest), self.scorer.text(guidance_captions(inputs))
         return spherical_distance(image, own).mean()
 
 
-def told(round: Round) -> list[str]:
-    """The captions, and the names of pictures whose caption is left out."""
-    return [caption or name for caption, name in zip(round.captions, round.names, strict=True)]
+def guidance_captions(inputs: LossInputs) -> list[str]:
+    """The captions; of images whose caption is left out, the first one."""
+    batch = inputs.batch
+    return [caption or first for caption, first in zip(batch.captions, batch.primary_captions, strict=True)]
 
 
 def spherical_distance(u: Float[Tensor, "b d"], v: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:

@@ -1,25 +1,24 @@
 """A recipe's list of terms to the losses of D and of G."""
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from t2igan.layers.attention import twice_differentiable
+from t2igan.discriminator.critic import Critic
 from t2igan.layers.precision import full_precision
-from t2igan.objective.matching import mismatch
-from t2igan.objective.term import Round, Term
-from t2igan.pyramid import concatenate
+from t2igan.objective.matching import masked_mean, mismatched_captions
+from t2igan.objective.term import LossInputs, MicroBatch, PrepareContext, Term
+from t2igan.pyramid import build_pyramid, select_levels
 from t2igan.schedule import Schedule
-from t2igan.types import Fake, ImagePyramid, TextDescriptors, TrainingTime, Verdict
+from t2igan.types import Fake, ImageSet, TrainingTime
 
 
 @dataclass(frozen=True)
 class ScheduledTerm:
-    """A loss with its weight; `every` n-th step only (the weight is multiplied by n), from `after` pictures on."""
+    """A loss with its weight; due at every `every`-th step (the weight is multiplied by `every`), from `after` images on."""
 
     name: str
     term: Term
@@ -36,109 +35,92 @@ class Losses:
     """Named values, unweighted, and their weighted sum."""
 
     total: Float[Tensor, ""]
-    parts: dict[str, float | Tensor] = field(default_factory=dict)
+    parts: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Objective:
-    """Asks D once per half and hands its verdicts to every term that is due."""
+class Objective(nn.Module):
+    """Asks the critic once per half and hands its verdicts to every term that is due."""
 
     def __init__(self, discriminator: list[ScheduledTerm], generator: list[ScheduledTerm]):
-        self.discriminator, self.generator = discriminator, generator
+        super().__init__()
+        self.of_discriminator, self.of_generator = discriminator, generator
+        self.terms = nn.ModuleList(entry.term for entry in discriminator + generator)  # their buffers are in checkpoints
 
-    def prepare(self, names: Callable[[], list[str]], device) -> None:
-        """Lets terms with frozen networks read them; `names()` are the distinct first captions of the data set."""
-        for entry in self.discriminator + self.generator:
-            entry.term.prepare(names, device)
+    def prepare(self, context: PrepareContext) -> None:
+        """Lets terms load their frozen networks."""
+        for term in self.terms:
+            term.prepare(context)
 
-    def step_of_nudge(self, now: TrainingTime) -> float:
-        """The length of the random step after which a due penalty wants to see the real pictures; 0: none does."""
-        return max((entry.term.needs_nudged for entry in self.discriminator if entry.due(now)), default=0.0)
+    def headline(self) -> tuple[str, ...]:
+        """The losses that a line of progress shows: the first of D, the first two of G."""
+        return tuple(f"D/{entry.name}" for entry in self.of_discriminator[:1]) + tuple(f"G/{entry.name}" for entry in self.of_generator[:2])
 
-    def discriminator_losses(
-        self,
-        D,
-        real: ImagePyramid,
-        fake: Fake,
-        seen: ImagePyramid,
-        text: TextDescriptors,
-        captions: list[str],
-        names: list[str],
-        now: TrainingTime,
-        noise: ImagePyramid | None = None,
-    ) -> Losses:
-        """`real` and `seen` are D's views of the real and the generated pictures; `noise`, unit normal, nudges the real ones where due."""
-        due = [entry for entry in self.discriminator if entry.due(now)]
-        penalized = any(entry.term.needs_real_gradient for entry in due)
-        if penalized:
-            real = real.map(lambda level: level.detach().requires_grad_(True))
-        n = len(captions)
-        own = torch.arange(n, device=text.pooled.device)
-        pairings = [[own, own]]
-        if any(entry.term.needs_mismatched for entry in due):
-            other = mismatch(names, captions).to(own.device)
-            pairings.append([other, other])
-        step, shown = self.step_of_nudge(now), [real, seen]
-        if step:
-            shown.append(nudge(real, noise, step))
-            pairings = [[*pairing, own] for pairing in pairings]
-        with contextlib.ExitStack() as contexts:
-            if step:
-                contexts.enter_context(full_precision(own.device))  # a difference of half-precision logits is noise
-            if penalized:
-                contexts.enter_context(twice_differentiable())
-            verdicts = D(concatenate(*shown), text, *map(torch.cat, pairings))
-        (real_verdict, fake_verdict, *nudged), *wrong = [parts(verdict, n) for verdict in verdicts]
-        real_mismatched, fake_mismatched = wrong[0][:2] if wrong else (None, None)
-        round = Round(fake, fake_verdict, text, captions, names, now, real, real_verdict, real_mismatched, fake_mismatched)
-        if step:
-            round = replace(round, nudged_verdict=nudged[0], step=step)
-        losses = self._sum(due, "discriminator", round)
-        return replace(losses, parts=losses.parts | verdict_statistics(round))
+    def discriminator(self, critic: Critic, batch: MicroBatch, fake: Fake, now: TrainingTime) -> Losses:
+        """D's losses on the real images of the batch and on generated ones, which carry no gradient."""
+        due = [entry for entry in self.of_discriminator if entry.due(now)]
+        needs = frozenset().union(*(entry.term.needs for entry in due))
+        real, fakes = build_pyramid(batch.images, critic.levels), select_levels(fake.pyramid, critic.levels)
+        real = real.leaves() if "real_leaves" in needs else real
+        fakes = fakes.leaves() if "fake_leaves" in needs else fakes
+        captions, has_mismatch = assignments(batch, needs)
+        sets = {"real": ImageSet(real, captions, "real"), "fake": ImageSet(fakes, captions, "fake")}
+        extra = {entry.name: entry.term.extra_sets(batch, real, fakes, captions[0]) for entry in due}
+        named = sets | {f"{name}/{key}": images for name, found in extra.items() for key, images in found.items()}
+        twice = bool(needs & {"real_leaves", "fake_leaves"})
+        with full_precision(batch.images.device) if "full_precision" in needs else contextlib.nullcontext():
+            outputs = critic(list(named.values()), batch.text, batch.draws, now, twice)
+        verdicts = dict(zip(named, outputs, strict=True))
+        critic.augment.observe(verdicts["real"][0])
+        inputs = LossInputs(
+            now, batch, fake, verdicts["fake"][0], real, fakes, verdicts["real"][0], *wrong(verdicts["real"], verdicts["fake"]), has_mismatch
+        )
+        of_term = {name: {key: verdicts[f"{name}/{key}"][0] for key in found} for name, found in extra.items()}
+        losses = weighted_sum(due, "discriminator", inputs, of_term)
+        return replace(losses, parts=losses.parts | verdict_statistics(inputs))
 
-    def generator_losses(
-        self,
-        D,
-        images: Float[Tensor, "b 3 r r"],
-        fake: Fake,
-        seen: ImagePyramid,
-        text: TextDescriptors,
-        captions: list[str],
-        names: list[str],
-        now: TrainingTime,
-    ) -> Losses:
-        """`images` are the real pictures of the captions, `seen` is D's view of the generated ones."""
-        due = [entry for entry in self.generator if entry.due(now)]
-        pairings = [torch.arange(len(captions), device=text.pooled.device)]
-        if any(entry.term.needs_mismatched for entry in due):
-            pairings.append(mismatch(names, captions).to(text.pooled.device))
-        verdict, *wrong = D(seen, text, *pairings)
-        round = Round(fake, verdict, text, captions, names, now, fake_mismatched=wrong[0] if wrong else None, images=images)
-        return self._sum(due, "generator", round)
-
-    @staticmethod
-    def _sum(due: list[ScheduledTerm], half: str, round: Round) -> Losses:
-        values = [getattr(entry.term, half)(round) for entry in due]
-        total = sum(entry.weight(round.now.images) * entry.every * value for entry, value in zip(due, values, strict=True))
-        return Losses(total, {f"{half[0].upper()}/{entry.name}": value.detach() for entry, value in zip(due, values, strict=True)})
+    def generator(self, critic: Critic, batch: MicroBatch, fake: Fake, now: TrainingTime) -> Losses:
+        """G's losses; D's parameters take no gradient meanwhile."""
+        due = [entry for entry in self.of_generator if entry.due(now)]
+        needs = frozenset().union(*(entry.term.needs for entry in due))
+        captions, has_mismatch = assignments(batch, needs)
+        sets = [ImageSet(select_levels(fake.pyramid, critic.levels), captions, "fake")]
+        if "real_output" in needs:
+            sets.append(ImageSet(build_pyramid(batch.images, critic.levels), captions[:1], "real"))
+        verdicts, *real = critic(sets, batch.text, batch.draws, now)
+        real_output = real[0][0] if real else None
+        inputs = LossInputs(
+            now, batch, fake, verdicts[0], real_output=real_output, fake_mismatched=wrong(verdicts)[0], has_mismatch=has_mismatch
+        )
+        return weighted_sum(due, "generator", inputs)
 
 
-def parts(verdict: Verdict, n: int) -> list[Verdict]:
-    """The verdicts on the first n pictures, on the next n, ..."""
-    places = [slice(start, start + n) for start in range(0, len(verdict.logits[0]), n)]
-    return [Verdict(tuple(x[place] for x in verdict.logits), verdict.weights, verdict.own) for place in places]
+def assignments(batch: MicroBatch, needs: frozenset[str]) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """(each image's own caption and, where needed, one of another thing; where there is one)."""
+    own = torch.arange(len(batch), device=batch.images.device)
+    if "mismatched" not in needs:
+        return (own,), None
+    other = mismatched_captions(batch.primary_captions, batch.captions).to(own.device)
+    return (own, other), other != own
 
 
-def nudge(pyramid: ImagePyramid, noise: ImagePyramid, step: float) -> ImagePyramid:
-    """A random step of `step` per value at the finest level, at a coarser one of its side's share: R1's weights of the levels."""
-    finest = pyramid.finest.shape[-1]
-    return ImagePyramid(tuple(x + step * x.shape[-1] / finest * n for x, n in zip(pyramid.levels, noise.levels, strict=True)), pyramid.fade)
+def wrong(*verdicts):
+    """The verdicts with mismatched captions, or None where there are none."""
+    return [found[1] if len(found) > 1 else None for found in verdicts]
 
 
-def verdict_statistics(round: Round) -> dict[str, Tensor]:
-    """What tells a healthy game: mean logits, and how much the caption matters to D, E |D(x, c) - D(x, c')|."""
+def weighted_sum(due: list[ScheduledTerm], half: str, inputs: LossInputs, extra: dict[str, dict] | None = None) -> Losses:
+    extra = extra or {}
+    values = {entry: getattr(entry.term, half)(replace(inputs, extra=extra.get(entry.name, {}))) for entry in due}
+    total = sum(entry.weight(inputs.now.images) * entry.every * value for entry, value in values.items())
+    return Losses(total, {f"{half[0].upper()}/{entry.name}": value.detach() for entry, value in values.items()})
+
+
+def verdict_statistics(inputs: LossInputs) -> dict[str, Tensor]:
+    """What shows a healthy game: mean logits, and how much the caption matters to D, E |D(x, c) - D(x, c')|."""
     with torch.no_grad():
-        real = round.real_verdict.mean(lambda logit: logit)
-        statistics = {"D/logit_real": real.mean(), "D/logit_fake": round.fake_verdict.mean(lambda logit: logit).mean()}
-        if round.real_mismatched is not None:
-            statistics["D/caption_sensitivity"] = (real - round.real_mismatched.mean(lambda logit: logit)).abs().mean()
+        real = inputs.real_output.mean(lambda logit: logit)
+        statistics = {"D/logit_real": real.mean(), "D/logit_fake": inputs.fake_output.mean(lambda logit: logit).mean()}
+        if inputs.real_mismatched is not None:
+            difference = (real - inputs.real_mismatched.mean(lambda logit: logit)).abs()
+            statistics["D/caption_sensitivity"] = masked_mean(difference, inputs.has_mismatch)
     return statistics

@@ -1,42 +1,97 @@
-"""What a loss is, and everything it may look at for one half of a step."""
+"""What a loss is, and everything that it may look at for one half of a training step."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from t2igan.types import Fake, ImagePyramid, TextDescriptors, TrainingTime, Verdict
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from t2igan.draws import Draws
+from t2igan.types import Fake, ImagePyramid, ImageSet, PartConfig, TextDescriptors, TrainingTime, Verdict
 
 
 @dataclass(frozen=True)
-class Round:
-    """One micro-batch as the terms see it. What a half of the step has no use for is None."""
+class MicroBatch:
+    """The captioned real images of one forward pass in one process, and what G makes images for them from."""
 
-    fake: Fake  # as generated, before D's view of it
-    fake_verdict: Verdict
-    text: TextDescriptors
+    images: Float[Tensor, "b 3 r r"]
     captions: list[str]
-    names: list[str]
+    primary_captions: list[str]  # each image's first caption, which names what it shows
+    text: TextDescriptors
+    z: Float[Tensor, "b z_dim"]
+    condition: Float[Tensor, "b 3 h w"] | None  # the images that an upsampler starts from
+    draws: Draws  # of this half of the step
+    generator_draws: Draws  # those that G makes its images with
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """A micro-batch as the terms see it. Fields that do not apply to the current half-step are None."""
+
     now: TrainingTime
-    real: ImagePyramid | None = None  # D's view, leaves of the graph where a penalty is due
-    real_verdict: Verdict | None = None
-    real_mismatched: Verdict | None = None
+    batch: MicroBatch
+    fake: Fake  # as generated, before augmentation
+    fake_output: Verdict
+    real: ImagePyramid | None = None  # the levels that D takes, before augmentation; leaves of the graph where a penalty is due
+    fake_pyramid: ImagePyramid | None = None  # likewise
+    real_output: Verdict | None = None
+    real_mismatched: Verdict | None = None  # with captions of other images
     fake_mismatched: Verdict | None = None
-    nudged_verdict: Verdict | None = None  # on the real pictures, a random step of length `step` away
-    step: float = 0.0
-    images: Float[Tensor, "b 3 r r"] | None = None  # the real pictures of the captions, before D's view
+    has_mismatch: Bool[Tensor, " b"] | None = None  # False where the micro-batch has no caption of another thing
+    extra: Mapping[str, Verdict] = field(default_factory=dict)  # of the sets that the term asked for
 
 
-class Term:
-    """A loss with a part for D, for G or for both: `discriminator(round)` and `generator(round)` return a scalar, a mean over pictures.
+@dataclass(frozen=True)
+class PrepareContext:
+    """What terms with frozen networks may use before training."""
 
-    Terms never call backward. What a term needs beyond the verdicts on matched captions, it says here.
+    device: object
+    primary_captions: Callable[[], list[str]]  # reads the distinct first captions of the data set
+    cache: Path | None  # where features of captions are kept on disk
+
+
+@dataclass(frozen=True)
+class TermOptions(PartConfig):
+    """A term's own options in a recipe, beside `weight`, `every` and `after`."""
+
+    def build(self) -> Term:
+        raise TypeError(f"{type(self).__name__} builds no term")
+
+
+class Term(nn.Module):
+    """A loss with a part for D, for G or for both: `discriminator(inputs)` and `generator(inputs)` return a scalar, a mean over images.
+
+    Terms never call backward. Running means are buffers, and so in checkpoints; frozen networks are held by layers/frozen.py. A term
+    declares in `needs` what it wants beyond verdicts on matched captions:
+
+    - "mismatched": verdicts with captions of other images;
+    - "real_leaves", "fake_leaves": the images that D takes as leaves of the graph, and logits that can be differentiated twice;
+    - "real_output": in G's half too, verdicts on the real images (D's half always has them);
+    - "full_precision": D without autocast.
     """
 
-    needs_mismatched = False  # verdicts on pictures with the caption of another thing
-    needs_real_gradient = False  # the real pyramid's levels as leaves of the graph
-    needs_nudged = 0.0  # length, per value of the finest level, of the random step after which D sees the real pictures once more
+    needs: frozenset[str] = frozenset()
 
-    def prepare(self, names: Callable[[], list[str]], device) -> None:
-        """Called once before training; reads frozen networks. `names()` reads the distinct first captions of the data set."""
+    def prepare(self, context: PrepareContext) -> None:
+        """Called once before training; loads frozen networks."""
+
+    def extra_sets(self, batch: MicroBatch, real: ImagePyramid, fake: ImagePyramid, own: Int[Tensor, " b"]) -> dict[str, ImageSet]:
+        """Further sets of images that D shall score for this term, in D's half; their verdicts come back as `inputs.extra`.
+
+        `own` assigns each image its own caption. The sets hold as many images as the batch.
+        """
+        return {}
+
+    def discriminator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        """The loss of D."""
+        raise TypeError(f"{type(self).__name__} is no loss of D")
+
+    def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        """The loss of G."""
+        raise TypeError(f"{type(self).__name__} is no loss of G")

@@ -1,5 +1,5 @@
 """Latents and descriptors to styles."""
 
-from t2igan.style.mapping import MappingConfig, MappingNetwork
+from t2igan.style.mapping import MappingConfig
 
-KINDS = {"mapping": (MappingConfig, MappingNetwork)}
+KINDS = {"mapping": MappingConfig}

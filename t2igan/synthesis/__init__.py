@@ -1,9 +1,6 @@
-"""Styles to pictures: one file per system."""
+"""Styles to images: one file per system."""
 
-from t2igan.synthesis.gigagan import GigaGANSynthesis, GigaGANSynthesisConfig
-from t2igan.synthesis.gigagan_upsampler import GigaGANUpsampler, GigaGANUpsamplerConfig
+from t2igan.synthesis.gigagan import GigaGANSynthesisConfig
+from t2igan.synthesis.gigagan_upsampler import GigaGANUpsamplerConfig
 
-KINDS = {
-    "gigagan": (GigaGANSynthesisConfig, GigaGANSynthesis),
-    "gigagan_upsampler": (GigaGANUpsamplerConfig, GigaGANUpsampler),
-}
+KINDS = {"gigagan": GigaGANSynthesisConfig, "gigagan_upsampler": GigaGANUpsamplerConfig}

@@ -1,24 +1,27 @@
-"""A latent and a prompt to pictures: learned text layers, then a style, then synthesis. The only Generator class."""
+"""A latent and a prompt to images: learned text layers, then a style network, then synthesis. The only Generator class."""
+
+from collections.abc import Sequence
 
 import torch
-from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from t2igan.types import Fake, Stage, TextDescriptors
+from t2igan.draws import Draws
+from t2igan.style.base import StyleNetwork
+from t2igan.synthesis.base import SynthesisNetwork
+from t2igan.types import Fake, TextDescriptors
 
 
 class Generator(nn.Module):
-    """Composes the three parts of every system; none of them knows which paper the others come from.
+    """Composes the three parts of every system; none of them depends on the paper that the others come from.
 
     Args:
         adapter: frozen TextDescriptors to learned ones, or None where the frozen ones are used as they are.
-        mapper: (z, text, truncation, global_truncation) to w.
-        synthesis: (styles, texts, stage, low) to an ImagePyramid in float32; a style and a text per stage. Its `low` is the side of the
-            small pictures that it starts from, or None.
+        mapper: z and the text to a style per stage.
+        synthesis: a style and a text per stage to images.
     """
 
-    def __init__(self, adapter: nn.Module | None, mapper: nn.Module, synthesis: nn.Module):
+    def __init__(self, adapter: nn.Module | None, mapper: StyleNetwork, synthesis: SynthesisNetwork):
         super().__init__()
         self.adapter = adapter
         self.mapper = mapper
@@ -31,29 +34,36 @@ class Generator(nn.Module):
         *,
         truncation: float = 1.0,
         global_truncation: float = 1.0,
-        stage: Stage | None = None,
-        low: Float[Tensor, "b 3 h w"] | None = None,
+        condition: Float[Tensor, "b 3 h w"] | None = None,
+        draws: Draws | None = None,
     ) -> Fake:
-        """Pictures at every resolution.
+        """Images at every resolution.
 
-        `truncation` below 1 pulls styles to their prompt's mean, `global_truncation` to the mean of all prompts; `stage` stops at a coarser
-        picture; `low` are the small pictures that an upsampler starts from.
+        Args:
+            truncation: below 1, styles are pulled to their prompt's mean.
+            global_truncation: below 1, styles are pulled to the mean of all prompts.
+            condition: the images that an upsampler starts from.
+            draws: the random numbers of training (style mixing, pixel noise); None outside training.
         """
         text = self.adapt(text)
-        w = self.mapper(z, text, truncation, global_truncation)
-        return self.draw(repeat(w, "b d -> b l d", l=self.synthesis.stages_count), [text] * self.synthesis.stages_count, stage, low)
+        styles = self.mapper(z, text, self.synthesis.num_styles, truncation, global_truncation, draws)
+        return self.synthesize(styles, [text] * self.synthesis.num_styles, condition, draws)
 
     def adapt(self, text: TextDescriptors) -> TextDescriptors:
         """Frozen descriptors to the ones that mapper and synthesis take."""
         return text if self.adapter is None else self.adapter(text)
 
-    def draw(
+    def synthesize(
         self,
         styles: Float[Tensor, "b l style_dim"],
-        texts: list[TextDescriptors],
-        stage: Stage | None = None,
-        low: Float[Tensor, "b 3 h w"] | None = None,
+        texts: Sequence[TextDescriptors],
+        condition: Float[Tensor, "b 3 h w"] | None = None,
+        draws: Draws | None = None,
     ) -> Fake:
-        """Pictures from a style and adapted text per stage, which edits choose stage by stage."""
-        pyramid = self.synthesis(styles, texts, stage, low).map(torch.Tensor.float)
-        return Fake(pyramid, styles)
+        """Images from a style and adapted text per stage; edits choose them stage by stage."""
+        return Fake(self.synthesis(styles, texts, condition, draws).map(torch.Tensor.float), styles)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The sub-networks that a paper counts, by name."""
+        found = {"adapter": self.adapter, "mapper": self.mapper, "synthesis": self.synthesis}
+        return {name: module for name, module in found.items() if module is not None}

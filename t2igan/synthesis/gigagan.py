@@ -1,6 +1,6 @@
-"""Styles and words to an RGB pyramid: adaptive kernels, self-attention and cross-attention, a picture at every stage.
+"""Styles and words to an RGB pyramid: adaptive kernels, self-attention and cross-attention, an image at every stage.
 
-Kang et al. 2023 (arXiv:2303.05511), section 3.1, Fig. 4. Pictures add up over the stages as in StyleGAN2 (arXiv:1912.04958, Fig. 7b).
+Kang et al. 2023 (arXiv:2303.05511), section 3.1, Fig. 4. Images add up over the stages as in StyleGAN2 (arXiv:1912.04958, Fig. 7b).
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,25 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from t2igan.draws import Draws
 from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionBlock
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import upsample
 from t2igan.layers.stages import FIRST, check_heads, check_stages, checkpoint_stage, resolutions
-from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
+from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
+from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
 
-RGB_INIT = 0.2  # the stages' pictures add up: at 1 their sum starts far outside [-1, 1] and takes a hundred steps to come back
+RGB_INIT = 0.2  # the stages' images add up: at 1 their sum starts far outside [-1, 1] and takes a hundred steps to come back
 
 
 @dataclass(frozen=True)
-class GigaGANSynthesisConfig(PartConfig):
+class GigaGANSynthesisConfig(SynthesisConfig):
     """One entry per stage, 4 px first. The defaults are the paper's 64 px text-to-image generator."""
 
     channels: tuple[int, ...] = (1600, 1600, 1024, 512, 256)
     blocks: tuple[int, ...] = (3, 3, 3, 2, 2)  # of two 3x3 adaptive convolutions each
-    kernels: tuple[int, ...] = (1, 1, 2, 4, 8)  # N, the size of each convolution's bank
+    num_kernels: tuple[int, ...] = (1, 1, 2, 4, 8)  # N, the size of each convolution's bank
     self_attention: tuple[int, ...] = (0, 2, 2, 1, 0)  # depth
     cross_attention: tuple[int, ...] = (0, 2, 2, 1, 0)  # depth
     head_dim: int = 32
@@ -38,67 +40,72 @@ class GigaGANSynthesisConfig(PartConfig):
     attention_gain: float = 0.3
     strategy: Strategy | None = None  # how kernels are mixed; none: the cheapest for each layer
     backend: Backend = "auto"  # attention kernels
-    activation_checkpointing: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
-    low = None  # px, the side of the pictures that it starts from: none, it starts from styles and words
+    activation_checkpointing: bool = False  # the backward pass computes each stage again, for less memory
 
-    def check(self, resolution: int) -> None:
-        check_stages(self, PER_STAGE, resolutions(resolution))
+    def levels(self, resolution: int) -> tuple[int, ...]:
+        return tuple(resolutions(resolution)[::-1])
+
+    def check(self, context: CheckContext) -> None:
+        check_stages(self, PER_STAGE, resolutions(context.resolution))
         check_synthesis(self)
 
+    def build(self, resolution: int, style_dim: int, token_dim: int) -> "GigaGANSynthesis":
+        return GigaGANSynthesis(self, style_dim, token_dim)
 
-PER_STAGE = ("channels", "blocks", "kernels", "self_attention", "cross_attention")
+
+PER_STAGE = ("channels", "blocks", "num_kernels", "self_attention", "cross_attention")
 
 
 def check_synthesis(config) -> None:
     """Raises ValueError where stages of adaptive convolutions and attention cannot be built."""
-    for name in ("channels", "blocks", "kernels"):
+    for name in ("channels", "blocks", "num_kernels"):
         if min(getattr(config, name)) < 1:
             raise ValueError(f"{name} is {list(getattr(config, name))}, needs at least 1 in each stage")
     for channels, *depths in zip(config.channels, config.self_attention, config.cross_attention, strict=True):
         check_heads(channels, config.head_dim, max(depths))
-    if config.strategy == "dense" and max(config.kernels) > 1:
-        raise ValueError(f"strategy is 'dense', which takes one kernel, and kernels is {list(config.kernels)}; leave it out")
+    if config.strategy == "dense" and max(config.num_kernels) > 1:
+        raise ValueError(f"strategy is 'dense', which takes one kernel, and num_kernels is {list(config.num_kernels)}; leave it out")
 
 
-class AdaptiveBlock(nn.Module):
-    """A map through two adaptive convolutions, of which the first of a stage upsamples; a residual where the shape stays.
+class InputBlock(nn.Module):
+    """The 4x4 map that synthesis starts from through one adaptive convolution, as StyleGAN2's first block has no other."""
 
-    The network's very first block has nothing to upsample and so, as in StyleGAN2, only the second convolution. In a U-Net the map of
-    `skip` channels from the way down joins before it.
-    """
-
-    def __init__(
-        self,
-        in_channels: int | None,
-        channels: int,
-        style_dim: int,
-        kernels: int,
-        gain: float,
-        up: bool,
-        strategy: Strategy | None,
-        skip: int = 0,
-    ):
+    def __init__(self, channels: int, style_dim: int, num_kernels: int, strategy: Strategy | None):
         super().__init__()
-        first = in_channels is None
-        self.conv1 = None if first else AdaptiveConv2d(in_channels, channels, style_dim, 3, kernels, strategy=strategy)
-        self.bias1 = None if first else nn.Parameter(torch.zeros(channels, 1, 1))
-        self.conv2 = AdaptiveConv2d(channels + skip, channels, style_dim, 3, kernels, strategy=strategy)
-        self.bias2 = nn.Parameter(torch.zeros(channels, 1, 1))
-        self.up, self.gain = up, gain
-        self.residual = not up and not skip and in_channels == channels
+        self.conv = AdaptiveConv2d(channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
+
+    def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"], skip: None = None) -> Float[Tensor, "b c h w"]:
+        return lrelu(self.conv(x, style))
+
+
+class UpBlock(nn.Module):
+    """A map to one of twice the side through two adaptive convolutions; in a U-Net, a map of `skip` channels joins between them."""
+
+    def __init__(self, in_channels: int, channels: int, style_dim: int, num_kernels: int, strategy: Strategy | None, skip: int = 0):
+        super().__init__()
+        self.conv1 = AdaptiveConv2d(in_channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
+        self.conv2 = AdaptiveConv2d(channels + skip, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"], skip: Float[Tensor, "b s h2 w2"] | None = None
     ) -> Float[Tensor, "b c2 h2 w2"]:
-        y = x
-        if self.conv1 is not None:
-            y = self.conv1(y, style)
-            y = upsample(y) if self.up else y  # after the convolution: a quarter of the arithmetic
-            y = lrelu(y + self.bias1)
+        y = lrelu(upsample(self.conv1(x, style)))  # upsampled after the convolution: a quarter of the arithmetic
         if skip is not None:
             y = torch.cat([y, skip.to(y.dtype)], 1)
-        y = lrelu(self.conv2(y, style) + self.bias2)
-        return x + self.gain * y if self.residual else y
+        return lrelu(self.conv2(y, style))
+
+
+class ResidualBlock(nn.Module):
+    """A map plus `gain` times two adaptive convolutions of it."""
+
+    def __init__(self, channels: int, style_dim: int, num_kernels: int, gain: float, strategy: Strategy | None):
+        super().__init__()
+        self.conv1 = AdaptiveConv2d(channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
+        self.conv2 = AdaptiveConv2d(channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
+        self.gain = gain
+
+    def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"], skip: None = None) -> Float[Tensor, "b c h w"]:
+        return x + self.gain * lrelu(self.conv2(lrelu(self.conv1(x, style)), style))
 
 
 class AttentionStack(nn.Module):
@@ -107,7 +114,7 @@ class AttentionStack(nn.Module):
     def __init__(self, channels: int, style_dim: int, token_dim: int, self_depth: int, cross_depth: int, config):
         super().__init__()
         args = (config.head_dim, config.attention_gain, config.backend, config.mlp_ratio)
-        # Ours: the paper says that self-attention hears w, not how; here as one token to attend to, shared by the stage
+        # Ours: the paper states that self-attention depends on w, not how; here w is one more token to attend to, shared by the stage
         self.style_token = EqualizedLinear(style_dim, channels) if self_depth else None
         self.self_attention = nn.ModuleList(SelfAttentionBlock(channels, *args) for _ in range(self_depth))
         self.cross_attention = nn.ModuleList(CrossAttentionBlock(channels, token_dim, *args) for _ in range(cross_depth))
@@ -125,30 +132,26 @@ class AttentionStack(nn.Module):
 
 
 class SynthesisStage(nn.Module):
-    """One resolution: adaptive blocks, attention, and this stage's share of the picture.
+    """One resolution: a first block, residual blocks, attention, and this stage's contribution to the image.
 
     Args:
-        in_channels: of the map that comes in, half as large where `up`; None for the constant that synthesis starts from.
-        skip: channels of the U-Net's map that joins in the first block.
-        draws: whether the stage adds to the picture.
+        first: the block that the map enters by.
+        to_image: whether the stage contributes to the image.
     """
 
-    def __init__(
-        self, index: int, in_channels: int | None, style_dim: int, token_dim: int, config, up: bool, skip: int = 0, draws: bool = True
-    ):
+    def __init__(self, index: int, first: nn.Module, style_dim: int, token_dim: int, config, to_image: bool = True):
         super().__init__()
-        channels = config.channels[index]
-        args = (channels, style_dim, config.kernels[index], config.conv_gain)
-        self.blocks = nn.ModuleList([AdaptiveBlock(in_channels, *args, up=up, strategy=config.strategy, skip=skip)])
-        for _ in range(config.blocks[index] - 1):
-            self.blocks.append(AdaptiveBlock(channels, *args, up=False, strategy=config.strategy))
+        channels, num_kernels = config.channels[index], config.num_kernels[index]
+        more = [ResidualBlock(channels, style_dim, num_kernels, config.conv_gain, config.strategy) for _ in range(config.blocks[index] - 1)]
+        self.blocks = nn.ModuleList([first, *more])
         depths = config.self_attention[index], config.cross_attention[index]
         self.attention = AttentionStack(channels, style_dim, token_dim, *depths, config) if any(depths) else None
-        self.to_rgb = AdaptiveConv2d(channels, 3, style_dim, kernel=1, demodulate=False, weight_init=RGB_INIT) if draws else None
-        self.rgb_bias = nn.Parameter(torch.zeros(3, 1, 1)) if draws else None
+        rgb = {"kernel_size": 1, "demodulate": False, "bias": False, "weight_init": RGB_INIT}
+        self.to_rgb = AdaptiveConv2d(channels, 3, style_dim, **rgb) if to_image else None
+        self.rgb_bias = nn.Parameter(torch.zeros(3, 1, 1)) if to_image else None  # added in float32
 
     def forward(self, x, style: Float[Tensor, "b style_dim"], text: TextDescriptors, skip: Float[Tensor, "b s h w"] | None = None):
-        """(map at this resolution, its contribution to the picture in float32 or None)."""
+        """(map at this resolution, its contribution to the image in float32 or None)."""
         x = self.blocks[0](x, style, skip)
         for block in self.blocks[1:]:
             x = block(x, style)
@@ -157,34 +160,34 @@ class SynthesisStage(nn.Module):
         return x, None if self.to_rgb is None else self.to_rgb(x, style).float() + self.rgb_bias
 
 
-class GigaGANSynthesis(nn.Module):
-    """Styles and local descriptors (one of each per stage) to pictures at 4, 8, ... `resolution` px, finest first."""
-
-    low = None
+class GigaGANSynthesis(SynthesisNetwork):
+    """Styles and local descriptors (one of each per stage) to images at 4, 8, ... `resolution` px, finest first."""
 
     def __init__(self, config: GigaGANSynthesisConfig, style_dim: int, token_dim: int):
-        super().__init__()
-        self.style_dim, self.stages_count, self.activation_checkpointing = style_dim, len(config.channels), config.activation_checkpointing
-        first = config.channels[0]
+        super().__init__(len(config.channels), style_dim)
+        self.activation_checkpointing = config.activation_checkpointing
+        c, first = config.channels, config.channels[0]
         self.from_style = EqualizedLinear(style_dim, first * FIRST**2) if config.input == "style" else None
         self.constant = nn.Parameter(torch.randn(first, FIRST, FIRST)) if config.input == "constant" else None
-        previous = (None, *config.channels)
-        self.stages = nn.ModuleDict(
-            {str(FIRST * 2**i): SynthesisStage(i, previous[i], style_dim, token_dim, config, up=i > 0) for i in range(self.stages_count)}
-        )
+        self.stages = nn.ModuleDict()
+        for i, n in enumerate(config.num_kernels):
+            args = (style_dim, n, config.strategy)
+            block = UpBlock(c[i - 1], c[i], *args) if i else InputBlock(first, *args)
+            self.stages[str(FIRST * 2**i)] = SynthesisStage(i, block, style_dim, token_dim, config)
 
     def forward(
-        self, styles: Float[Tensor, "b l style_dim"], texts: Sequence[TextDescriptors], stage: Stage | None = None, low: None = None
+        self,
+        styles: Float[Tensor, "b l style_dim"],
+        texts: Sequence[TextDescriptors],
+        condition: None = None,
+        draws: Draws | None = None,
     ) -> ImagePyramid:
-        """All levels, or only those up to the resolution of `stage`."""
         x = self.input(styles[:, 0])
-        picture, pyramid = None, []
-        for index, (side, block) in enumerate(self.stages.items()):
-            if stage is not None and int(side) > stage.resolution:
-                break
-            x, rgb = checkpoint_stage(block, self.activation_checkpointing, x, styles[:, index], texts[index])
-            picture = rgb if picture is None else upsample(picture) + rgb
-            pyramid.insert(0, picture)
+        image, pyramid = None, []
+        for index, stage in enumerate(self.stages.values()):
+            x, rgb = checkpoint_stage(stage, self.activation_checkpointing, x, styles[:, index], texts[index])
+            image = rgb if image is None else upsample(image) + rgb
+            pyramid.insert(0, image)
         return ImagePyramid(tuple(pyramid))
 
     def input(self, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b c 4 4"]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from t2igan.layers.attention import CrossAttention, FeedForward
 from t2igan.layers.equalized import EqualizedLinear
 from t2igan.layers.normalize import RMSNorm, unit_rms
-from t2igan.types import PartConfig, TextDescriptors
+from t2igan.types import CheckContext, PartConfig, TextDescriptors, TextDims
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,19 @@ class AdapterConfig(PartConfig):
     depth: int = 4  # transformer layers
     width: int | None = None  # of the learned layers and so of their descriptors; none: the tower's
     head_dim: int = 64
-    summary: Literal["end", "pooled"] = "end"  # where the global descriptor comes from: the end-of-text state, or the tower's pooled vector
+    pooling: Literal["eos", "pooled"] = "eos"  # where the global descriptor comes from: the end-of-text state, or the tower's pooled vector
 
-    def check(self, resolution: int) -> None:
+    def check(self, context: CheckContext) -> None:
+        if not context.token_dim:
+            raise ValueError("depth: the system has no text to learn layers on; set the adapter to null")
         if self.head_dim < 1 or (self.width and self.width % min(self.head_dim, self.width)):
             raise ValueError(f"width is {self.width}, needs a multiple of head_dim {self.head_dim}")
+        if not self.width and context.token_dim % min(self.head_dim, context.token_dim):
+            raise ValueError(f"head_dim is {self.head_dim}, needs a divisor of token_dim {context.token_dim}; or give a width")
+
+    def build(self, text: TextDims, num_clusters: int = 0) -> "TextAdapter":
+        """The layers; `num_clusters` cluster labels (`TextDescriptors.cluster`) are embedded with the text, 0: none."""
+        return TextAdapter(self, text, num_clusters)
 
 
 class AdapterBlock(nn.Module):
@@ -48,28 +56,34 @@ class AdapterBlock(nn.Module):
 class TextAdapter(nn.Module):
     """Frozen descriptors to learned ones: local [b t width] and global [b width], masked to the true end of each text.
 
-    With `summary: pooled` the tower's pooled vector joins the tokens as one more, and its state is the global descriptor.
+    With `pooling: pooled` the tower's pooled vector joins the tokens as one more, and its state is the global descriptor. A cluster label's
+    learned vector is added to the global descriptor.
     """
 
-    def __init__(self, config: AdapterConfig, token_dim: int, text_dim: int):
+    def __init__(self, config: AdapterConfig, text: TextDims, num_clusters: int = 0):
         super().__init__()
-        self.width = config.width or token_dim
-        self.narrow = EqualizedLinear(token_dim, self.width) if self.width != token_dim else None
-        self.from_pooled = EqualizedLinear(text_dim, self.width) if config.summary == "pooled" else None
+        self.width = config.width or text.token
+        self.in_proj = EqualizedLinear(text.token, self.width) if self.width != text.token else None
+        self.from_pooled = EqualizedLinear(text.pooled, self.width) if config.pooling == "pooled" else None
         self.blocks = nn.ModuleList(AdapterBlock(self.width, min(config.head_dim, self.width)) for _ in range(config.depth))
         self.norm = RMSNorm(self.width)
+        self.cluster = nn.Embedding(num_clusters + 1, self.width) if num_clusters else None
 
     def forward(self, text: TextDescriptors) -> TextDescriptors:
         x, mask = text.local, text.source.mask
-        if self.narrow is not None:
-            x = self.narrow(x)
+        if self.in_proj is not None:
+            x = self.in_proj(x)
         if self.from_pooled is not None:
-            summary = self.from_pooled(unit_rms(text.pooled))
-            x = torch.cat([x, summary[:, None]], 1)
+            pooled = self.from_pooled(unit_rms(text.pooled))
+            x = torch.cat([x, pooled[:, None]], 1)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
         if self.from_pooled is not None:
-            return replace(text, local=x[:, :-1], pooled=x[:, -1])
-        return replace(text, local=x, pooled=x[torch.arange(len(x), device=x.device), mask.sum(1) - 1])
+            local, pooled = x[:, :-1], x[:, -1]
+        else:
+            local, pooled = x, x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]
+        if self.cluster is not None:
+            pooled = pooled + self.cluster(text.cluster)
+        return replace(text, local=local, pooled=pooled)

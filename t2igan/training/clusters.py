@@ -1,9 +1,9 @@
-"""Several drawings of one thing: in which of a few manners each real picture is drawn, found without labels.
+"""Cluster labels: in which of a few styles each real image of a thing is made, found without labels.
 
-Where a caption fits several pictures, a GAN with guidance settles on one of them and forgets its latent. Here real pictures are sorted
-by what tells them from the other pictures of their name, and a latent's mode (style/mapping.py) follows its picture: clustering real
-pictures and conditioning G on the cluster is Liu et al. 2020 (arXiv:2006.10728), section 3. Ours: clusters of the difference from the
-name's mean, so that they are manners of drawing, not things.
+Where a caption fits several images, a GAN with guidance settles on one of them and ignores its latent. Here the real images are clustered
+by what distinguishes them from the other images with the same first caption; a latent carries its image's label (style/mapping.py), and D
+is conditioned on it. Clustering real images and conditioning on the cluster is Liu et al. 2020 (arXiv:2006.10728), section 3. Ours:
+clusters of the difference from the mean over the first caption, so that they are styles, not things.
 """
 
 from collections import defaultdict
@@ -20,100 +20,91 @@ from t2igan.errors import UserError
 from t2igan.features.open_clip import ClipScorer
 from t2igan.types import Batch
 
-OPEN = -1  # the mode of a picture that is the only one of its name: nothing tells how it is drawn
+UNKNOWN = -1  # the cluster of an image that is the only one with its first caption: nothing shows its style
 RESTARTS = 10
 ROUNDS = 100
 EMBED_BATCH = 64
 
 
 @dataclass(frozen=True)
-class Drawings:
-    """The mode of each sample of a data set, and the captions that fit pictures of several modes."""
+class Clusters:
+    """The cluster of each sample of a data set, and the captions that fit images of several clusters."""
 
-    modes: tuple[int, ...]  # OPEN where it is not known
+    of_sample: tuple[int, ...]  # from 0 on; UNKNOWN where it is not known
     ambiguous: frozenset[str]
 
-    def of(self, batch: Batch) -> Int[Tensor, " b"]:
-        """For `TextDescriptors.drawing`: mode + 1 of the pictures whose caption leaves the drawing open, 0 of the others.
+    def labels(self, batch: Batch) -> Int[Tensor, " b"]:
+        """For `TextDescriptors.cluster`: the cluster + 1 of images whose caption fits several clusters, 0 of the others.
 
-        0 as well where the caption says it all ("a heart, flat style") and where nothing is known.
+        0 as well where the caption determines it ("a heart, flat style") and where nothing is known.
         """
-        pairs = zip(batch.samples, batch.captions, strict=True)
-        return torch.tensor([self.modes[sample] + 1 if caption in self.ambiguous else 0 for sample, caption in pairs])
+        pairs = zip(batch.sample_ids, batch.captions, strict=True)
+        return torch.tensor([self.of_sample[sample] + 1 if caption in self.ambiguous else 0 for sample, caption in pairs])
 
     def to_json(self) -> dict:
-        return {"modes": self.modes, "ambiguous": sorted(self.ambiguous)}
+        return {"of_sample": self.of_sample, "ambiguous": sorted(self.ambiguous)}
 
     @classmethod
-    def from_json(cls, data: dict) -> "Drawings":
-        return cls(tuple(data["modes"]), frozenset(data["ambiguous"]))
-
-
-def place_modes(z: Float[Tensor, "b z_dim"], drawing: Int[Tensor, " b"], modes: int) -> Float[Tensor, "b z_dim"]:
-    """The latents, each with its picture's mode where that is given.
-
-    A latent chooses the mode of its greatest entry: that entry changes places with the wanted one, which leaves N(0, I) given the mode.
-    """
-    rows = torch.arange(len(z), device=z.device)
-    greatest = z[:, :modes].argmax(1)
-    wanted = torch.where(drawing > 0, drawing - 1, greatest)
-    placed = z.clone()
-    placed[rows, wanted], placed[rows, greatest] = z[rows, greatest], z[rows, wanted]
-    return placed
+    def from_json(cls, data: dict) -> "Clusters":
+        return cls(tuple(data["of_sample"]), frozenset(data["ambiguous"]))
 
 
 @torch.no_grad()
-def read_drawings(shards: Shards, size: int, clip: str, modes: int, device) -> Drawings:
-    """Every picture of the shards, at `size` px, sorted by a CLIP's embeddings; broken ones are left out.
+def find_clusters(shards: Shards, size: int, clip: str, num_clusters: int, device) -> Clusters:
+    """Clusters every image of the shards, at `size` px, by a CLIP's embeddings; broken samples are left out.
 
     Raises:
-        UserError: no such CLIP, or too few pictures that share a name.
+        UserError: no such CLIP, or too few images that share a first caption.
     """
     scorer = ClipScorer(clip)
     scorer.load_pretrained()
     scorer.to(device)
     numbers, captions, embeddings = [], [], []
-    for first in tqdm(range(0, len(shards), EMBED_BATCH), "sorting drawings", delay=5, disable=None, leave=False):
-        pictures = []
+    for first in tqdm(range(0, len(shards), EMBED_BATCH), "clustering images", delay=5, disable=None, leave=False):
+        images = []
         for number in range(first, min(first + EMBED_BATCH, len(shards))):
             try:
                 record = shards.read(number)
-                pictures.append(decode(record.image, size))
+                images.append(decode(record.image, size))
             except (OSError, ValueError):
                 continue
             numbers.append(number)
             captions.append(record.captions)
-        if pictures:
-            embeddings.append(scorer.images(to_signed(torch.stack(pictures)).to(device)).cpu())
+        if images:
+            embeddings.append(scorer.images(to_signed(torch.stack(images)).to(device)).cpu())
     try:
-        found = sort_drawings(torch.cat(embeddings), captions, modes)
+        found = cluster_samples(torch.cat(embeddings), captions, num_clusters)
     except ValueError as error:
-        raise UserError(f"training.drawings: {error}; leave it out") from None
-    of_sample = dict(zip(numbers, found.modes, strict=True))
-    return Drawings(tuple(of_sample.get(number, OPEN) for number in range(len(shards))), found.ambiguous)
+        raise UserError(f"training.cluster_features: {error}; leave it out") from None
+    of_sample = dict(zip(numbers, found.of_sample, strict=True))
+    return Clusters(tuple(of_sample.get(number, UNKNOWN) for number in range(len(shards))), found.ambiguous)
 
 
-def sort_drawings(features: Float[Tensor, "n d"], captions: list[list[str]], modes: int) -> Drawings:
-    """`captions` are each sample's own, its name first; `features` must show how a picture is drawn, such as a CLIP's embeddings.
+def cluster_samples(features: Float[Tensor, "n d"], captions: list[list[str]], num_clusters: int) -> Clusters:
+    """Clusters samples by their features, relative to the mean over their first caption.
+
+    Args:
+        features: a row per sample that shows its style, such as a CLIP's embedding.
+        captions: each sample's own, the first one first.
 
     Raises:
-        ValueError: fewer pictures that share a name with another one than modes.
+        ValueError: fewer images that share a first caption with another one than clusters.
     """
     of_name = defaultdict(list)
     for sample, (name, *_) in enumerate(captions):
         of_name[name].append(sample)
     several = [samples for samples in of_name.values() if len(samples) > 1]
-    found = torch.full((len(captions),), OPEN)
+    found = torch.full((len(captions),), UNKNOWN)
     rows = torch.tensor([sample for samples in several for sample in samples], dtype=torch.long)
-    if len(rows) < modes:
-        raise ValueError(f"{len(rows)} pictures share a name with another one, too few to sort into {modes} modes")
+    if len(rows) < num_clusters:
+        raise ValueError(f"{len(rows)} images share a first caption with another one, too few for {num_clusters} clusters")
     differences = torch.cat([features[samples] - features[samples].mean(0) for samples in several]).double()
-    found[rows] = k_means(differences, modes)
+    found[rows] = k_means(differences, num_clusters)
     fits = defaultdict(set)
-    for mine, mode in zip(captions, found.tolist(), strict=True):
-        for caption in mine:
-            fits[caption].add(mode)
-    return Drawings(tuple(found.tolist()), frozenset(caption for caption, of in fits.items() if len(of - {OPEN}) > 1))
+    for own, cluster in zip(captions, found.tolist(), strict=True):
+        for caption in own:
+            fits[caption].add(cluster)
+    return Clusters(tuple(found.tolist()), frozenset(caption for caption, of in fits.items() if len(of - {UNKNOWN}) > 1))
 
 
 def k_means(points: Float[Tensor, "n d"], k: int) -> Int[Tensor, " n"]:
@@ -121,17 +112,17 @@ def k_means(points: Float[Tensor, "n d"], k: int) -> Int[Tensor, " n"]:
     best, least = None, float("inf")
     for seed in range(RESTARTS):
         random = torch.Generator().manual_seed(seed)
-        centres = points[torch.randint(len(points), (1,), generator=random)]
+        centers = points[torch.randint(len(points), (1,), generator=random)]
         for _ in range(k - 1):
-            squared = torch.cdist(points, centres).amin(1).square()
-            centres = torch.cat([centres, points[torch.multinomial(squared + 1e-12, 1, generator=random)]])
+            squared = torch.cdist(points, centers).amin(1).square()
+            centers = torch.cat([centers, points[torch.multinomial(squared + 1e-12, 1, generator=random)]])
         for _ in range(ROUNDS):
-            cluster = torch.cdist(points, centres).argmin(1)
-            moved = torch.stack([points[cluster == j].mean(0) if (cluster == j).any() else centres[j] for j in range(k)])
-            if torch.equal(moved, centres):
+            cluster = torch.cdist(points, centers).argmin(1)
+            moved = torch.stack([points[cluster == j].mean(0) if (cluster == j).any() else centers[j] for j in range(k)])
+            if torch.equal(moved, centers):
                 break
-            centres = moved
-        squared = float(torch.cdist(points, centres).amin(1).square().sum())
+            centers = moved
+        squared = float(torch.cdist(points, centers).amin(1).square().sum())
         if squared < least:
-            best, least = torch.cdist(points, centres).argmin(1), squared
+            best, least = torch.cdist(points, centers).argmin(1), squared
     return best

@@ -1,11 +1,13 @@
-"""What a run tells while it trains: metrics.jsonl, TensorBoard, prompt grids and a line of progress."""
+"""What a run reports while it trains: metrics.jsonl, TensorBoard, sample grids and a line of progress."""
 
 import json
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from t2igan.grids import grid
 
@@ -13,10 +15,16 @@ LINE_EVERY = 30.0  # seconds between lines when not on a terminal
 
 
 class Report:
-    """Collects values between log steps; only the main process writes."""
+    """Collects values between log steps; only the main process writes.
 
-    def __init__(self, out: Path, total: int, images: int, main: bool):
-        self.out, self.total, self.main = out, total, main
+    Args:
+        total: images at the end of the run.
+        images: images seen so far.
+        losses: names of the losses that the line of progress shows.
+    """
+
+    def __init__(self, out: Path, total: int, images: int, main: bool, losses: tuple[str, ...] = ()):
+        self.out, self.total, self.main, self.losses = out, total, main, losses
         self.start_images, self.start, self.last_line = images, time.perf_counter(), 0.0
         self.sums: dict[str, torch.Tensor] = {}
         self.counts: dict[str, int] = {}
@@ -63,23 +71,17 @@ class Report:
         self.last_line = now
         mean = (images - self.start_images) / max(now - self.start, 1e-9)
         left = (self.total - images) / max(mean, 1e-9)
-        losses = "  ".join(
-            f"{name} {values[name]:.3f}" for name in ("D/nonsaturating", "G/nonsaturating", "G/clip_contrastive") if name in values
-        )
-        line = f"{images}/{self.total} pictures  {mean:.1f} images/s  {_clock(left)} left  {losses}"
+        losses = "  ".join(f"{name} {values[name]:.3f}" for name in self.losses if name in values)
+        line = f"{images}/{self.total} images  {mean:.1f} images/s  {_clock(left)} left  {losses}"
         print(f"\r\033[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
-    def grid(self, images: int, pictures: list[list], prompts: list[str]) -> None:
+    def grid(self, images: int, rows: list[list[Image.Image]], captions: list[str]) -> None:
+        """A row of images under each caption, as `samples/IMAGES.png` and in TensorBoard."""
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
-        picture = grid(pictures, prompts)
-        picture.save(folder / f"{images:012d}.png")
-        self.board.add_image(
-            "samples",
-            torch.tensor(list(picture.tobytes()), dtype=torch.uint8).view(picture.height, picture.width, 3),
-            images,
-            dataformats="HWC",
-        )
+        sheet = grid(rows, captions)
+        sheet.save(folder / f"{images:012d}.png")
+        self.board.add_image("samples", np.asarray(sheet), images, dataformats="HWC")
 
     def close(self) -> None:
         if self.main:

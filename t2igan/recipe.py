@@ -1,0 +1,188 @@
+"""Recipes: strict YAML to frozen typed configs and back, and the difference between two of them.
+
+An unknown key is refused with the nearest known one; every value is checked against its field's type. Files do not inherit.
+"""
+
+import dataclasses
+import difflib
+import types
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from t2igan.config import Recipe, TermConfig
+from t2igan.errors import UserError
+from t2igan.schedule import Schedule, parse_schedule
+
+
+def load_recipe(path: Path | str, overrides: list[str] = ()) -> Recipe:
+    """A YAML file, with `section.key=value` overrides, to a Recipe.
+
+    Raises:
+        UserError: no such file, broken YAML, an unknown key, a value of the wrong type or sizes that contradict each other.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "recipe.yaml"
+    if not path.is_file():
+        raise UserError(f"no recipe at {path}; give a YAML file such as configs/emoji_32.yaml, or a run folder")
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    for override in overrides:
+        apply_override(data, override)
+    try:
+        recipe = parse(Recipe, data, "")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return recipe
+
+
+def apply_override(data: dict, override: str) -> None:
+    """Sets one value by its dotted path, such as training.batch=16 or objective.generator.0.weight=0.5."""
+    path, equals, value = override.partition("=")
+    if not equals:
+        raise UserError(f"got {override!r}, an override is section.key=value")
+    *parents, last = path.split(".")
+    try:
+        for parent in parents:
+            data = data[int(parent)] if isinstance(data, list) else data.setdefault(parent, {})
+        data[int(last) if isinstance(data, list) else last] = yaml.safe_load(value)
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise UserError(f"override {override!r}: the recipe has nothing at {path!r}") from None
+    except yaml.YAMLError:
+        raise UserError(
+            f"override {override!r}: {value!r} is not YAML; quote it for the shell, such as 'training.prompts=[a, b]'"
+        ) from None
+
+
+def parse(cls: type, data: Any, where: str):
+    """A mapping to the dataclass `cls`; `where` is its path in the recipe, for errors."""
+    if not isinstance(data, dict):
+        raise UserError(f"{where or 'the recipe'} must be a mapping, got {data!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in data:
+        if key not in fields:
+            raise UserError(f"unknown key {_join(where, key)!r}{_did_you_mean(key, fields)}")
+    hints = get_type_hints(cls)
+    values = {}
+    for name, spec in fields.items():
+        if name in data:
+            values[name] = _value(hints[name], data[name], _join(where, name), spec.metadata)
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            raise UserError(f"{_join(where, name)} is missing")
+    return cls(**values)
+
+
+def _value(hint: Any, value: Any, where: str, metadata: Any = types.MappingProxyType({})):
+    if "kinds" in metadata:
+        return _kind(metadata["kinds"](), value, where)
+    if "terms" in metadata:
+        return tuple(_term(metadata["terms"], item, f"{where}.{i}") for i, item in enumerate(_list(value, where)))
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return _value(inner, value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise UserError(f"{where} is {value!r}, needs one of {', '.join(map(str, arguments))}{_did_you_mean(value, arguments)}")
+        return value
+    if origin is tuple:
+        return tuple(_value(arguments[0], item, f"{where}.{i}") for i, item in enumerate(_list(value, where)))
+    if hint is Schedule:
+        try:
+            return parse_schedule(_number(value, where) if isinstance(value, str) else value)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
+    if dataclasses.is_dataclass(hint):
+        return parse(hint, value, where)
+    if hint is float:
+        return _number(value, where)
+    if type(value) is not hint:
+        raise UserError(f"{where} must be {'a whole number' if hint is int else hint.__name__}, got {value!r}")
+    return value
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise UserError(f"{where} must be a number, got {value!r}")
+    try:
+        return float(value)  # YAML 1.1 reads 1e-4 as a string
+    except ValueError:
+        raise UserError(f"{where} must be a number, got {value!r}") from None
+
+
+def _list(value: Any, where: str) -> list:
+    if not isinstance(value, list | tuple):
+        raise UserError(f"{where} must be a list, got {value!r}")
+    return list(value)
+
+
+def _kind(kinds: dict[str, type], value: Any, where: str):
+    """A mapping with a `kind` to that kind's config."""
+    if not isinstance(value, dict) or "kind" not in value:
+        raise UserError(f"{where} needs a 'kind', one of {', '.join(kinds)}")
+    if not isinstance(value["kind"], str) or value["kind"] not in kinds:
+        raise UserError(f"{where}.kind is {value['kind']!r}, needs one of {', '.join(kinds)}{_did_you_mean(value['kind'], kinds)}")
+    return parse(kinds[value["kind"]], {k: v for k, v in value.items() if k != "kind"}, where)
+
+
+def _term(kinds: dict, value: Any, where: str) -> TermConfig:
+    shared = {name: value[name] for name in ("weight", "every", "after") if isinstance(value, dict) and name in value}
+    options = {k: v for k, v in value.items() if k not in shared} if isinstance(value, dict) else value
+    parsed = _kind(kinds, options, where)
+    hints = get_type_hints(TermConfig)
+    return TermConfig(
+        kind=value["kind"], options=parsed, **{name: _value(hints[name], item, f"{where}.{name}") for name, item in shared.items()}
+    )
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else str(name)
+
+
+def _did_you_mean(got: Any, known) -> str:
+    near = difflib.get_close_matches(str(got), [str(k) for k in known], n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(map(str, known))}"
+
+
+def to_dict(config: Any, metadata: Any = types.MappingProxyType({})) -> Any:
+    """A config to plain lists and mappings that `parse` reads back to the same config."""
+    if isinstance(config, Schedule):
+        if config.kind == "constant":
+            return config.start
+        return {config.kind: [config.start, config.end, config.begin, config.until]}
+    if isinstance(config, TermConfig):
+        shared = {"weight": to_dict(config.weight), "every": config.every, "after": config.after}
+        return {"kind": config.kind, **shared, **to_dict(config.options)}
+    if dataclasses.is_dataclass(config):
+        kinds = {cls: name for name, cls in metadata.get("kinds", dict)().items()}
+        named = {"kind": kinds[type(config)]} if kinds else {}
+        return named | {f.name: to_dict(getattr(config, f.name), f.metadata) for f in dataclasses.fields(config)}
+    return [to_dict(item) for item in config] if isinstance(config, tuple) else config
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe, every default written out."""
+    return yaml.safe_dump(to_dict(recipe), sort_keys=False, allow_unicode=True, width=120)
+
+
+def differences(a: Recipe, b: Recipe) -> list[tuple[str, Any, Any]]:
+    """(path, value in a, value in b) wherever two recipes differ; a part that is absent is None."""
+    flat_a, flat_b = _flatten(to_dict(a)), _flatten(to_dict(b))
+    keys = list(dict.fromkeys([*flat_a, *flat_b]))
+    return [(key, flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)]
+
+
+def _flatten(value: Any, where: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in _flatten(item, _join(where, key)).items()}
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        kinds = [item.get("kind") if isinstance(item, dict) else None for item in value]
+        names = [kind if kind and kinds.count(kind) == 1 else str(i) for i, kind in enumerate(kinds)]
+        return {k: v for name, item in zip(names, value, strict=True) for k, v in _flatten(item, _join(where, name)).items()}
+    return {where: value}

@@ -1,0 +1,83 @@
+"""What every style network promises: latents and text to the styles that synthesis takes."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.draws import Draws
+from t2igan.types import PartConfig, TextDescriptors
+
+MEAN_STYLE_LATENTS = 16  # per prompt, for the mean style over many prompts
+CONDITIONAL_MEAN_LATENTS = 256  # for the mean style of one prompt
+
+
+@dataclass(frozen=True)
+class StyleConfig(PartConfig):
+    """The section `generator.style`. Generic code reads nothing of it but this."""
+
+    @property
+    def num_clusters(self) -> int:
+        """Among how many cluster labels the latent chooses; 0: none."""
+        return 0
+
+    def build(self, text_dim: int) -> "StyleNetwork":
+        """The network; `text_dim` is the width of the pooled text descriptor, 0 where there is no text."""
+        raise TypeError(f"{type(self).__name__} builds no network")
+
+
+class StyleNetwork(nn.Module, ABC):
+    """A latent z and the text to a style w; both truncations, and a style for every stage of synthesis.
+
+    Args:
+        z_dim: width of the latent.
+        style_dim: width of the style.
+    """
+
+    def __init__(self, z_dim: int, style_dim: int):
+        super().__init__()
+        self.z_dim, self.style_dim = z_dim, style_dim
+        self.register_buffer("mean_style", torch.zeros(style_dim))  # over prompts and latents; zeros until training ends and measures it
+
+    @abstractmethod
+    def map(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
+        """The style of each latent and prompt."""
+
+    def sample_latents(self, draws: Draws, text: TextDescriptors) -> Float[Tensor, "b z_dim"]:
+        """Latents for training, a function of `draws`; a network whose latents carry cluster labels takes them from the text."""
+        return draws.normal("latents", self.z_dim)
+
+    def spread(self, w: Float[Tensor, "b style_dim"], num_styles: int, text: TextDescriptors, draws: Draws | None) -> Float[Tensor, "b l d"]:
+        """A style for every stage. With `draws`, that is in training, a network may mix in the styles of other latents."""
+        return repeat(w, "b d -> b l d", l=num_styles)
+
+    def forward(
+        self,
+        z: Float[Tensor, "b z_dim"],
+        text: TextDescriptors,
+        num_styles: int,
+        truncation: float = 1.0,
+        global_truncation: float = 1.0,
+        draws: Draws | None = None,
+    ) -> Float[Tensor, "b l style_dim"]:
+        """Styles; `truncation` below 1 pulls each towards the mean style of its own prompt, then `global_truncation` towards that of all.
+
+        Kang et al. 2023 (arXiv:2303.05511), section 4 and appendix, interpolate towards both; the order is ours.
+        """
+        w = self.map(z, text)
+        w = w if truncation == 1 else torch.lerp(self.conditional_mean(text).to(w.dtype), w, truncation)
+        w = w if global_truncation == 1 else torch.lerp(self.mean_style.to(w.dtype), w, global_truncation)
+        return self.spread(w, num_styles, text, draws)
+
+    @torch.no_grad()
+    def conditional_mean(self, text: TextDescriptors, latents: int = CONDITIONAL_MEAN_LATENTS) -> Float[Tensor, "b style_dim"]:
+        """E_z w for each prompt, over a fixed set of latents, so that it is a function of the prompt alone."""
+        z = torch.randn(latents, self.z_dim, generator=torch.Generator().manual_seed(0)).to(text.pooled)
+        return torch.stack([self.map(z, text[i : i + 1].repeat(latents)).mean(0) for i in range(len(text))])
+
+    def measure_mean(self, text: TextDescriptors) -> None:
+        """Sets `mean_style`, the target of global truncation, to the mean over these prompts."""
+        self.mean_style.copy_(self.conditional_mean(text, latents=MEAN_STYLE_LATENTS).mean(0))

@@ -1,0 +1,64 @@
+"""What every synthesis network promises: styles and text to an image pyramid."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.draws import Draws
+from t2igan.types import ImagePyramid, PartConfig, TextDescriptors
+
+
+@dataclass(frozen=True)
+class SynthesisConfig(PartConfig):
+    """The section `generator.synthesis`. Generic code reads nothing of it but this."""
+
+    starts_from_image: ClassVar[bool] = False  # whether it is an upsampler, which needs a `condition`
+
+    def levels(self, resolution: int) -> tuple[int, ...]:
+        """The sides of the images that it makes, in px, finest first."""
+        return (resolution,)
+
+    def input_resolution(self, resolution: int) -> int | None:
+        """The side of the images that it starts from, in px; None where it starts from styles alone."""
+        return None
+
+    def build(self, resolution: int, style_dim: int, token_dim: int) -> "SynthesisNetwork":
+        """The network; `token_dim` is the width of the local text descriptors, 0 where there is no text."""
+        raise TypeError(f"{type(self).__name__} builds no network")
+
+
+class SynthesisNetwork(nn.Module, ABC):
+    """A style and a text per stage to an ImagePyramid in [-1, 1], in float32.
+
+    Args:
+        num_styles: stages that take a style and a text of their own.
+        style_dim: width of the styles.
+    """
+
+    def __init__(self, num_styles: int, style_dim: int):
+        super().__init__()
+        self.num_styles, self.style_dim = num_styles, style_dim
+
+    @abstractmethod
+    def forward(
+        self,
+        styles: Float[Tensor, "b l style_dim"],
+        texts: Sequence[TextDescriptors],
+        condition: Float[Tensor, "b 3 h w"] | None = None,
+        draws: Draws | None = None,
+    ) -> ImagePyramid:
+        """Images at every level, finest first.
+
+        Args:
+            styles, texts: one per stage, coarsest first.
+            condition: the images that an upsampler starts from.
+            draws: in training, the source of random numbers such as pixel noise; None outside training.
+        """
+
+    def condition(self, images: Float[Tensor, "b 3 r r"], draws: Draws) -> Float[Tensor, "b 3 h w"] | None:
+        """What training gives to `forward` as `condition`, made of the real images; None where the network starts from styles alone."""
+        return None

@@ -1,0 +1,240 @@
+"""A run: its folder, its loop, its checkpoints, its samples and the model at its end."""
+
+import os
+import time
+import warnings
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
+
+from t2igan.config import Recipe
+from t2igan.data.shards import PairedBatches, Shards, TrainingBatches, batches
+from t2igan.errors import UserError
+from t2igan.inference.model_folder import save_model
+from t2igan.inference.runner import make_runner
+from t2igan.objective.term import PrepareContext
+from t2igan.recipe import differences, dump_recipe, load_recipe
+from t2igan.system import System
+from t2igan.text.cache import CaptionEncoder
+from t2igan.training.checkpoint import Checkpoints
+from t2igan.training.clusters import Clusters, find_clusters
+from t2igan.training.report import Report
+from t2igan.training.start import start_from
+from t2igan.training.trainer import Trainer, micro_batch_size
+
+MEAN_PROMPTS = 1000  # captions that the mean style is measured over
+PATIENCE = timedelta(hours=2)  # of the other processes while the main one clusters, publishes or writes a checkpoint
+GENERATOR_STREAM = 1  # the order of the real images of G's half, where it has its own
+
+MAY_CHANGE = ("training.total_images", "training.keep_checkpoints", "training.prompts", "data.shards", "data.workers")
+MAY_CHANGE_ENDINGS = ("_every", ".activation_checkpointing", ".backend")  # what costs time or memory alone, up to rounding
+
+
+def accelerator() -> Accelerator:
+    """The processes of a launch; precision and accumulation are the recipe's, whatever a launcher's settings say."""
+    warnings.filterwarnings("ignore", message=".*(Grad strides|broadcast_buffers|forward_sync_buffers)")  # nothing that a user can act on
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False), InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+
+
+class Run:
+    """Trains a system by a recipe in a folder.
+
+    Args:
+        out: the run folder.
+        cache: where text features are kept; None keeps them in memory.
+    """
+
+    def __init__(self, recipe: Recipe, system: System, out: Path, cache: Path | None = None):
+        torch.set_flush_denormal(True)  # gradients reach 1e-38, where some CPUs compute 30 times slower; costs no digit elsewhere
+        self.accelerator = accelerator()
+        self.recipe, self.config, self.out = recipe, recipe.training, Path(out)
+        self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
+        micro_batch_size(self.config.batch, self.config.micro_batch, self.accelerator.num_processes)
+        self.shards = Shards(recipe.data.shards)
+        self.dataset = self._batches()
+        self.dataset[0]  # data that cannot be read is refused before anything is written
+        system.text_encoder.load_pretrained()
+        encode_text = CaptionEncoder(system.text_encoder, cache, self.device, max_truncation_warnings=1 if self.main else 0)
+        system.objective.prepare(PrepareContext(self.device, self.shards.primary_captions, cache))
+        system.discriminator.prepare(self.device)
+        self.trainer = Trainer(recipe, system, self.accelerator, encode_text)
+        self.checkpoints = Checkpoints(self.out, self.config.keep_checkpoints)
+        self.replaced = 0  # broken samples that this process replaced; what a resumed run counted before is the main process's
+
+    def _batches(self) -> TrainingBatches | PairedBatches:
+        data = self.recipe.data
+        where = self.accelerator.process_index, self.accelerator.num_processes
+        args = (self.shards, self.recipe.resolution, self.config.batch, self.recipe.seed, *where, data.caption_dropout, data.mirror)
+        first = TrainingBatches(*args)
+        return PairedBatches(first, TrainingBatches(*args, GENERATOR_STREAM)) if self.config.own_reals else first
+
+    # ------------------------------------------------------------------------------------------------ the loop
+
+    def train(self, resume: bool = False) -> Path:
+        """Trains to the end of the recipe and returns the folder of the model; `resume` continues from the newest checkpoint.
+
+        Raises:
+            UserError: the folder holds another run and `resume` is off, or there is nothing to resume.
+        """
+        self.open(resume)
+        trainer, batch = self.trainer, self.config.batch
+        total = self.config.total_images // batch * batch
+        report = Report(self.out, total, trainer.images, self.main, trainer.objective.headline())
+        waited = time.perf_counter()
+        for data in batches(self.dataset, range(trainer.images, total, batch), self.recipe.data.workers):
+            report.waited(time.perf_counter() - waited)
+            halves = data if isinstance(data, tuple) else (data,)
+            report.add(trainer.step(*halves))
+            self.replaced += sum(half.num_replaced for half in halves)
+            last = trainer.images >= total
+            if trainer.steps % self.config.log_every == 0 or last:
+                report.write(trainer.images, self._mean_over_processes(report.take()), self._figures())
+            if self._passed(self.config.sample_every) or last:
+                self._sample(report)
+            if self._passed(self.config.checkpoint_every) or last:
+                self.save()
+            waited = time.perf_counter()
+        report.close()
+        if self.main:
+            self._publish()
+        self.accelerator.wait_for_everyone()
+        return self.out / "model"
+
+    def open(self, resume: bool) -> None:
+        """Makes the folder, or restores the newest checkpoint in it."""
+        latest = self.checkpoints.latest()
+        if resume and latest is None:
+            raise UserError(f"{self.out} has no checkpoint to resume from; leave out --resume to start it")
+        if not resume and latest is not None:
+            raise UserError(f"{self.out} already holds a run; add --resume to continue it, or choose another --out")
+        is_run = (self.out / "recipe.yaml").is_file()
+        if self.main and self.out.is_dir() and any(self.out.iterdir()) and not is_run:
+            raise UserError(f"{self.out} holds something else than a run; choose another --out")
+        if latest is None:
+            self.begin()
+        else:
+            self._check_same_recipe()
+            self.restore(latest)
+        self.accelerator.wait_for_everyone()  # before the recipe that all have read is written anew
+        if self.main:
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_text(self.out / "recipe.yaml", dump_recipe(self.recipe))
+        self.accelerator.print(
+            f"{self.recipe.name}: {len(self.shards)} images, {self.accelerator.num_processes} process(es) on {self.device.type}, "
+            f"{'bf16' if self.trainer.bf16 else 'fp32'}, batch {self.config.batch}, "
+            f"{self.trainer.images} of {self.config.total_images} images seen"
+        )
+
+    def begin(self) -> None:
+        """What a new run starts from: another run's weights, and cluster labels that all processes share."""
+        if self.recipe.start is not None:
+            start_from(self.recipe.start, self.trainer.generator, self.trainer.ema.model, self.trainer.discriminator)
+        if self.config.cluster_features:
+            found = [None]
+            if self.main:
+                clusters = self.recipe.generator.style.num_clusters
+                found = [find_clusters(self.shards, self.recipe.resolution, self.config.cluster_features, clusters, self.device)]
+            self.trainer.clusters = broadcast_object_list(found)[0]
+
+    def _check_same_recipe(self) -> None:
+        """A run is resumed under its own recipe; its length and how it is watched may change."""
+        changed = [
+            f"{path} from {old} to {new}"
+            for path, old, new in differences(load_recipe(self.out), self.recipe)
+            if path not in MAY_CHANGE and not path.endswith(MAY_CHANGE_ENDINGS)
+        ]
+        if changed:
+            what = "; ".join(changed[:3])
+            raise UserError(f"{self.out} was trained under another recipe ({what}); resume with {self.out / 'recipe.yaml'}")
+
+    # ------------------------------------------------------------------------------------------------ figures and samples
+
+    def _passed(self, every: int) -> bool:
+        """Whether the last step carried the clock over a multiple of `every`."""
+        return self.trainer.images // every > (self.trainer.images - self.config.batch) // every
+
+    def _figures(self) -> dict[str, float]:
+        """What is not a mean over steps: rates and counts."""
+        trainer = self.trainer
+        figures = {"G/lr": trainer.g_optimizer.lr, "D/lr": trainer.d_optimizer.lr}
+        figures |= {"ema/decay": trainer.ema.decay(trainer.images, self.config.batch), "skipped_steps": float(self._skipped())}
+        return figures | {"data/replaced": float(self._all_replaced())}
+
+    def _skipped(self) -> int:
+        return self.trainer.g_optimizer.skipped + self.trainer.d_optimizer.skipped
+
+    def _all_replaced(self) -> int:
+        return int(self.accelerator.reduce(torch.tensor(self.replaced, device=self.device), "sum"))
+
+    def _mean_over_processes(self, values: dict[str, float]) -> dict[str, float]:
+        names = sorted(values)
+        mean = self.accelerator.reduce(torch.tensor([values[name] for name in names], device=self.device), "mean")
+        return dict(zip(names, mean.tolist(), strict=True))
+
+    def _sample(self, report: Report) -> None:
+        if not self.main:
+            return
+        data = self.dataset[0]
+        batch = data[0] if isinstance(data, tuple) else data
+        rows, captions = self.runner().preview(list(self.config.prompts), batch.images, batch.primary_captions)
+        if rows:
+            report.grid(self.trainer.images, rows, captions)
+
+    def runner(self):
+        """The averaged generator, ready for prompts or for images."""
+        return make_runner(self.recipe.generator.synthesis, self.trainer.ema.model, self.trainer.encode_text, self.recipe.resolution)
+
+    # ------------------------------------------------------------------------------------------------ checkpoints and the model
+
+    def save(self) -> None:
+        """A checkpoint of everything, by the main process."""
+        replaced = self._all_replaced()
+        if self.main:
+            trainer = self.trainer
+            state = {"images": trainer.images, "steps": trainer.steps, "dataset_size": len(self.shards), "replaced": replaced}
+            state["skipped_steps"] = {"G": trainer.g_optimizer.skipped, "D": trainer.d_optimizer.skipped}
+            state["clusters"] = trainer.clusters.to_json() if trainer.clusters else None
+            self.checkpoints.write(trainer.images, trainer.tensors(), state)
+        self.accelerator.wait_for_everyone()
+
+    def restore(self, path: Path) -> None:
+        """Sets everything to a checkpoint, on every process.
+
+        Raises:
+            UserError: the checkpoint belongs to other shards, or lacks a part.
+        """
+        tensors, state = self.checkpoints.read(path)
+        trainer = self.trainer
+        try:
+            if state["dataset_size"] != len(self.shards):
+                raise UserError(f"{path} was trained on {state['dataset_size']} images, the shards hold {len(self.shards)}; give the same")
+            trainer.load_tensors(tensors)
+            trainer.images, trainer.steps = state["images"], state["steps"]
+            trainer.g_optimizer.skipped, trainer.d_optimizer.skipped = state["skipped_steps"]["G"], state["skipped_steps"]["D"]
+            self.replaced = state["replaced"] if self.main else 0
+            if state["clusters"]:  # which cluster has which number is as arbitrary as weights, and must stay
+                trainer.clusters = Clusters.from_json(state["clusters"])
+        except (RuntimeError, KeyError) as error:
+            detail = " ".join(line.strip() for line in str(error).splitlines()[:2])  # the second line names the tensors
+            raise UserError(f"{path} does not fit the recipe ({detail[:200]}); resume with {self.out / 'recipe.yaml'}") from None
+
+    def _publish(self) -> None:
+        captions = self.shards.primary_captions()
+        average = self.trainer.ema.model
+        text = self.trainer.encode_text(captions[:: -(-len(captions) // MEAN_PROMPTS)]).to(self.device)
+        average.mapper.measure_mean(average.adapt(text))
+        save_model(self.out / "model", average, self.recipe, {"images_seen": self.trainer.images, "dataset_size": len(self.shards)})
+
+
+def write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
