@@ -5,7 +5,7 @@ Kang et al. 2023 (arXiv:2303.05511), section 3.1, Fig. 4. Pictures add up over t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -39,6 +39,7 @@ class GigaGANSynthesisConfig(PartConfig):
     strategy: Strategy | None = None  # how kernels are mixed; none: the cheapest for each layer
     backend: Backend = "auto"  # attention kernels
     activation_checkpointing: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
+    starts_from_image: ClassVar[bool] = False
     low = None  # px, the side of the pictures that it starts from: none, it starts from styles and words
 
     def check(self, resolution: int) -> None:

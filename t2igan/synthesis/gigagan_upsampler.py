@@ -6,6 +6,7 @@ convolutions and attention as the base generator. Blocks and banks per stage are
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,7 @@ from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
 class GigaGANUpsamplerConfig(PartConfig):
     """One entry per stage of the way up, coarsest first. The defaults are the paper's 64 to 512 px text-conditioned upsampler."""
 
+    starts_from_image: ClassVar[bool] = True
     low: int = 64  # px, the side of the pictures that come in
     downs: int = 3  # blocks on the way down, each to half the side
     noise: float = 0.1  # largest standard deviation of the noise on them in training, for pictures in [-1, 1]

@@ -19,7 +19,8 @@ from t2igan.config import OptimizerConfig, Recipe, differences, dump_recipe, loa
 from t2igan.data.images import to_pil
 from t2igan.data.shards import Shards, StepBatches, batches
 from t2igan.errors import UserError
-from t2igan.inference.pipeline import Pipeline, save_model
+from t2igan.inference.model_folder import save_model
+from t2igan.inference.pipeline import Pipeline
 from t2igan.inference.upsampler import Upsampler
 from t2igan.system import System
 from t2igan.text.cache import CaptionEncoder
