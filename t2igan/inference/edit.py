@@ -60,7 +60,7 @@ def interpolate(pipeline: Pipeline, prompts: Sequence[str], seeds: Sequence[int]
 
 
 def interpolate_square(pipeline: Pipeline, corners: Sequence[str], seed: int, steps: int, truncation: float = 1.0) -> Rows:
-    """Four prompts at the corners of a square (top left and right, bottom left and right) and interpolations between them, all from one latent."""
+    """Four prompts at the corners of a square (two above, two below) and interpolations between them, all from one latent."""
     if len(corners) != 4:
         raise UserError(f"--square has four prompts at its corners, got {len(corners)}")
     _check_steps(steps)
@@ -70,7 +70,7 @@ def interpolate_square(pipeline: Pipeline, corners: Sequence[str], seed: int, st
 
 
 def style_mix(pipeline: Pipeline, prompt: str, coarse: Sequence[int], fine: Sequence[int], layer: int, truncation: float = 1.0) -> Rows:
-    """A row for each seed of `coarse`, which gives the stages before `layer`, and a column for each of `fine`; the first row and column show the sources."""
+    """A row for each seed of `coarse`, which gives the stages before `layer`, and a column for each of `fine`, after the sources."""
     rows, columns = ([pipeline.map_prompts([prompt], [seed], truncation) for seed in seeds] for seeds in (coarse, fine))
     head = [_blank(pipeline)] + [_image(pipeline, source) for source in columns]
     mixed = [[_image(pipeline, a)] + [_image(pipeline, mix(a, b, layer)) for b in columns] for a in rows]

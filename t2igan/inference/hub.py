@@ -1,6 +1,7 @@
 """A folder or a hub id to a local folder; models on the Hugging Face hub are downloaded once and then read from its cache."""
 
 import re
+import sys
 from pathlib import Path
 
 from t2igan.errors import UserError
@@ -38,7 +39,10 @@ def download(hub_id: str) -> Path:
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
     )
+    from huggingface_hub.utils import disable_progress_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()  # one of them would be printed there all the same
     absent = f"there is no folder {hub_id}"
     try:
         return Path(snapshot_download(hub_id, allow_patterns=list(ALLOWED)))

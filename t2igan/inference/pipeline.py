@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, TypeVar
 
 import torch
 from einops import repeat
@@ -21,6 +21,7 @@ from t2igan.synthesis.generator import Generator
 from t2igan.text.cache import CaptionEncoder
 from t2igan.types import TextDescriptors
 
+Runner = TypeVar("Runner", bound="GeneratorRunner")  # beartype takes no Self where methods alone are checked
 NO_PROMPT = ""  # of each image of an unconditional model, and of images whose content is left open
 
 
@@ -77,7 +78,7 @@ class GeneratorRunner:
             raise UserError(f"this model was trained without text and takes no prompt, got {given!r}; leave it out")
 
     @classmethod
-    def load(cls, path_or_hub_id: Path | str, device: str | torch.device | None = None, cache: Path | None = None) -> Self:
+    def load(cls: type[Runner], path_or_hub_id: Path | str, device: str | torch.device | None = None, cache: Path | None = None) -> Runner:
         """From a run folder, its `model` folder or a hub id ORG/NAME.
 
         Args:
@@ -94,7 +95,9 @@ class GeneratorRunner:
         return cls.from_folder(folder, config, device, cache)
 
     @classmethod
-    def from_folder(cls, folder: Path, config: ModelConfig, device: str | torch.device | None = None, cache: Path | None = None) -> Self:
+    def from_folder(
+        cls: type[Runner], folder: Path, config: ModelConfig, device: str | torch.device | None = None, cache: Path | None = None
+    ) -> Runner:
         """From a model folder whose config has been read."""
         return cls(*load_generator(folder, config, default_device() if device is None else device, cache), config.resolution)
 
