@@ -17,7 +17,7 @@ pytest_plugins = ["kit"]
 )
 def test_debug_shows_the_traceback_of_every_command(arguments, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["t2igan", *arguments])
-    with pytest.raises(UserError, match="no recipe at|is not a run folder"):
+    with pytest.raises(UserError, match=r"no recipe at|is not a run folder"):
         main(arguments)
 
 

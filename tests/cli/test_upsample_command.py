@@ -71,6 +71,16 @@ def test_sample_enlarges_what_it_draws(run, upsampler, call, tmp_path):
     assert large.tobytes() == Image.open(tmp_path / "by_hand" / "00001_seed1.png").tobytes()
 
 
+def test_sample_enlarges_images_of_a_model_without_text(tiny, upsampler, call, tmp_path):
+    recipe = parse(Recipe, override(tiny, text={"kind": "none"}), "")
+    save_model(tmp_path / "unconditional" / "model", build_generator(recipe.generator, 1, 1), recipe, {})
+    call("sample", "unconditional", "--seeds", "2", "--out", "small")
+    call("sample", "unconditional", "--seeds", "2", "--upsampler", upsampler, "--out", "large")
+    call("upsample", upsampler, "small/00000_seed2.png", "--out", "by_hand")
+    large = Image.open(tmp_path / "large" / "00000_seed2.png")
+    assert large.size == (32, 32) and large.tobytes() == Image.open(tmp_path / "by_hand" / "00000_seed2.png").tobytes()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

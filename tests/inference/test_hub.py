@@ -19,7 +19,12 @@ from t2igan.inference.pipeline import Pipeline
 
 pytest_plugins = ["kit"]
 COMMIT = "c0ffee" * 6 + "c0ff"
-RESOLVE = "import sys\nfrom t2igan.errors import run_script\nfrom t2igan.inference.hub import resolve\nrun_script(lambda: print(resolve(sys.argv[1])))"
+RESOLVE = """
+import sys
+from t2igan.errors import run_script
+from t2igan.inference.hub import resolve
+run_script(lambda: print(resolve(sys.argv[1])))
+"""
 
 
 class Hub(BaseHTTPRequestHandler):

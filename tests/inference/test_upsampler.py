@@ -3,7 +3,7 @@
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny_upsampler
+from tiny import override, tiny_upsampler
 
 from t2igan.config import Recipe, parse
 from t2igan.errors import UserError
@@ -11,7 +11,7 @@ from t2igan.inference.model_folder import save_model
 from t2igan.inference.pipeline import Pipeline
 from t2igan.inference.upsampler import PADDING_REACH, Upsampler, tile_starts, tile_weight
 from t2igan.layers.resample import upsample
-from t2igan.system import build_system
+from t2igan.system import build_generator, build_system
 
 pytest_plugins = ["kit"]
 TILES = {"tile": 32, "overlap": 16}
@@ -127,6 +127,15 @@ def test_images_of_every_mode_with_and_without_prompts(upsampler):
 def test_what_cannot_be_done_is_refused(arguments, said, upsampler):
     with pytest.raises(UserError, match=said):
         upsampler([Image.new("RGB", (40, 40))] * 2, **arguments)
+
+
+def test_an_upsampler_without_text_refuses_a_prompt(kit, tmp_path):
+    recipe = parse(Recipe, override(tiny_upsampler(kit), text={"kind": "none"}), "")
+    save_model(tmp_path / "model", build_generator(recipe.generator, 1, 1), recipe, {})
+    upsampler, image = Upsampler.load(tmp_path, "cpu"), Image.new("RGB", (8, 8), "red")
+    assert [large.size for large in upsampler([image])] == [(16, 16)]
+    with pytest.raises(UserError, match="trained without text and takes no prompt, got 'thing 1'"):
+        upsampler([image], ["thing 1"])
 
 
 def test_too_small_an_image_is_refused(upsampler):
