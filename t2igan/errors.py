@@ -1,4 +1,4 @@
-"""Every command's and script's frame: bad input to one clear line and exit code 2."""
+"""Runs a command or a script: user errors become one line on stderr and exit code 2."""
 
 import errno
 import sys
@@ -8,13 +8,13 @@ from t2igan.memory import reuse_freed_memory
 
 
 class UserError(ValueError):
-    """Something the user gave is wrong; the message says what was got, what is needed and what to do."""
+    """An error that the user can mend; the message states what was got, what is needed and what to do."""
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Runs `main`; what the user can mend becomes one line on stderr and exit code 2 (`--debug` on the command line shows the traceback).
+    """Runs `main`; errors that the user can mend become one line on stderr and exit code 2, or a traceback with `--debug` in sys.argv.
 
-    That is a UserError, and what the machine refuses: no permission, a read-only or a full disk. Freed memory is kept for reuse.
+    These are a UserError and what the machine refuses: no permission, a read-only or a full disk. Freed memory is kept for reuse.
     """
     reuse_freed_memory()
     try:

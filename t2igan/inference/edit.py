@@ -1,4 +1,4 @@
-"""Edits by styles and words: truncation, style mixing, prompt interpolation, prompt mixing; as grids and films.
+"""Edits by styles and words: truncation, style mixing, prompt interpolation, prompt mixing; as grids and animations.
 
 Kang et al. 2023 (arXiv:2303.05511), section 4 and appendix; style mixing by layers: Karras et al. 2019 (arXiv:1812.04948), 3.1.
 """
@@ -20,14 +20,14 @@ Rows = list[list[Image.Image]]
 
 
 def lerp(a: StyleCodes, b: StyleCodes, weight: float) -> StyleCodes:
-    """`weight` of the way from a to b, in styles and, position by position, in words; where only one prompt has a word, its part counts."""
+    """`weight` of the way from a to b, in styles and, position by position, in words; a word that only one prompt has fades in or out."""
     texts = tuple(_lerp_text(x, y, weight) for x, y in zip(a.texts, b.texts, strict=True))
     return StyleCodes(torch.lerp(a.styles, b.styles, weight), texts)
 
 
 def _lerp_text(a: TextDescriptors, b: TextDescriptors, weight: float) -> TextDescriptors:
     parts = (1 - weight) * a.source.mask, weight * b.source.mask
-    counts = parts[0] + parts[1]  # 1 where both have a word, towards 0 where the only one fades
+    counts = parts[0] + parts[1]  # 1 where both prompts have a word, towards 0 where only one has it and fades out
     local = (parts[0][..., None] * a.local + parts[1][..., None] * b.local) / counts.clamp(min=1e-12)[..., None]
     source = Tokens(a.source.ids, counts > 0)
     return replace(a, local=local, pooled=torch.lerp(a.pooled, b.pooled, weight), source=source, attention_bias=counts.log())
@@ -47,45 +47,45 @@ def mix(coarse: StyleCodes, fine: StyleCodes, layer: int, words: bool = True) ->
 
 
 def interpolate(pipeline: Pipeline, prompts: Sequence[str], seeds: Sequence[int], steps: int, truncation: float = 1.0) -> Rows:
-    """From prompt to prompt with the same latent: a row of pictures for each seed, `steps` from one prompt to the next."""
+    """From prompt to prompt with the same latent: a row of images for each seed, `steps` of them from one prompt to the next."""
     if len(prompts) < 2:
         raise UserError(f"interpolate goes from prompt to prompt, got {len(prompts)}; give two or more")
     _check_steps(steps)
     ways = [(a, b, i / steps) for a, b in zip(prompts, prompts[1:], strict=False) for i in range(steps)] + [(prompts[-1], prompts[-1], 0.0)]
     rows = []
     for seed in seeds:
-        styled = {prompt: pipeline.style([prompt], [seed], truncation) for prompt in dict.fromkeys(prompts)}
-        rows.append([_picture(pipeline, lerp(styled[a], styled[b], weight)) for a, b, weight in ways])
+        codes = {prompt: pipeline.map_prompts([prompt], [seed], truncation) for prompt in dict.fromkeys(prompts)}
+        rows.append([_image(pipeline, lerp(codes[a], codes[b], weight)) for a, b, weight in ways])
     return rows
 
 
 def interpolate_square(pipeline: Pipeline, corners: Sequence[str], seed: int, steps: int, truncation: float = 1.0) -> Rows:
-    """Four prompts at the corners of a square (top left and right, bottom left and right) and what lies between, one latent for all."""
+    """Four prompts at the corners of a square (two above, two below) and interpolations between them, all from one latent."""
     if len(corners) != 4:
         raise UserError(f"--square has four prompts at its corners, got {len(corners)}")
     _check_steps(steps)
-    a, b, c, d = (pipeline.style([prompt], [seed], truncation) for prompt in corners)
+    a, b, c, d = (pipeline.map_prompts([prompt], [seed], truncation) for prompt in corners)
     part = [i / steps for i in range(steps + 1)]
-    return [[_picture(pipeline, lerp(lerp(a, b, x), lerp(c, d, x), y)) for x in part] for y in part]
+    return [[_image(pipeline, lerp(lerp(a, b, x), lerp(c, d, x), y)) for x in part] for y in part]
 
 
 def style_mix(pipeline: Pipeline, prompt: str, coarse: Sequence[int], fine: Sequence[int], layer: int, truncation: float = 1.0) -> Rows:
-    """A row for each seed of `coarse`, the stages before `layer`, and a column for each of `fine`; sources stand at the border."""
-    rows, columns = ([pipeline.style([prompt], [seed], truncation) for seed in seeds] for seeds in (coarse, fine))
-    head = [_blank(pipeline)] + [_picture(pipeline, source) for source in columns]
-    mixed = [[_picture(pipeline, a)] + [_picture(pipeline, mix(a, b, layer)) for b in columns] for a in rows]
+    """A row for each seed of `coarse`, which gives the stages before `layer`, and a column for each of `fine`, after the sources."""
+    rows, columns = ([pipeline.map_prompts([prompt], [seed], truncation) for seed in seeds] for seeds in (coarse, fine))
+    head = [_blank(pipeline)] + [_image(pipeline, source) for source in columns]
+    mixed = [[_image(pipeline, a)] + [_image(pipeline, mix(a, b, layer)) for b in columns] for a in rows]
     return [head, *mixed]
 
 
 def prompt_mix(pipeline: Pipeline, layout: str, look: Sequence[str], seeds: Sequence[int], layer: int, truncation: float = 1.0) -> Rows:
-    """A row for each seed: `layout` alone, then with each prompt of `look` in the stages from `layer` on, styles and words."""
+    """A row for each seed: `layout` alone, then with each prompt of `look` in the stages from `layer` on, both styles and words."""
     if not look:
         raise UserError("prompt-mix takes the layout from one prompt and the look from others, got one; give two or more")
     rows = []
     for seed in seeds:
-        base = pipeline.style([layout], [seed], truncation)
-        others = [pipeline.style([prompt], [seed], truncation) for prompt in look]
-        rows.append([_picture(pipeline, base)] + [_picture(pipeline, mix(base, other, layer)) for other in others])
+        base = pipeline.map_prompts([layout], [seed], truncation)
+        others = [pipeline.map_prompts([prompt], [seed], truncation) for prompt in look]
+        rows.append([_image(pipeline, base)] + [_image(pipeline, mix(base, other, layer)) for other in others])
     return rows
 
 
@@ -96,12 +96,12 @@ def truncate(pipeline: Pipeline, prompt: str, seeds: Sequence[int], values: Sequ
     rows = []
     for seed in seeds:
         psi = [(1.0 if towards == "global" else value, 1.0 if towards == "prompt" else value) for value in values]
-        rows.append([_picture(pipeline, pipeline.style([prompt], [seed], own, of_all)) for own, of_all in psi])
+        rows.append([_image(pipeline, pipeline.map_prompts([prompt], [seed], own, of_all)) for own, of_all in psi])
     return rows
 
 
 def save(rows: Rows, captions: Sequence[str], out: Path, fps: int | None = None) -> None:
-    """A captioned grid; with `fps` a film of the columns in turn: .webp, .gif, or .mp4, which needs PyAV."""
+    """A captioned grid; with `fps` an animation of the columns in turn: .webp, .gif, or .mp4, which needs PyAV."""
     out.parent.mkdir(parents=True, exist_ok=True)
     if fps is None:
         grid(rows, list(captions)).save(out)
@@ -125,8 +125,8 @@ def _write_mp4(frames: list[Image.Image], out: Path, fps: int) -> None:
         file.mux(stream.encode())
 
 
-def _picture(pipeline: Pipeline, styled: StyleCodes) -> Image.Image:
-    return to_pil(pipeline.draw(styled)[0])
+def _image(pipeline: Pipeline, codes: StyleCodes) -> Image.Image:
+    return to_pil(pipeline.synthesize(codes)[0])
 
 
 def _blank(pipeline: Pipeline) -> Image.Image:

@@ -1,8 +1,7 @@
-"""Small pictures and prompts to large pictures: an upsampler as a product, for pictures of any size and from anywhere."""
+"""Images of any size, with or without prompts, to larger images, tile by tile."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,131 +15,127 @@ from tqdm import tqdm
 from t2igan.data.images import to_pil, to_signed
 from t2igan.data.render import on_white
 from t2igan.errors import UserError
-from t2igan.inference.pipeline import GeneratorRunner, draw_latent, load_generator, model_folder, read_config
+from t2igan.inference.pipeline import NO_PROMPT, GeneratorRunner, draw_latent
 from t2igan.synthesis.generator import Generator
 from t2igan.text.cache import CaptionEncoder
 
-LEAST_TILE = 32  # px, small side
-UNCERTAIN = 4  # px at a tile's border, small side, that are never shown where a neighbour has them: padding reaches in from there
+MIN_TILE = 32  # px of the small image
+PADDING_REACH = 4  # px of the small image: as far the network's zero padding changes a tile, so this border yields to the neighbour
 
 
 class Upsampler(GeneratorRunner):
-    """`Upsampler.load("runs/upsampler")(pictures, prompts)` gives PIL pictures `factor` times as large.
+    """`Upsampler.load("runs/upsampler")(images, prompts)` gives PIL images `factor` times as large.
 
-    Pictures larger than a tile are drawn in overlapping tiles that fade into each other; one style serves them all.
+    Images larger than a tile are enlarged in overlapping tiles that are blended; one style serves all tiles.
     """
 
-    def __init__(self, generator: Generator, describe: CaptionEncoder, resolution: int):
-        super().__init__(generator, describe)
-        self.low, self.multiple = generator.synthesis.low, generator.synthesis.multiple
-        self.factor = resolution // self.low
+    starts_from_image = True
+    other_kind = "is not an upsampler, it starts from prompts alone; use `t2igan sample`"
+
+    def __init__(self, generator: Generator, encode_text: CaptionEncoder, resolution: int):
+        super().__init__(generator, encode_text, resolution)
+        self.low_resolution, self.multiple = generator.synthesis.low, generator.synthesis.multiple
+        self.factor = resolution // self.low_resolution
 
     def check(self, sizes: Sequence[tuple[int, int]], tile: int | None = None, overlap: int | None = None) -> None:
-        """Raises UserError where pictures of these sizes (width, height), or in such tiles, cannot be enlarged."""
+        """Raises UserError where images of these sizes (width, height), or in such tiles, cannot be enlarged."""
         for width, height in sizes:
-            if min(height, width) < self.low:
+            if min(height, width) < self.low_resolution:
                 raise UserError(
-                    f"a picture is {width} x {height} px, this upsampler takes {self.low} px or more each way; enlarge it first"
+                    f"an image is {width} x {height} px, this upsampler takes {self.low_resolution} px or more each way; enlarge it first"
                 )
-        self.layout(tile, overlap)
+        self.tile_layout(tile, overlap)
 
     def __call__(
         self,
-        pictures: Sequence[Image.Image],
+        images: Sequence[Image.Image],
         prompts: Sequence[str] | None = None,
         seed: int = 0,
         tile: int | None = None,
         overlap: int | None = None,
         batch: int = 8,
     ) -> list[Image.Image]:
-        """Large pictures.
+        """Larger images.
 
         Args:
-            pictures: of any size and mode; transparency comes on white.
-            prompts: what each shows; None leaves it open.
-            tile: px of the small picture that are drawn at once; None: the side that the upsampler was trained on, 32 at least.
-            overlap: px of the small picture that neighbouring tiles share; None: half a tile, where no border shows; less is faster.
+            images: of any size and mode; transparency becomes white.
+            prompts: one for each image; None leaves their content open.
+            tile: px of the small image that are enlarged at once; None: the side that the upsampler was trained on, 32 at least.
+            overlap: px of the small image that neighbouring tiles share; None: half a tile, where no border shows; less is faster.
+            batch: tiles per forward pass.
 
         Raises:
-            UserError: another number of prompts, pictures smaller than what the upsampler was trained on, or tiles that cannot be laid.
+            UserError: another number of prompts, a prompt for a model without text, images smaller than those that the upsampler was
+                trained on, or sizes of tiles that do not fit.
         """
-        prompts = list(prompts) if prompts is not None else [""] * len(pictures)
-        if len(prompts) != len(pictures):
-            raise UserError(f"{len(prompts)} prompts for {len(pictures)} pictures; give one for each, or none")
-        self.check([picture.size for picture in pictures], tile, overlap)
+        prompts = list(prompts) if prompts is not None else [NO_PROMPT] * len(images)
+        if len(prompts) != len(images):
+            raise UserError(f"{len(prompts)} prompts for {len(images)} images; give one for each, or none")
+        self.check([image.size for image in images], tile, overlap)
         done = []
-        for picture, prompt in zip(pictures, prompts, strict=True):
-            pixels = torch.from_numpy(np.asarray(on_white(picture)).copy()).permute(2, 0, 1)
-            done.append(to_pil(self.images(to_signed(pixels[None]), prompt, seed, tile, overlap, batch)[0]))
+        for image, prompt in zip(images, prompts, strict=True):
+            pixels = torch.from_numpy(np.asarray(on_white(image)).copy()).permute(2, 0, 1)
+            done.append(to_pil(self.upsample_tensor(to_signed(pixels[None]), prompt, seed, tile, overlap, batch)[0]))
         return done
 
     @torch.no_grad()
-    def images(
+    def upsample_tensor(
         self,
-        low: Float[Tensor, "1 3 h w"],
-        prompt: str = "",
+        image: Float[Tensor, "1 3 h w"],
+        prompt: str = NO_PROMPT,
         seed: int = 0,
         tile: int | None = None,
         overlap: int | None = None,
         batch: int = 8,
     ) -> Float[Tensor, "1 3 h2 w2"]:
-        """One picture in [-1, 1] to a large one, on the CPU."""
-        height, width = low.shape[2:]
+        """One image in [-1, 1] to a larger one, on the CPU."""
+        self.refuse_unusable([prompt])
+        height, width = image.shape[2:]
         self.check([(width, height)], tile, overlap)
-        tile, overlap = self.layout(tile, overlap)
-        text = self.generator.adapt(self.describe([prompt]).to(self.device))
+        tile, overlap = self.tile_layout(tile, overlap)
+        stages = self.generator.synthesis.stages_count
+        text = self.generator.adapt(self.encode_text([prompt]).to(self.device))
         z = draw_latent(seed, self.generator.mapper.z_dim)[None].to(self.device)
-        styles = repeat(self.generator.mapper(z, text), "1 d -> 1 l d", l=self.generator.synthesis.stages_count)
+        styles = repeat(self.generator.mapper(z, text), "1 d -> 1 l d", l=stages)
 
-        padded = F.pad(low, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        sides = [min(tile, side) for side in padded.shape[2:]]
-        laid = (starts(size, side, overlap, self.multiple) for size, side in zip(padded.shape[2:], sides, strict=True))
-        places = list(product(*laid))
+        padded = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+        sizes = padded.shape[2:]
+        sides = [min(tile, size) for size in sizes]
+        starts = [tile_starts(size, side, overlap, self.multiple) for size, side in zip(sizes, sides, strict=True)]
         f = self.factor
-        total, weights = torch.zeros(1, 3, *(f * s for s in padded.shape[2:])), torch.zeros(*(f * s for s in padded.shape[2:]))
-        for group in tqdm(list(groups(places, batch)), "enlarging", delay=5, disable=None, leave=False):
-            tiles = torch.cat([padded[:, :, y : y + sides[0], x : x + sides[1]] for y, x in group]).to(self.device)
-            texts = [text[[0] * len(group)]] * self.generator.synthesis.stages_count
+        total, weights = torch.zeros(1, 3, *(f * size for size in sizes)), torch.zeros(*(f * size for size in sizes))
+        for corners in tqdm(list(in_batches(list(product(*starts)), batch)), "upsampling", delay=5, disable=None, leave=False):
+            tiles = torch.cat([padded[:, :, y : y + sides[0], x : x + sides[1]] for y, x in corners]).to(self.device)
+            texts = [text[[0] * len(corners)]] * stages
             with self.autocast():
-                large = self.synthesize(styles.expand(len(group), -1, -1), texts, low=tiles).pyramid.finest.cpu()
-            for (y, x), picture in zip(group, large, strict=True):
+                large = self._synthesize(styles.expand(len(corners), -1, -1), texts, low=tiles).pyramid.finest.cpu()
+            for (y, x), enlarged in zip(corners, large, strict=True):
                 down, across = (
-                    fade(side, overlap, f, first=start == 0, last=start + side == size)
-                    for side, start, size in zip(sides, (y, x), padded.shape[2:], strict=True)
+                    tile_weight(side, overlap, f, first=start == 0, last=start + side == size)
+                    for side, start, size in zip(sides, (y, x), sizes, strict=True)
                 )
                 window = down[:, None] * across
                 place = (..., slice(f * y, f * (y + sides[0])), slice(f * x, f * (x + sides[1])))
-                total[place] += window * picture
+                total[place] += window * enlarged
                 weights[place] += window
         return (total / weights)[..., : f * height, : f * width]
 
-    def layout(self, tile: int | None, overlap: int | None) -> tuple[int, int]:
-        """The tile and the overlap to draw with. Raises UserError where tiles cannot be laid so."""
-        tile = max(self.low, LEAST_TILE) if tile is None else tile
-        if tile < self.low or tile % self.multiple:
-            raise UserError(f"a tile is {tile} px, needs a multiple of {self.multiple} px from {self.low} px on")
+    def tile_layout(self, tile: int | None, overlap: int | None) -> tuple[int, int]:
+        """The tile and the overlap to use, in px of the small image. Raises UserError where tiles cannot be laid so."""
+        tile = max(self.low_resolution, MIN_TILE) if tile is None else tile
+        if tile < self.low_resolution or tile % self.multiple:
+            raise UserError(f"a tile is {tile} px, needs a multiple of {self.multiple} px from {self.low_resolution} px on")
         overlap = tile // 2 if overlap is None else overlap
-        if not 2 * UNCERTAIN < overlap <= tile // 2:
-            raise UserError(f"tiles of {tile} px overlap by {overlap} px, needs more than {2 * UNCERTAIN} px and at most half a tile")
+        if not 2 * PADDING_REACH < overlap <= tile // 2:
+            raise UserError(f"tiles of {tile} px overlap by {overlap} px, needs more than {2 * PADDING_REACH} px and at most half a tile")
         return tile, overlap
 
-    @classmethod
-    def load(cls, folder: Path | str, device: str | torch.device = "cpu", cache: Path | None = None) -> "Upsampler":
-        """From a run folder or its `model` folder.
 
-        Raises:
-            UserError: the folder holds no upsampler, or its text encoder is missing.
-        """
-        config = read_config(model_folder(Path(folder)))
-        if config.generator.synthesis.low is None:
-            raise UserError(f"{folder} is no upsampler, it starts from prompts alone; use `t2igan sample`")
-        return cls(*load_generator(Path(folder), device, cache), config.resolution)
+def tile_starts(size: int, tile: int, overlap: int, multiple: int) -> list[int]:
+    """Where tiles begin so that they cover `size` px and neighbours share at least `overlap`: evenly spaced, at multiples of `multiple` px.
 
-
-def starts(size: int, tile: int, overlap: int, multiple: int) -> list[int]:
-    """Where tiles begin so that they cover `size` px and neighbours share at least `overlap`: evenly laid, at multiples of `multiple` px.
-
-    The network halves its map as often; a tile that begins between is drawn a little differently. `size` and `tile` are multiples too.
+    The network halves its map until one place is `multiple` px; a tile that begins between two places would come out a little differently.
+    `size` and `tile` are multiples too.
     """
     if size <= tile:
         return [0]
@@ -149,15 +144,15 @@ def starts(size: int, tile: int, overlap: int, multiple: int) -> list[int]:
     return [multiple * round(i * way / count) for i in range(count + 1)]
 
 
-def fade(tile: int, overlap: int, factor: int, first: bool, last: bool) -> Float[Tensor, " r"]:
-    """A tile's weight along one axis at the large scale: 1 inside, falling to 0 over the overlap, but not at the picture's own border."""
+def tile_weight(tile: int, overlap: int, factor: int, first: bool, last: bool) -> Float[Tensor, " r"]:
+    """A tile's weight along one axis of the large image: 1 inside, falling to 0 over the overlap, but not at the image's own border."""
     at = (torch.arange(tile * factor) + 0.5) / factor
-    ramp = overlap - 2 * UNCERTAIN
-    rising, falling = ((distance - UNCERTAIN) / ramp for distance in (at, tile - at))
+    ramp = overlap - 2 * PADDING_REACH
+    rising, falling = ((distance - PADDING_REACH) / ramp for distance in (at, tile - at))
     one = torch.ones_like(at)
     return (one if first else rising.clamp(0, 1)) * (one if last else falling.clamp(0, 1))
 
 
-def groups(items: list, size: int) -> Iterator[list]:
+def in_batches(items: list, size: int) -> Iterator[list]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -17,6 +18,8 @@ class TextEncoder(nn.Module, ABC):
 
     `load_pretrained()` reads the weights, from a folder or the hub; until then the encoder can only be described.
     """
+
+    conditional: ClassVar[bool] = True  # whether features depend on the prompt
 
     def __init__(self, token_dim: int, text_dim: int, max_tokens: int):
         super().__init__()
@@ -74,6 +77,8 @@ def locate(model: str) -> str:
 
 class NoText(TextEncoder):
     """Any prompt to one and the same empty descriptor: the unconditional systems of the lineage."""
+
+    conditional = False
 
     def __init__(self):
         super().__init__(token_dim=1, text_dim=1, max_tokens=1)

@@ -1,4 +1,4 @@
-"""`t2igan edit`: a grid or a film for each edit, and one clear line for bad input."""
+"""`t2igan edit`: a grid or an animation for each edit, and one clear line for bad input."""
 
 import pytest
 from PIL import Image
@@ -23,12 +23,12 @@ def test_each_edit_writes_its_grid(arguments, cells, run, call, tmp_path):
     assert Image.open(out).height == rows * (64 + 16 + 4) and Image.open(out).width >= columns * (64 + 4) + 4
 
 
-def test_a_film_by_its_ending(run, call, tmp_path):
+def test_an_animation_by_its_ending(run, call, tmp_path):
     import av
 
-    call("edit", "interpolate", run, "thing 1", "thing 2", "--steps", "4", "--out", tmp_path / "film.mp4", "--fps", "6")
-    with av.open(str(tmp_path / "film.mp4")) as film:
-        assert len(list(film.decode(video=0))) == 5 and film.streams.video[0].average_rate == 6
+    call("edit", "interpolate", run, "thing 1", "thing 2", "--steps", "4", "--out", tmp_path / "animation.mp4", "--fps", "6")
+    with av.open(str(tmp_path / "animation.mp4")) as video:
+        assert len(list(video.decode(video=0))) == 5 and video.streams.video[0].average_rate == 6
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,12 @@ def test_a_film_by_its_ending(run, call, tmp_path):
         (["prompt-mix", "RUN", "a", "b", "--truncation", "2"], "--truncation is 2.0"),
         (["truncate", "RUN", "a", "--values", "-1"], "--values is -1.0"),
         (["truncate", "RUN", "a", "--seeds", "x"], "--seeds is 'x'"),
+        (["style-mix", "RUN", "a", "--fine", "y"], "--fine is 'y'"),
         (["truncate", "nowhere", "a"], "nowhere is not a run folder"),
         (["truncate", "RUN", "a", "red", "cat"], "truncate takes one prompt, got 3"),
         (["style-mix", "RUN", "a", "cat"], "style-mix takes one prompt, got 2"),
         (["prompt-mix", "RUN", "a"], "look from others, got one"),
-        (["interpolate", "RUN", "a", "b", "c", "d", "--square", "--seeds", "0-1"], "--square is drawn with one seed, got 2"),
+        (["interpolate", "RUN", "a", "b", "c", "d", "--square", "--seeds", "0-1"], "--square takes one seed, got 2"),
         (["interpolate", "RUN", "a", "b", "c", "--square"], "four prompts at its corners, got 3"),
     ],
 )
@@ -53,6 +54,6 @@ def test_bad_input_is_one_line(arguments, said, run, refused, tmp_path):
     assert said in refused("edit", *(run if word == "RUN" else word for word in arguments), "--out", tmp_path / "grid.png")
 
 
-def test_an_ending_that_is_neither_picture_nor_film(run, refused, tmp_path):
-    assert "needs a picture (.png, " in refused("edit", "truncate", run, "a", "--out", tmp_path / "film.avi")
-    assert "--fps is 0" in refused("edit", "truncate", run, "a", "--out", tmp_path / "film.gif", "--fps", "0")
+def test_an_ending_that_is_neither_image_nor_animation(run, refused, tmp_path):
+    assert "needs an image (.png, " in refused("edit", "truncate", run, "a", "--out", tmp_path / "animation.avi")
+    assert "--fps is 0" in refused("edit", "truncate", run, "a", "--out", tmp_path / "animation.gif", "--fps", "0")

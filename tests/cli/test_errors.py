@@ -11,10 +11,13 @@ from t2igan.errors import UserError, run_script
 pytest_plugins = ["kit"]
 
 
-def test_debug_shows_the_traceback(monkeypatch):
-    arguments = ["show", "missing.yaml", "--debug"]
+@pytest.mark.parametrize(
+    "arguments",
+    [["show", "missing.yaml", "--debug"], ["--debug", "diff", "a", "b"], ["edit", "truncate", "--debug", "missing", "a", "--out", "x.png"]],
+)
+def test_debug_shows_the_traceback_of_every_command(arguments, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["t2igan", *arguments])
-    with pytest.raises(UserError, match="no recipe at"):
+    with pytest.raises(UserError, match=r"no recipe at|is not a run folder"):
         main(arguments)
 
 

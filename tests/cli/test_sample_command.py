@@ -4,23 +4,28 @@ import json
 
 import pytest
 from PIL import Image
+from tiny import override
 
-from t2igan.cli import main, parse_seeds
+from t2igan.cli import main
+from t2igan.commands.arguments import parse_seeds
+from t2igan.config import Recipe, parse
 from t2igan.errors import UserError
+from t2igan.inference.model_folder import save_model
+from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]
 
 
 def test_sample_writes_one_captioned_grid(run, tmp_path, call):
     assert call("sample", run, "thing 1", "thing 2", "--seeds", "0-2", "--out", tmp_path / "new" / "grid.png").strip().endswith("grid.png")
-    picture = Image.open(tmp_path / "new" / "grid.png")
-    assert picture.size == (3 * (64 + 4) + 4, 2 * (64 + 16 + 4))
+    image = Image.open(tmp_path / "new" / "grid.png")
+    assert image.size == (3 * (64 + 4) + 4, 2 * (64 + 16 + 4))
 
 
 def test_sample_writes_single_files_into_a_folder(run, tmp_path, call):
     (tmp_path / "prompts.txt").write_text("thing 2\n\nthing 3\n")
     text = call("sample", run / "model", "thing 1", "--prompts", "prompts.txt", "--seeds", "4,7", "--truncation", "0.5", "--out", "folder")
-    assert text == "6 pictures in folder\n"
+    assert text == "6 images in folder\n"
     expected = {f"{prompt:05d}_seed{seed}.png" for prompt in range(3) for seed in (4, 7)} | {"prompts.txt"}
     assert {path.name for path in (tmp_path / "folder").iterdir()} == expected
     assert (tmp_path / "folder" / "prompts.txt").read_text() == "thing 1\nthing 2\nthing 3\n"
@@ -34,13 +39,13 @@ def test_a_prompt_too_long_is_cut_with_one_warning_that_shows_where(run, capsys)
     assert lines == ["warning: prompt cut after 20 tokens: 'abcdefghij klmnopqr' | not read: 'stuv wxyz'"]
 
 
-def test_it_is_told_again_when_the_prompts_features_come_from_the_cache(run, capsys):
+def test_the_warning_comes_again_when_the_prompts_features_come_from_the_cache(run, capsys):
     for _ in range(2):
         main(["sample", str(run), "abcdefghij klmnopqrstuv wxyz", "--out", "grid.png"])
         assert "prompt cut after 20 tokens" in capsys.readouterr().err
 
 
-def test_a_grid_of_one_small_picture_is_wide_enough_for_its_caption(run, tmp_path, call):
+def test_a_grid_of_one_small_image_is_wide_enough_for_its_caption(run, tmp_path, call):
     call("sample", run, "thing 1 with a long caption", "--out", tmp_path / "grid.png")
     assert 120 < Image.open(tmp_path / "grid.png").width < 200
 
@@ -50,11 +55,40 @@ def test_a_prompt_that_just_fits_is_not_warned_about(run, capsys):
     assert "cut" not in capsys.readouterr().err
 
 
+# ------------------------------------------------------------------------------------------------ a model without text
+
+
+@pytest.fixture(scope="module")
+def unconditional(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unconditional")
+    recipe = parse(Recipe, override(tiny, text={"kind": "none"}), "")
+    save_model(folder / "model", build_generator(recipe.generator, 1, 1), recipe, {})
+    return folder
+
+
+def test_a_model_without_text_is_sampled_by_seeds_alone(unconditional, call, tmp_path):
+    assert call("sample", unconditional, "--seeds", "0-2", "--out", "x.png") == "x.png\n"
+    assert Image.open(tmp_path / "x.png").size == (3 * (64 + 4) + 4, 64 + 16 + 4)
+    assert call("sample", unconditional, "--seeds", "3,5", "--out", "folder") == "2 images in folder\n"
+    assert {path.name for path in (tmp_path / "folder").iterdir()} == {"00000_seed3.png", "00000_seed5.png"}
+
+
+def test_a_model_without_text_refuses_a_prompt(unconditional, refused, tmp_path):
+    expected = "error: this model was trained without text and takes no prompt, got 'thing 1'; leave it out"
+    assert refused("sample", unconditional, "thing 1", "--out", "x.png") == expected
+    (tmp_path / "prompts.txt").write_text("thing 1\n")
+    assert refused("sample", unconditional, "--prompts", "prompts.txt", "--out", "x.png") == expected
+    assert refused("edit", "truncate", unconditional, "thing 1", "--out", "x.png") == expected
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--out", "x.png"], "no prompt given; say what to draw"),
-        (["", "--out", "x.png"], "prompt 1 of 1 is empty; say what to draw"),
+        (["--out", "x.png"], "no prompt given; describe an image"),
+        (["", "--out", "x.png"], "prompt 1 of 1 is empty; describe an image"),
         (["thing 1", "   ", "--out", "x.png"], "prompt 2 of 2 is empty"),
         (["--prompts", "blank.txt", "--out", "x.png"], "no prompt given"),
         (["--prompts", "missing.txt", "--out", "x.png"], "no file of prompts at missing.txt"),

@@ -18,8 +18,7 @@ def test_help_of_every_command_comes_without_a_heavy_import():
 import sys
 from t2igan.cli import main
 
-pytest_plugins = ["kit"]
-for arguments in ([], ["train"], ["sample"], ["show"], ["diff"]):
+for arguments in ([], ["train"], ["sample"], ["edit"], ["edit", "truncate"], ["upsample"], ["show"], ["diff"]):
     try:
         main([*arguments, "--help"])
     except SystemExit as stop:
@@ -29,7 +28,7 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], env=environment("unused"), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("usage: t2igan") == 5 and "RUN" not in done.stderr
+    assert done.stdout.count("usage: t2igan") == 8 == done.stdout.count("--debug  ") and "RUN" not in done.stderr
     for word in ("train", "sample", "show", "diff", "--truncation", "--seeds", "--resume", "--json", "section.key=value"):
         assert word in done.stdout
 
@@ -66,7 +65,7 @@ def test_overrides_reach_the_run(recipe, tmp_path, call):
 def test_overrides_and_prompts_may_stand_after_options(recipe, run, tmp_path, call):
     call("train", recipe(), "--out", tmp_path / "run", "training.images=8", "seed=11")
     assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["seed"] == 11
-    assert call("sample", run, "--seeds", "0-1", "thing 1", "thing 2", "--out", "folder").startswith("4 pictures")
+    assert call("sample", run, "--seeds", "0-1", "thing 1", "thing 2", "--out", "folder").startswith("4 images")
 
 
 def test_unknown_options_are_refused(recipe, capsys):

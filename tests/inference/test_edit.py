@@ -9,7 +9,8 @@ from t2igan.config import Recipe, parse
 from t2igan.data.images import to_pil
 from t2igan.errors import UserError
 from t2igan.inference import edit
-from t2igan.inference.pipeline import Pipeline, save_model
+from t2igan.inference.model_folder import save_model
+from t2igan.inference.pipeline import Pipeline
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]
@@ -26,22 +27,22 @@ def pipeline(kit, tmp_path_factory):
             parameter.add_(0.3 * torch.randn_like(parameter))
         generator.mapper.mean_style.normal_()
     save_model(folder / "model", generator, recipe, {"images_seen": 1})
-    return Pipeline.load(folder)
+    return Pipeline.load(folder, "cpu")
 
 
-def drawn(pipeline, prompt, seed, **options) -> bytes:
-    return to_pil(pipeline.images([prompt], [seed], **options)[0]).tobytes()
+def sampled(pipeline, prompt, seed, **options) -> bytes:
+    return to_pil(pipeline.sample_tensor([prompt], [seed], **options)[0]).tobytes()
 
 
-def test_interpolation_begins_and_ends_at_the_prompts_own_pictures(pipeline):
+def test_interpolation_begins_and_ends_at_the_prompts_own_images(pipeline):
     (row,) = edit.interpolate(pipeline, [A, B, C], [3], steps=2)
     assert len(row) == 5
-    assert [row[i].tobytes() for i in (0, 2, 4)] == [drawn(pipeline, prompt, 3) for prompt in (A, B, C)]
-    assert len({picture.tobytes() for picture in row}) == 5, "what lies between is none of them"
+    assert [row[i].tobytes() for i in (0, 2, 4)] == [sampled(pipeline, prompt, 3) for prompt in (A, B, C)]
+    assert len({image.tobytes() for image in row}) == 5, "images between them are equal to none of them"
 
 
 def test_interpolation_is_linear_in_styles_and_words(pipeline):
-    a, b = (pipeline.style([prompt], [3]) for prompt in (A, C))
+    a, b = (pipeline.map_prompts([prompt], [3]) for prompt in (A, C))
     middle = edit.lerp(a, b, 0.25)
     assert torch.allclose(middle.styles, 0.75 * a.styles + 0.25 * b.styles)
     for x, y, z in zip(a.texts, b.texts, middle.texts, strict=True):
@@ -56,32 +57,32 @@ def test_interpolation_is_linear_in_styles_and_words(pipeline):
 @pytest.mark.parametrize("end", [0.0, 1.0])
 def test_interpolation_has_no_jump_at_its_ends(end, pipeline):
     """Prompts of different lengths: the words that only one has fade in and out."""
-    a, b = (pipeline.style([prompt], [3]) for prompt in (A, C))
-    at, near, middle = (pipeline.draw(edit.lerp(a, b, weight)) for weight in (end, abs(end - 1e-3), 0.5))
+    a, b = (pipeline.map_prompts([prompt], [3]) for prompt in (A, C))
+    at, near, middle = (pipeline.synthesize(edit.lerp(a, b, weight)) for weight in (end, abs(end - 1e-3), 0.5))
     assert (near - at).abs().max() < 0.02 * (middle - at).abs().max()
 
 
 def test_a_square_has_its_prompts_at_the_corners(pipeline):
     rows = edit.interpolate_square(pipeline, [A, B, C, A], 5, steps=2)
     corners = [rows[0][0], rows[0][2], rows[2][0], rows[2][2]]
-    assert [picture.tobytes() for picture in corners] == [drawn(pipeline, prompt, 5) for prompt in (A, B, C, A)]
+    assert [image.tobytes() for image in corners] == [sampled(pipeline, prompt, 5) for prompt in (A, B, C, A)]
     assert [len(row) for row in rows] == [3, 3, 3]
 
 
 def test_style_mixing_takes_coarse_stages_from_one_seed_and_fine_ones_from_another(pipeline):
     rows = edit.style_mix(pipeline, A, coarse=[1, 2], fine=[3, 1], layer=1)
     assert [len(row) for row in rows] == [3, 3, 3]
-    assert [rows[0][1].tobytes(), rows[0][2].tobytes()] == [drawn(pipeline, A, 3), drawn(pipeline, A, 1)]
-    assert rows[1][2].tobytes() == rows[1][0].tobytes() == drawn(pipeline, A, 1), "mixed with itself it stays"
-    a, b = pipeline.style([A], [1]), pipeline.style([A], [3])
+    assert [rows[0][1].tobytes(), rows[0][2].tobytes()] == [sampled(pipeline, A, 3), sampled(pipeline, A, 1)]
+    assert rows[1][2].tobytes() == rows[1][0].tobytes() == sampled(pipeline, A, 1), "mixed with itself it stays"
+    a, b = pipeline.map_prompts([A], [1]), pipeline.map_prompts([A], [3])
     by_hand = pipeline.generator.draw(torch.cat([a.styles[:, :1], b.styles[:, 1:]], 1), list(a.texts)).pyramid.finest
     assert rows[1][1].tobytes() == to_pil(by_hand[0]).tobytes()
 
 
 def test_prompt_mixing_swaps_styles_and_words_from_the_layer_on(pipeline):
     ((alone, mixed),) = edit.prompt_mix(pipeline, A, [B], [7], layer=2)
-    assert alone.tobytes() == drawn(pipeline, A, 7)
-    a, b = pipeline.style([A], [7]), pipeline.style([B], [7])
+    assert alone.tobytes() == sampled(pipeline, A, 7)
+    a, b = pipeline.map_prompts([A], [7]), pipeline.map_prompts([B], [7])
     styles = torch.cat([a.styles[:, :2], b.styles[:, 2:]], 1)
     by_hand = pipeline.generator.draw(styles, [a.texts[0], a.texts[1], b.texts[2]]).pyramid.finest
     assert mixed.tobytes() == to_pil(by_hand[0]).tobytes()
@@ -91,33 +92,33 @@ def test_prompt_mixing_swaps_styles_and_words_from_the_layer_on(pipeline):
 
 def test_truncation_ends_at_the_mean_it_goes_towards(pipeline):
     own = edit.truncate(pipeline, A, [1, 2], [0.0, 1.0], "prompt")
-    assert own[0][0].tobytes() == own[1][0].tobytes() != own[0][1].tobytes() == drawn(pipeline, A, 1)
+    assert own[0][0].tobytes() == own[1][0].tobytes() != own[0][1].tobytes() == sampled(pipeline, A, 1)
     of_all = edit.truncate(pipeline, A, [1], [0.0], "global")[0][0]
-    mean = pipeline.style([A], [1], 1.0, 0.0).styles
+    mean = pipeline.map_prompts([A], [1], 1.0, 0.0).styles
     assert torch.allclose(mean, pipeline.generator.mapper.mean_style.expand_as(mean))
-    assert of_all.tobytes() == drawn(pipeline, A, 2, global_truncation=0.0) != own[0][0].tobytes()
-    assert edit.truncate(pipeline, A, [1], [0.5], "both")[0][0].tobytes() == drawn(pipeline, A, 1, truncation=0.5, global_truncation=0.5)
+    assert of_all.tobytes() == sampled(pipeline, A, 2, global_truncation=0.0) != own[0][0].tobytes()
+    assert edit.truncate(pipeline, A, [1], [0.5], "both")[0][0].tobytes() == sampled(pipeline, A, 1, truncation=0.5, global_truncation=0.5)
 
 
 def test_both_truncations_are_interpolations_one_after_the_other(pipeline):
-    mapper, text = pipeline.generator.mapper, pipeline.generator.adapt(pipeline.describe([A]))
+    mapper, text = pipeline.generator.mapper, pipeline.generator.adapt(pipeline.encode_text([A]))
     w = mapper(pipeline.latent(1)[None], text)
     own = torch.lerp(mapper.conditional_mean(text), w, 0.6)
     expected = torch.lerp(mapper.mean_style, own, 0.3)
-    assert torch.allclose(pipeline.style([A], [1], 0.6, 0.3).styles[:, 0], expected, atol=1e-6)
+    assert torch.allclose(pipeline.map_prompts([A], [1], 0.6, 0.3).styles[:, 0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("ending", [".webp", ".gif", ".mp4"])
-def test_a_film_shows_the_columns_in_turn(ending, pipeline, tmp_path):
+def test_an_animation_shows_the_columns_in_turn(ending, pipeline, tmp_path):
     rows = edit.interpolate(pipeline, [A, B], [0], steps=3)
-    edit.save(rows, ["a to b"], tmp_path / f"film{ending}", fps=5)
+    edit.save(rows, ["a to b"], tmp_path / f"animation{ending}", fps=5)
     if ending == ".mp4":
         import av
 
-        with av.open(str(tmp_path / "film.mp4")) as file:
+        with av.open(str(tmp_path / "animation.mp4")) as file:
             assert len(list(file.decode(video=0))) == 4
     else:
-        assert Image.open(tmp_path / f"film{ending}").n_frames == 4
+        assert Image.open(tmp_path / f"animation{ending}").n_frames == 4
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,6 @@ def test_global_truncation_needs_a_measured_mean(pipeline):
     try:
         pipeline.generator.mapper.mean_style.zero_()
         with pytest.raises(UserError, match="no mean style to truncate to"):
-            pipeline.images([A], [0], global_truncation=0.5)
+            pipeline.sample_tensor([A], [0], global_truncation=0.5)
     finally:
         pipeline.generator.mapper.mean_style.copy_(kept)

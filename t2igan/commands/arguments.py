@@ -1,0 +1,45 @@
+"""Arguments that several commands take, and the checks that need no library."""
+
+import argparse
+from pathlib import Path
+
+from t2igan.errors import UserError
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")  # an --out with one of these endings is one grid
+MODEL = "run folder, the model folder inside it, or a hub id ORG/NAME"
+BF16 = "half precision: pays where the device computes faster in it"
+
+
+def add_recipe(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("recipe", help=help)
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values to set in the recipe")
+
+
+def add_truncation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--truncation", type=float, default=1.0, help="below 1: closer to the prompt's mean image, less varied")
+
+
+def check_out_folder(folder: Path) -> None:
+    if folder.is_file():
+        raise UserError(f"--out needs a folder, {folder} is a file; choose another name")
+
+
+def check_truncation(option: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise UserError(f"{option} is {value}, needs a number from 0 (the mean image) to 1 (as trained)")
+
+
+def check_positive(option: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{option} is {value}, needs a whole number above 0")
+
+
+def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
+    """`0-3,7` to [0, 1, 2, 3, 7]."""
+    seeds = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise UserError(f"{option} is {text!r}, needs numbers or ranges such as 0-7 or 1,5,9")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds

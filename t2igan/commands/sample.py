@@ -1,0 +1,97 @@
+"""`t2igan sample`: prompts and seeds to a captioned grid or to single images."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from t2igan.commands.arguments import BF16, IMAGE_ENDINGS, MODEL, add_truncation, check_out_folder, check_truncation, parse_seeds
+from t2igan.errors import UserError
+
+HELP = "prompts to images"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help=MODEL)
+    parser.add_argument("prompts", nargs="*", help="what the images show; a model that was trained without text takes none")
+    parser.add_argument("--prompts", dest="file", type=Path, help="file with one prompt per line")
+    parser.add_argument("--seeds", default="0", help="such as 0-7 or 1,5,9")
+    add_truncation(parser)
+    parser.add_argument("--global-truncation", type=float, default=1.0, help="below 1: closer to the mean image of all prompts")
+    parser.add_argument("--upsampler", help="run folder or hub id of an upsampler that enlarges the images")
+    parser.add_argument("--bf16", action="store_true", help=BF16)
+    parser.add_argument("--compile", action="store_true", help="torch.compile: slower for the first images, faster for thousands")
+    parser.add_argument(
+        "--out", type=Path, default=Path("samples.png"), help="PATH.png for one captioned grid, or a folder for single files"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    seeds = parse_seeds(arguments.seeds)
+    prompts = arguments.prompts + read_prompts(arguments.file)
+    check_truncation("--truncation", arguments.truncation)
+    check_truncation("--global-truncation", arguments.global_truncation)
+    is_grid = arguments.out.suffix.lower() in IMAGE_ENDINGS
+    check_out_folder(arguments.out.parent if is_grid else arguments.out)
+
+    from t2igan.inference.pipeline import Pipeline, check_prompts
+    from t2igan.text.cache import default_cache
+
+    if prompts:  # before the model is loaded; whether it needs any is known afterwards
+        check_prompts(prompts)
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    warnings.filterwarnings("always", message="prompt cut")  # also when an earlier call in this process has warned of it
+
+    pipeline = Pipeline.load(arguments.model, cache=default_cache())
+    upsampler = load_upsampler(arguments.upsampler, pipeline.resolution) if arguments.upsampler else None
+    for runner in filter(None, (pipeline, upsampler)):
+        runner.bf16 = arguments.bf16
+        if arguments.compile:
+            runner.compile()
+    rows = pipeline(prompts, seeds, arguments.truncation, global_truncation=arguments.global_truncation)
+    if upsampler is not None:
+        captions = prompts if pipeline.conditional and upsampler.conditional else [""] * len(rows)
+        rows = [upsampler(row, [caption] * len(row)) for row, caption in zip(rows, captions, strict=True)]
+    save_grid(rows, prompts or [f"seeds {arguments.seeds}"], arguments.out) if is_grid else save_files(rows, prompts, seeds, arguments.out)
+
+
+def read_prompts(file: Path | None) -> list[str]:
+    """The lines of a file that are not blank."""
+    if file is None:
+        return []
+    if not file.is_file():
+        raise UserError(f"no file of prompts at {file}")
+    return [line for line in file.read_text().splitlines() if line.strip()]
+
+
+def load_upsampler(path_or_hub_id: str, resolution: int):
+    """An upsampler that enlarges images of `resolution` px. Raises UserError where it takes only larger ones."""
+    from t2igan.inference.upsampler import Upsampler
+    from t2igan.text.cache import default_cache
+
+    upsampler = Upsampler.load(path_or_hub_id, cache=default_cache())
+    if upsampler.low_resolution > resolution:
+        raise UserError(
+            f"the upsampler {path_or_hub_id} enlarges images of {upsampler.low_resolution} px or more, "
+            f"the model's have {resolution} px; choose another"
+        )
+    return upsampler
+
+
+def save_grid(rows: list[list], captions: list[str], out: Path) -> None:
+    from t2igan.grids import grid
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    grid(rows, captions).save(out)
+    print(out)
+
+
+def save_files(rows: list[list], prompts: list[str], seeds: list[int], out: Path) -> None:
+    """`NUMBER_seedSEED.png` for each image, and the prompts by their number, one per line, in `prompts.txt`."""
+    out.mkdir(parents=True, exist_ok=True)
+    for number, row in enumerate(rows):
+        for seed, image in zip(seeds, row, strict=True):
+            image.save(out / f"{number:05d}_seed{seed}.png")
+    if prompts:
+        (out / "prompts.txt").write_text("\n".join(prompts) + "\n")
+    print(f"{len(rows) * len(seeds)} images in {out}")
