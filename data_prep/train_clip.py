@@ -52,9 +52,9 @@ class Progress:
 def build(data: str, out: Path, recipe, seed: int, size: int, minutes: float | None, progress: Progress) -> dict:
     """Trains, saves to the folder `out` and fills the caption cache; returns the report."""
     import torch
+    from t2igan.data.staging import CLIP, atomic_folder, write_json
 
     from t2igan.data.shards import Shards
-    from t2igan.data.staging import CLIP, atomic_folder, write_json
     from t2igan.text.cache import CaptionEncoder, default_cache
     from t2igan.training import clip as train_clip
 

@@ -268,13 +268,13 @@ def run_upsample(arguments: argparse.Namespace) -> None:
 
     import torch
 
-    from t2igan.data.render import open_picture
+    from t2igan.data.images import open_image
     from t2igan.inference.upsampler import Upsampler
     from t2igan.text.cache import default_cache
 
     def read(path: Path):
         try:
-            return open_picture(path)
+            return open_image(path)
         except OSError as error:
             raise UserError(f"{path}: {error}") from None
 

@@ -376,7 +376,7 @@ class Trainer:
             self.drawings = Drawings.from_json(state["drawings"])
 
     def _publish(self) -> None:
-        names = self.shards.names()
+        names = self.shards.primary_captions()
         text = self.describe(names[:: -(-len(names) // MEAN_PROMPTS)]).to(self.device)
         self.ema.model.mapper.measure_mean(self.ema.model.adapt(text))
         save_model(self.out / "model", self.ema.model, self.recipe, {"images_seen": self.images, "pictures": len(self.shards)})

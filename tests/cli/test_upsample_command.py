@@ -83,8 +83,8 @@ def test_bad_options_are_one_line(options, said, upsampler, picture, refused, tm
 
 def test_bad_pictures_are_one_line(upsampler, picture, refused, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
-    assert "text.png: not a picture" in refused("upsample", upsampler, tmp_path / "text.png", "--out", tmp_path / "out")
-    assert "gone.png: not a picture" in refused("upsample", upsampler, tmp_path / "gone.png", "--out", tmp_path / "out")
+    assert "text.png: not an image" in refused("upsample", upsampler, tmp_path / "text.png", "--out", tmp_path / "out")
+    assert "gone.png: not an image" in refused("upsample", upsampler, tmp_path / "gone.png", "--out", tmp_path / "out")
     assert "takes 8 px or more each way" in refused("upsample", upsampler, picture("b.png", (7, 9)), "--out", tmp_path / "out")
     good = picture("good.png")
     assert "takes 8 px or more each way" in refused("upsample", upsampler, good, tmp_path / "b.png", "--out", tmp_path / "out")
