@@ -13,7 +13,7 @@ from torch import Tensor
 
 from small_clip.config import ClipTraining
 from small_clip.data import CaptionedImages
-from small_clip.recolor import palette
+from small_clip.fills import palette
 from small_clip.views import change_outlines, distort
 from t2igan.data.images import to_signed
 
@@ -77,10 +77,8 @@ class BatchSampler:
     def _sample_captions(self, true: Sequence[list[int]]) -> list[int]:
         """One caption for each image: its primary one, or any."""
         chances, picks = self._uniform(2, len(true))
-        any_caption = self.config.any_caption
-        return [
-            own[int(pick * len(own))] if chance < any_caption else own[0] for own, chance, pick in zip(true, chances, picks, strict=True)
-        ]
+        rows = zip(true, chances, picks, strict=True)
+        return [own[int(pick * len(own))] if chance < self.config.any_caption else own[0] for own, chance, pick in rows]
 
     def _primary_captions(self) -> list[int]:
         every = self.data.primary_captions

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from small_clip.augment import with_recolored
 from small_clip.batches import BatchSampler
 from small_clip.config import ClipTraining
 from small_clip.data import read_images
 from small_clip.evaluation import mega_macs, retrieve_captions
 from small_clip.model import SmallClip
 from small_clip.progress import Progress
+from small_clip.recolor import with_recolored
 from small_clip.save import CLIP_MARKER, cache_embeddings, save
 from small_clip.text import encode_sentences, load_sentence_encoder
 from small_clip.training import train

@@ -14,7 +14,7 @@ MAX_CANDIDATES = 100  # primary captions that it is retrieved from
 
 
 def retrieve_captions(images: Float[Tensor, "n d"], captions: Float[Tensor, "c d"], data: CaptionedImages) -> dict[str, float]:
-    """R@1 and R@5 of training images: how often the primary caption is the best, or among the best five, of candidates from a fixed seed."""
+    """R@1 and R@5 of training images: how often the primary caption is among the best one or five of candidates from a fixed seed."""
     position = {caption: i for i, caption in enumerate(data.primary_captions)}
     chosen = range(0, len(data.captions_of), -(-len(data.captions_of) // MAX_QUERIES))
     candidates = min(MAX_CANDIDATES, len(position))

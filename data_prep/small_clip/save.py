@@ -11,6 +11,7 @@ from torch import Tensor
 from small_clip.config import ClipTraining
 from small_clip.model import SmallClip
 from small_clip.text import TEXT_MODEL
+from t2igan.errors import UserError
 from t2igan.features.open_clip import ClipScorer
 from t2igan.files import write_json
 from t2igan.text.cache import default_cache
@@ -51,7 +52,7 @@ def cache_embeddings(folder: Path, captions: list[str], embeddings: Float[Tensor
     """Writes the captions' embeddings to the disk cache, so that training a GAN with this CLIP runs no text tower.
 
     Raises:
-        RuntimeError: the saved text tower gives other embeddings than the trained one.
+        UserError: the saved text tower gives other embeddings than the trained one.
     """
     scorer = ClipScorer(f"local-dir:{folder}", cache=default_cache())
     scorer.load_pretrained()
@@ -60,7 +61,7 @@ def cache_embeddings(folder: Path, captions: list[str], embeddings: Float[Tensor
         saved = scorer.clip.encode_text(scorer.tokenizer(captions[some]), normalize=True)
     difference = (saved - embeddings[some]).abs().max().item()
     if not difference < MAX_DIFFERENCE:  # true of NaN, too
-        raise RuntimeError(
+        raise UserError(
             f"the saved text tower differs from the trained one by {difference}, more than {MAX_DIFFERENCE}; "
             "the installed open_clip_torch builds it differently: install the version in constraints.txt"
         )
