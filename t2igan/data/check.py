@@ -108,7 +108,7 @@ def check_shards(tars: list[Path]) -> Findings:
 
 def check_sample(file: BinaryIO, row: np.ndarray, place: str, findings: Findings) -> tuple[str, list[Image.Image]] | None:
     """Adds one sample to the findings; (primary caption, [image]) if it decodes."""
-    encoded, text, record = (_read(file, row[2 * column], row[2 * column + 1]) for column in range(3))
+    encoded, text, record = (_read(file, *map(int, row[2 * column : 2 * column + 2])) for column in range(3))
     try:
         captions, _ = parse_captions(text, record)
     except ValueError as error:
@@ -131,8 +131,8 @@ def check_sample(file: BinaryIO, row: np.ndarray, place: str, findings: Findings
 
 
 def _read(file: BinaryIO, offset: int, size: int) -> bytes:
-    file.seek(int(offset))
-    return file.read(int(size))
+    file.seek(offset)
+    return file.read(size)
 
 
 def is_stale(tar: Path, index: np.ndarray) -> bool:

@@ -25,7 +25,7 @@ Row = tuple[int, str, list[str]]  # COCO's image number, the file name, the capt
 
 
 def import_coco(images: Path, captions: Path, out: Path) -> dict:
-    """Writes shards of PNG with all captions in the order of COCO's numbers, report.json and contact_sheet.png to `out`; returns the report.
+    """Writes shards (PNG, all captions, in the order of COCO's numbers), report.json and contact_sheet.png to `out`; returns the report.
 
     Raises:
         UserError: images are missing or broken; a reference of fewer images would be another reference.
