@@ -159,7 +159,7 @@ def nearest(path: Path) -> str:
 
 
 def embedded(picture) -> str:
-    from t2igan.data.render import png_bytes
+    from t2igan.data.images import png_bytes
 
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png_bytes(picture)).decode()}">'
 

@@ -106,7 +106,7 @@ def drawn(pipeline, scorer, data: str, count: int):
     from t2igan.data.shards import Shards
     from t2igan.metrics.retrieval import retrieval
 
-    every = Shards(data).names()
+    every = Shards(data).primary_captions()
     names = every[:: max(1, len(every) // count)][:count]
     images = pipeline.images(names, range(SEEDS)).unflatten(0, (len(names), SEEDS))
     with torch.no_grad():

@@ -185,8 +185,7 @@ class Evaluation:
 
     def draw(self):
         """(shards of generated pictures, their captions, what is known of the model)."""
-        from t2igan.data.images import to_pil
-        from t2igan.data.render import png_bytes
+        from t2igan.data.images import png_bytes, to_pil
         from t2igan.data.shards import Shards
         from t2igan.data.write import Sample, write_shard
         from t2igan.inference.pipeline import Pipeline, model_folder

@@ -1,35 +1,97 @@
-"""Folders of weights and text that appear whole or not at all."""
+"""Atomic writes: a folder or a file appears complete under its name, or not at all."""
 
+import json
 import os
 import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
+from t2igan.errors import UserError
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside `folder` to write into. It replaces `folder` on success; on failure it is removed and `folder` stays.
+
+    Raises:
+        UserError: the hidden folder cannot be made.
+    """
+    folder = folder.resolve()
+    temporary = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot write beside {folder} ({error.strerror}); choose another place") from error
+    try:
+        yield temporary
+        replace_folder(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A hidden path beside `path` to write to. It is renamed to `path` on success and removed on failure.
+
+    Its name holds the host and the process, so that two processes may write the same file at the same time: the last one wins.
+    A link or a device, such as /dev/stdout, is written directly.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        yield path
+        return
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes strict JSON atomically: keys sorted, one space of indentation.
+
+    Raises:
+        ValueError: `value` holds NaN or an infinity, which JSON does not have.
+    """
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
 
 def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], files: dict[str, str]) -> None:
-    """`NAME.safetensors` for each state dict and a text file for each of `files`, atomically; an existing folder is replaced."""
-    temporary = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, state in tensors.items():
-        save_file({key: value.detach().contiguous().cpu() for key, value in state.items()}, temporary / f"{name}.safetensors")
-    for name, content in files.items():
-        (temporary / name).write_text(content)
-    for path in [*temporary.iterdir(), temporary]:
-        _flush(path)
-    replace_folder(temporary, folder)
+    """Writes `NAME.safetensors` for each state dict and a text file for each of `files`, atomically and flushed to the disk."""
+    with atomic_folder(folder) as temporary:
+        for name, state in tensors.items():
+            save_file({key: value.detach().contiguous().cpu() for key, value in state.items()}, temporary / f"{name}.safetensors")
+        for name, content in files.items():
+            (temporary / name).write_text(content, encoding="utf-8")
+        for path in [*temporary.iterdir(), temporary]:
+            _flush(path)
     _flush(folder.parent)
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Puts `new` in the place of `folder` by renaming: killed at any moment, it leaves one of the two, the old one as `.NAME.old`."""
+    """Renames `new` to `folder`. A kill at any moment leaves one of the two complete, the old one perhaps as `.NAME.old`."""
     old = folder.with_name(f".{folder.name}.old")
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
-    os.replace(new, folder)
+    try:
+        os.replace(new, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

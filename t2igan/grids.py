@@ -1,45 +1,89 @@
-"""Pictures to a captioned grid."""
+"""Captions and images to one image: a captioned grid, a sheet of captioned images, a contact sheet."""
 
-from PIL import Image, ImageDraw, ImageFont
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 CAPTION_HEIGHT = 16
 MARGIN = 4
 READABLE = 480  # px, up to which a grid is as wide as its longest caption
 
+Row = tuple[str, Iterable[Image.Image]]  # a caption and its images
+
+
+@dataclass(frozen=True)
+class Block:
+    """The geometry of one caption with its row of images, in px from the block's corner."""
+
+    width: int
+    height: int
+    caption: tuple[int, int]
+    caption_width: int  # a wider caption is truncated
+    image: tuple[int, int]  # of the first image
+    pitch: int  # from one image to the next
+
+
+def draw_blocks(rows: Iterable[Row], block: Block, columns: int, size: tuple[int, int], left: int, font_size: int) -> Image.Image:
+    """Rows to an RGB image of `size` on white: blocks from left to right, `columns` in a line, the first one `left` px from the side."""
+    canvas, font = Image.new("RGB", size, "white"), ImageFont.load_default(font_size)
+    draw = ImageDraw.Draw(canvas)
+    for position, (caption, images) in enumerate(rows):
+        x, y = left + position % columns * block.width, position // columns * block.height
+        text = truncate(caption, block.caption_width, font)
+        draw.text((x + block.caption[0], y + block.caption[1]), text, fill="black", font=font)
+        for column, image in enumerate(images):
+            canvas.paste(image, (x + block.image[0] + column * block.pitch, y + block.image[1]))
+    return canvas
+
 
 def grid(rows: list[list[Image.Image]], captions: list[str], scale: int | None = None) -> Image.Image:
-    """One row per caption, written above it. Small pictures are shown larger, by whole factors."""
+    """One row of images per caption, which stands above it. Images are enlarged by `scale`; by default small ones to about 64 px."""
     side = rows[0][0].width
     scale = scale or max(1, 64 // side)
     cell, columns = side * scale, max(len(row) for row in rows)
-    font = ImageFont.load_default(11)
-    longest = int(max(font.getlength(caption) for caption in captions)) + 1
+    longest = int(max(ImageFont.load_default(11).getlength(caption) for caption in captions)) + 1
     width = max(columns * (cell + MARGIN) + MARGIN, min(longest + 2 * MARGIN, READABLE))
-    canvas = Image.new("RGB", (width, len(rows) * (cell + CAPTION_HEIGHT + MARGIN)), "white")
-    draw = ImageDraw.Draw(canvas)
-    for y, (row, caption) in enumerate(zip(rows, captions, strict=True)):
-        top = y * (cell + CAPTION_HEIGHT + MARGIN)
-        draw.text((MARGIN, top + 1), fit(caption, width - 2 * MARGIN, font), fill="black", font=font)
-        for x, picture in enumerate(row):
-            canvas.paste(picture.resize((cell, cell), Image.Resampling.NEAREST), (MARGIN + x * (cell + MARGIN), top + CAPTION_HEIGHT))
-    return canvas
+    height = cell + CAPTION_HEIGHT + MARGIN
+    block = Block(width, height, (MARGIN, 1), width - 2 * MARGIN, (MARGIN, CAPTION_HEIGHT), cell + MARGIN)
+    enlarged = ((caption, [enlarge(image, cell) for image in row]) for caption, row in zip(captions, rows, strict=True))
+    return draw_blocks(enlarged, block, 1, (width, len(rows) * height), 0, font_size=11)
 
 
-def sheet(pictures: list[Image.Image], captions: list[str], columns: int = 10, scale: int = 2) -> Image.Image:
-    """Pictures in rows, each with its own caption above it."""
-    side = pictures[0].width * scale
-    width, height = side + MARGIN, side + CAPTION_HEIGHT
-    canvas = Image.new("RGB", (columns * width + MARGIN, -(-len(pictures) // columns) * height + MARGIN), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(10)
-    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        left, top = MARGIN + i % columns * width, i // columns * height
-        draw.text((left, top + 2), fit(caption, side, font), fill="black", font=font)
-        canvas.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, top + CAPTION_HEIGHT))
-    return canvas
+def sheet(images: list[Image.Image], captions: list[str], columns: int = 10, scale: int = 2) -> Image.Image:
+    """Images in lines of `columns`, each enlarged by `scale`, with its own caption above it."""
+    side = images[0].width * scale
+    block = Block(side + MARGIN, side + CAPTION_HEIGHT, (0, 2), side, (0, CAPTION_HEIGHT), 0)
+    size = columns * block.width + MARGIN, -(-len(images) // columns) * block.height + MARGIN
+    enlarged = ((caption, [enlarge(image, side)]) for caption, image in zip(captions, images, strict=True))
+    return draw_blocks(enlarged, block, columns, size, MARGIN, font_size=10)
 
 
-def fit(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """The text, cut with an ellipsis where it is wider than `width` px."""
+def contact_sheet(rows: list[tuple[str, list[Image.Image]]], cell: int = 64, max_width: int = 1900) -> Image.Image:
+    """(caption, its images) rows in blocks, the caption below; an image larger than `cell` px is reduced, a smaller one is enlarged by a
+    whole factor without smoothing."""
+    block_width = max(max(len(images) for _, images in rows) * (cell + 2), 120) + 8
+    block = Block(block_width, cell + 18, (0, cell + 1), block_width - 4, (0, 0), cell + 2)
+    columns = max(1, min(max_width // block_width, len(rows)))
+    size = columns * block_width, -(-len(rows) // columns) * block.height
+    fitted = ((caption, [fit(image, cell) for image in images]) for caption, images in rows)
+    return draw_blocks(fitted, block, columns, size, 0, font_size=11)
+
+
+def enlarge(image: Image.Image, side: int) -> Image.Image:
+    """To a square of `side` px without smoothing."""
+    return image.resize((side, side), Image.Resampling.NEAREST)
+
+
+def fit(image: Image.Image, side: int) -> Image.Image:
+    """The image in its own proportions within a square of `side` px."""
+    if max(image.size) > side:
+        return ImageOps.contain(image, (side, side))
+    return ImageOps.scale(image, side // max(image.size), Image.Resampling.NEAREST)
+
+
+def truncate(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    """The text; where it is wider than `width` px, its beginning with an ellipsis."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -37,7 +37,7 @@ def clone(tmp_path_factory):
             (pictures / f"{number}_{shape}.txt").write_text(f"a {colour} {shape}\n")
     run(folder, ".venv/bin/python data_prep/emoji.py --out data/emoji_32 --size 32")
     for name, seed in (("guide_32", 1), ("scorer_32", 2)):
-        train_clip = f".venv/bin/python data_prep/train_clip.py --data data/emoji_32/train --out runs/{name} --architecture tiny"
+        train_clip = f".venv/bin/python data_prep/train_clip.py --data data/emoji_32/train --out runs/{name} --architecture guide"
         run(folder, f"{train_clip} --steps 5 --seed {seed}")
     run(folder, ".venv/bin/t2igan train configs/emoji_32.yaml --out runs/demo")
     for name, recipe in (("emoji_64", "emoji_64"), ("emoji_upsampler", "emoji_upsampler_64_256")):  # untrained

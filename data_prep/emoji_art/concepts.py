@@ -5,7 +5,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data_prep.emoji_art.styles import bare, codepoints
+import yaml
+from emoji import EMOJI_DATA
+
+from emoji_art.styles import bare, codepoints
 from t2igan.errors import UserError
 
 CURATED = Path(__file__).with_name("concepts.yaml")
@@ -16,7 +19,7 @@ FULLY_QUALIFIED = 2  # the `emoji` package's status of an emoji as keyboards sen
 
 @dataclass(frozen=True)
 class Concept:
-    """A thing to draw, by its plain name."""
+    """What an emoji shows, by its plain name."""
 
     character: str
     name: str
@@ -24,7 +27,7 @@ class Concept:
     category: str
     subcategory: str
     unicode_name: str
-    tones: tuple[str, ...] = ()  # codepoints of the skin-tone variants that this one stands for
+    tones: tuple[str, ...] = ()  # codepoints of the skin-tone variants, which are not drawn
 
     @property
     def captions(self) -> list[str]:
@@ -35,11 +38,8 @@ def read_concepts(path: Path = CURATED) -> tuple[list[Concept], dict[str, list[s
     """The curated file to concepts in its order and {"held_out_concepts": names, "held_out_compositions": names}.
 
     Raises:
-        UserError: an emoji unknown to the `emoji` package, two concepts of one name, a held-out name that is no concept.
+        UserError: the `emoji` package does not know an emoji, two concepts have one name, or a held-out name is not a concept.
     """
-    import yaml
-    from emoji import EMOJI_DATA
-
     curated = yaml.safe_load(path.read_text())
     names, aliases = ({bare(codepoints(key)): value for key, value in curated[section].items()} for section in ("names", "aliases"))
     known = {bare(codepoints(character)): character for character, entry in EMOJI_DATA.items() if entry["status"] == FULLY_QUALIFIED}
@@ -55,13 +55,13 @@ def read_concepts(path: Path = CURATED) -> tuple[list[Concept], dict[str, list[s
                 raise UserError(f"{path.name}: {found[name].character} and {known[key]} are both {name!r}; rename or remove one")
             short = aliases.get(key, [plain(alias) for alias in entry.get("alias", [])])
             tones = tuple(f"{key}-{tone}" for tone in SKIN_TONES if f"{key}-{tone}" in known)
-            short = tuple(alias for alias in short if says_more(alias, name))
+            short = tuple(alias for alias in short if is_another_word(alias, name))
             found[name] = Concept(known[key], name, short, category, subcategory, plain(entry["en"]), tones)
-    held = {kind: list(curated[kind]) for kind in HELD_OUT}
-    for name in (name for names_ in held.values() for name in names_):
+    held_out = {split: list(curated[split]) for split in HELD_OUT}
+    for name in (name for split_names in held_out.values() for name in split_names):
         if name not in found:
-            raise UserError(f"{path.name}: held-out {name!r} is no concept; use one of the names of `concepts`")
-    return unambiguous(list(found.values()), held, set(curated["rejected_aliases"])), held
+            raise UserError(f"{path.name}: held-out {name!r} is not a concept; use one of the names of `concepts`")
+    return unambiguous(list(found.values()), held_out, set(curated["rejected_aliases"])), held_out
 
 
 def plain(name: str) -> str:
@@ -69,20 +69,20 @@ def plain(name: str) -> str:
     return name.strip(":").replace("_", " ").replace("’", "'").lower().strip()
 
 
-def says_more(alias: str, name: str) -> bool:
-    """Whether an alias is a word of its own: no codes ('cat2', 'v'), no other spelling of the name ('hotdog')."""
+def is_another_word(alias: str, name: str) -> bool:
+    """Whether an alias adds a word: it is not a code ('cat2', 'v') or another spelling of the name ('hotdog')."""
     spelling = [re.sub(r"[ -]", "", text) for text in (alias, name)]
     return len(alias) > 2 and not re.search(r"\d", alias) and spelling[0] != spelling[1]
 
 
-def unambiguous(concepts: list[Concept], held: dict[str, list[str]], rejected: set[str]) -> list[Concept]:
-    """Drops every alias that is rejected, is another concept's name or alias, or in which a held-out name can be read."""
+def unambiguous(concepts: list[Concept], held_out: dict[str, list[str]], rejected: set[str]) -> list[Concept]:
+    """Drops every alias that is rejected, is another concept's name or alias, or contains a held-out name."""
     names = {concept.name for concept in concepts}
     uses = Counter(alias for concept in concepts for alias in set(concept.aliases))
-    secret = {name for held_names in held.values() for name in held_names}
+    held_out_names = {name for split_names in held_out.values() for name in split_names}
 
-    def fine(alias: str, own: str) -> bool:
-        leaks = any(re.search(rf"\b{re.escape(name)}\b", alias) for name in secret - {own})
+    def is_kept(alias: str, name: str) -> bool:
+        leaks = any(re.search(rf"\b{re.escape(other)}\b", alias) for other in held_out_names - {name})
         return alias not in names | rejected and uses[alias] == 1 and not leaks
 
-    return [replace(c, aliases=tuple(dict.fromkeys(alias for alias in c.aliases if fine(alias, c.name)))) for c in concepts]
+    return [replace(c, aliases=tuple(dict.fromkeys(alias for alias in c.aliases if is_kept(alias, c.name)))) for c in concepts]

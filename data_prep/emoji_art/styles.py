@@ -4,7 +4,6 @@ Only art whose licence allows training and redistribution; Apple's and Facebook'
 """
 
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -28,7 +27,7 @@ DEFAULT_STYLES = ("twemoji", "openmoji")
 
 @dataclass(frozen=True, kw_only=True)
 class Style(ABC):
-    """One drawing hand."""
+    """A complete set of emoji art by one author."""
 
     name: str
     package: str  # where pip or npm finds it
@@ -42,7 +41,11 @@ class Style(ABC):
 
     @abstractmethod
     def load(self, wanted: dict[str, str], cache: Path) -> dict[str, str]:
-        """Bare codepoints -> SVG text, for those of `wanted` (bare codepoints -> Unicode's name) that the style has."""
+        """Bare codepoints -> SVG text, for those of `wanted` (bare codepoints -> Unicode's name) that the style has.
+
+        Args:
+            cache: the folder that keeps downloaded packages.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,27 +78,26 @@ class NpmStyle(Style):
         return {key: _svg(icons, slugs[key]) for key in wanted if slugs[key] in icons["icons"]}
 
     def _fetch(self, folder: Path) -> None:
-        """npm's tarball into `folder`, which appears complete or not at all."""
+        """Downloads npm's tarball into `folder`, atomically."""
+        from t2igan.files import atomic_folder  # here, because it imports torch, and the script's --help needs this table
+
         npm = shutil.which("npm")
         if npm is None:
             raise UserError(f"style {self.name} needs npm to fetch {self.package}; install Node.js, or leave {self.name} out of --styles")
-        temporary = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        try:
-            command = [npm, "pack", self.package, "--silent"]
-            done = subprocess.run(command, cwd=temporary, capture_output=True, text=True, timeout=FETCH_SECONDS)
-        except subprocess.TimeoutExpired:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise UserError(f"npm got no {self.package} in {FETCH_SECONDS} s; check its connection, or leave {self.name} out") from None
-        packed = sorted(temporary.glob("*.tgz"))
-        if done.returncode or not packed:
-            shutil.rmtree(temporary, ignore_errors=True)
-            reason = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[0]
-            raise UserError(f"npm could not fetch {self.package} ({reason}); check npm's connection, or leave {self.name} out of --styles")
-        with tarfile.open(packed[-1]) as archive:
-            archive.extractall(temporary, filter="data")
-        os.replace(temporary, folder)
+        with atomic_folder(folder) as temporary:
+            try:
+                command = [npm, "pack", self.package, "--silent"]
+                done = subprocess.run(command, cwd=temporary, capture_output=True, text=True, timeout=FETCH_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise UserError(f"npm got no {self.package} in {FETCH_SECONDS} s; check its connection, or leave {self.name} out") from None
+            packed = sorted(temporary.glob("*.tgz"))
+            if done.returncode or not packed:
+                reason = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[0]
+                raise UserError(
+                    f"npm could not fetch {self.package} ({reason}); check npm's connection, or leave {self.name} out of --styles"
+                )
+            with tarfile.open(packed[-1]) as archive:
+                archive.extractall(temporary, filter="data")
 
 
 def bare(points: str) -> str:

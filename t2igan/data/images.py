@@ -1,23 +1,63 @@
-"""Encoded pictures to square RGB tensors and back."""
+"""Encoded images of any format to square RGB, and tensors in [-1, 1] to images and back."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
-
-from t2igan.data.render import centre_square, open_picture
 
 
 def decode(data: bytes, size: int) -> UInt8[Tensor, "3 r r"]:
-    """Bytes of any format Pillow reads to RGB at `size` px: transparency on white, centre crop to the short side, Lanczos.
+    """Bytes of any format Pillow reads to RGB at `size` px: transparency on white, center crop to the short side, Lanczos.
 
     Raises:
-        OSError: the bytes are no picture.
+        OSError: the bytes are not an image.
     """
-    return torch.from_numpy(np.asarray(centre_square(open_picture(io.BytesIO(data)), size)).copy()).permute(2, 0, 1)
+    return torch.from_numpy(np.asarray(center_square(open_image(io.BytesIO(data)), size)).copy()).permute(2, 0, 1)
+
+
+def open_image(source: Path | io.BytesIO, min_side: int | None = None) -> Image.Image:
+    """A photo or drawing to RGB: upright (EXIF), on white. A JPEG may be read at a smaller scale whose sides are at least `min_side`.
+
+    Raises:
+        OSError: the file is not an image that Pillow can read.
+    """
+    try:
+        with Image.open(source) as image:
+            if min_side:
+                image.draft("RGB", (min_side, min_side))  # formats other than JPEG ignore it
+            return on_white(ImageOps.exif_transpose(image))
+    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, TypeError, KeyError, ... for broken files
+        raise OSError(f"not an image: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Any Pillow image to RGB; transparent parts become white."""
+    if image.mode.startswith("I"):  # 16 bits a channel
+        image = image.convert("I").point(lambda value: value / 256).convert("L")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def center_square(image: Image.Image, size: int) -> Image.Image:
+    """RGB of any shape to `size` x `size`: cropped to the short side, then Lanczos. An odd margin is one pixel wider at the end."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    square = image if width == height else image.crop((left, top, left + side, top + side))
+    return square if side == size else square.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def png_bytes(image: Image.Image, level: int = 9) -> bytes:
+    """The same bytes for the same pixels: no metadata, fixed compression (9 is smallest, 1 fastest)."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=level, optimize=False)
+    return buffer.getvalue()
 
 
 def to_signed(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
@@ -31,4 +71,5 @@ def to_bytes(images: Float[Tensor, "b 3 h w"]) -> UInt8[Tensor, "b 3 h w"]:
 
 
 def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
+    """[-1, 1] to a Pillow image."""
     return Image.fromarray(to_bytes(image[None])[0].permute(1, 2, 0).cpu().numpy())

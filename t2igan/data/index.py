@@ -11,12 +11,12 @@ import numpy as np
 from t2igan.errors import UserError
 
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
-COLUMNS = ("image", "txt", "json")  # each as (offset, size); size 0 means absent
+COLUMNS = ("image", "txt", "json")  # each as (offset, size); size 0: absent
 BLOCK = 512
 
 
 class BrokenShard(UserError):
-    """A tar that ends before its members do, or is not a tar."""
+    """A tar that is truncated, or a file that is not a tar."""
 
 
 def index_path(tar: Path) -> Path:
@@ -24,10 +24,10 @@ def index_path(tar: Path) -> Path:
 
 
 def index_tar(tar: Path) -> np.ndarray:
-    """int64 [samples, 6]: offset and size of the image, the .txt and the .json; samples without an image are left out.
+    """int64 [samples, 6]: offset and size of the image, the .txt and the .json; samples without an image are skipped.
 
     Raises:
-        BrokenShard: the file is truncated or no tar, with the byte where it breaks.
+        BrokenShard: the file is truncated or not a tar; the message names the byte.
     """
     columns = {extension: 0 for extension in IMAGE_EXTENSIONS} | {"txt": 1, "json": 2}
     rows: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""The order of samples as a pure function of (seed, epoch, position): nothing to store, nothing to shuffle.
+"""The order of samples as a pure function of (seed, epoch, position): nothing is stored or shuffled in memory.
 
 A four-round Feistel network on the smallest even number of bits that holds the data set, with cycle walking, is a pseudo-random bijection
 in constant memory (Black and Rogaway 2002, "Ciphers with arbitrary finite domains", section 3).
@@ -28,12 +28,12 @@ def hashed(seed: int, *values: Whole) -> np.uint64 | np.ndarray:
 
 
 def shuffled(positions: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Which sample of an endless stream stands at each position: epoch after epoch, each a permutation of range(size) of its own."""
+    """Positions in an endless stream to sample numbers: every epoch is another permutation of range(size)."""
     positions = np.asarray(positions, dtype=np.uint64)
     epoch, found = positions // np.uint64(size), positions % np.uint64(size)
     half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
     outside = np.arange(len(positions))
-    while len(outside):  # cycle walking: what falls outside the data set goes through again
+    while len(outside):  # cycle walking: numbers outside the data set go through the network again
         found[outside] = _feistel(found[outside], half, seed, epoch[outside])
         outside = outside[found[outside] >= size]
     return found.astype(np.int64)

@@ -1,6 +1,6 @@
 """Webdataset tar shards to batches: random access through an index, exact resume from one integer, equal batches on every rank.
 
-Which samples a step reads, and which of a picture's captions it takes, depends on (seed, step) alone: not on the number of processes,
+Which samples a step reads, and which of an image's captions it takes, depends on (seed, step) alone: not on the number of processes,
 workers or restarts. A broken sample is replaced by its successor and counted.
 """
 
@@ -24,15 +24,15 @@ from t2igan.data.order import hashed, shuffled
 from t2igan.errors import UserError
 from t2igan.types import Batch
 
-MAX_BROKEN_RUN = 100  # neighbours that may fail in a row before the shards are given up
-NAMES_READ = 20_000  # samples looked at for the data set's distinct captions
+MAX_BROKEN_RUN = 100  # broken samples in a row after which reading fails
+MAX_CAPTION_SAMPLES = 20_000  # read for the data set's primary captions; of a larger data set an even sample
 
 
 def find_shards(pattern: str) -> list[Path]:
     """A folder, a file, a glob or a {00000..00099} pattern to tar files in order.
 
     Raises:
-        UserError: nothing there.
+        UserError: there is no shard.
     """
     path = Path(pattern).expanduser()
     if path.is_dir():
@@ -41,7 +41,7 @@ def find_shards(pattern: str) -> list[Path]:
         parts = _expand(str(path))
         found = [Path(name) for part in parts for name in sorted(glob.glob(part))]
         if found and len(found) < len(parts):
-            warnings.warn(f"{len(parts) - len(found)} of the {len(parts)} shards {pattern} are not there", stacklevel=2)
+            warnings.warn(f"{len(parts) - len(found)} of the {len(parts)} shards {pattern} are missing", stacklevel=2)
     if not found:
         inside = sorted(p.parent.name for p in path.glob("*/*.tar")) if path.is_dir() else []
         hint = f"; did you mean {path / inside[0]}?" if inside else "; data_prep/emoji.py or data_prep/folder.py make them"
@@ -68,20 +68,20 @@ class Record:
 
 
 def parse_captions(txt: bytes, meta: bytes) -> tuple[list[str], dict]:
-    """A sample's captions, from its .json or else its .txt, empty ones left out, and what else its .json says.
+    """A sample's captions without empty ones, from its .json or else its .txt, and the whole .json.
 
     Raises:
-        ValueError: the .json is none.
+        ValueError: the .json is not JSON.
     """
-    said = json.loads(meta) if meta else {}
-    said = said if isinstance(said, dict) else {}
-    stored = said.get("captions")
-    stored = stored if isinstance(stored, list) and stored else [txt.decode("utf-8", "replace")]
-    return [caption for caption in stored if isinstance(caption, str) and caption.strip()], said
+    record = json.loads(meta) if meta else {}
+    record = record if isinstance(record, dict) else {}
+    captions = record.get("captions")
+    captions = captions if isinstance(captions, list) and captions else [txt.decode("utf-8", "replace")]
+    return [caption for caption in captions if isinstance(caption, str) and caption.strip()], record
 
 
 class Shards:
-    """Samples of a set of shards by number."""
+    """Samples of a set of shards by number, read at random through the index."""
 
     def __init__(self, pattern: str):
         self.files = find_shards(pattern)
@@ -89,7 +89,7 @@ class Shards:
         self.starts = np.cumsum([0] + [len(index) for index in indices])
         self.rows = np.concatenate(indices)
         if len(self.rows) == 0:
-            raise UserError(f"the shards at {pattern} hold no picture; each sample needs an image member beside its .txt or .json")
+            raise UserError(f"the shards at {pattern} hold no image; each sample needs an image member beside its .txt or .json")
 
     @staticmethod
     def _index(file: Path) -> np.ndarray:
@@ -111,7 +111,7 @@ class Shards:
         return {}
 
     def read(self, number: int) -> Record:
-        """Raises OSError or ValueError where the sample is broken."""
+        """One sample. Raises OSError or ValueError if it is broken."""
         shard = int(np.searchsorted(self.starts, number, side="right")) - 1
         if shard not in self._descriptors:
             if len(self._descriptors) >= 128:
@@ -127,9 +127,9 @@ class Shards:
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_descriptors"}
 
-    def names(self) -> list[str]:
-        """The distinct first captions, sorted."""
-        numbers = np.linspace(0, len(self) - 1, min(len(self), NAMES_READ)).astype(int)
+    def primary_captions(self) -> list[str]:
+        """The distinct primary captions (the first one of each sample), sorted; of a large data set those of an even sample."""
+        numbers = np.linspace(0, len(self) - 1, min(len(self), MAX_CAPTION_SAMPLES)).astype(int)
         found = set()
         for number in numbers:
             try:

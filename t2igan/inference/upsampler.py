@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from t2igan.data.images import to_pil, to_signed
-from t2igan.data.render import on_white
+from t2igan.data.images import on_white, to_pil, to_signed
 from t2igan.errors import UserError
 from t2igan.inference.pipeline import NO_PROMPT, GeneratorRunner, draw_latent
 from t2igan.synthesis.generator import Generator

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from t2igan.data.render import centre_square, open_picture
+from t2igan.data.images import center_square, open_image
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.features.base import FeatureNetwork
@@ -36,7 +36,7 @@ class ImageSet:
 
     def _open(self, number: int):
         try:
-            return open_picture(io.BytesIO(self.shards.read(number).image))
+            return open_image(io.BytesIO(self.shards.read(number).image))
         except (OSError, ValueError) as error:
             raise UserError(f"picture {number} of {self.shards.files[0].parent} cannot be read ({error}); make the shards again") from None
 
@@ -50,7 +50,7 @@ class ImageSet:
                     f"picture {number} of {self.shards.files[0].parent} is {picture.size[0]}x{picture.size[1]}, the first is "
                     f"{self.stored[0]}x{self.stored[1]}; a set that is scored has pictures of one size"
                 )
-            rows.append(np.asarray(centre_square(picture, self.side)))
+            rows.append(np.asarray(center_square(picture, self.side)))
         return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
 
     @cached_property

@@ -98,7 +98,7 @@ def test_data_without_a_usable_sample(tiny, kit, recipe, refused, tmp_path, png)
 
 def test_data_without_pictures(recipe, refused, tmp_path):
     write_tar(tmp_path / "bare" / "0.tar", {f"{n:03d}.txt": b"a caption" for n in range(20)})
-    assert "hold no picture" in refused("train", recipe(data__shards="bare"), "--out", "run")
+    assert "hold no image" in refused("train", recipe(data__shards="bare"), "--out", "run")
 
 
 @pytest.mark.parametrize("cut", [100, 5000])

@@ -96,8 +96,8 @@ def test_bad_options_are_one_line(options, said, upsampler, image_file, refused,
 
 def test_bad_images_are_one_line(upsampler, image_file, refused, tmp_path):
     (tmp_path / "text.png").write_text("no image")
-    assert "text.png: not a" in refused("upsample", upsampler, tmp_path / "text.png", "--out", tmp_path / "out")
-    assert "gone.png: not a" in refused("upsample", upsampler, tmp_path / "gone.png", "--out", tmp_path / "out")
+    assert "text.png: not an image" in refused("upsample", upsampler, tmp_path / "text.png", "--out", tmp_path / "out")
+    assert "gone.png: not an image" in refused("upsample", upsampler, tmp_path / "gone.png", "--out", tmp_path / "out")
     assert "takes 8 px or more each way" in refused("upsample", upsampler, image_file("b.png", (7, 9)), "--out", tmp_path / "out")
     good = image_file("good.png")
     assert "takes 8 px or more each way" in refused("upsample", upsampler, good, tmp_path / "b.png", "--out", tmp_path / "out")

@@ -59,7 +59,7 @@ def test_every_sample_is_read_back_as_it_was_written(shards, samples):
         record = read.read(number)
         assert (record.image, record.captions) == (samples[number].image, samples[number].captions)
         assert record.meta == {"captions": samples[number].captions, "style": samples[number].meta["style"]}
-    assert read.names() == sorted({sample.captions[0] for sample in samples})
+    assert read.primary_captions() == sorted({sample.captions[0] for sample in samples})
 
 
 def test_shards_travel_to_worker_processes(shards):
@@ -186,7 +186,7 @@ def test_a_sample_without_caption_is_replaced(tmp_path, png):
     batch = StepBatches(Shards(str(tmp_path)), 16, 3, seed=0)[0]
     assert batch.captions == ["a caption"] * 3
     assert batch.replaced == 1 + 2  # 0 by 1; 2 by 0 by 1
-    assert Shards(str(tmp_path)).names() == ["a caption"]
+    assert Shards(str(tmp_path)).primary_captions() == ["a caption"]
 
 
 def test_shards_of_somebody_else(tmp_path, png):
@@ -226,7 +226,7 @@ def test_a_truncated_shard_without_index_is_named(shards, tmp_path):
 
 def test_shards_without_a_picture_say_so(tmp_path):
     plain_tar(tmp_path / "x.tar", [("0.txt", b"a caption")])
-    with pytest.raises(UserError, match="hold no picture"):
+    with pytest.raises(UserError, match="hold no image"):
         Shards(str(tmp_path))
 
 
@@ -252,7 +252,7 @@ def test_an_unreadable_index_is_read_anew(tmp_path, samples):
 
 
 def test_shards_that_a_pattern_names_but_are_not_there_are_told(shards):
-    with pytest.warns(UserWarning, match=r"2 of the 5 shards .* are not there"):
+    with pytest.warns(UserWarning, match=r"2 of the 5 shards .* are missing"):
         assert len(find_shards(str(shards / "{00000..00004}.tar"))) == 3
 
 

@@ -7,9 +7,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # data_prep is a folder of scripts, not an installed package
+# As Python does for a script in data_prep/, but last: data_prep/emoji.py must not hide the `emoji` package
+sys.path.append(str(ROOT / "data_prep"))
+install_import_hook(["small_clip", "emoji_art"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tiny import ROOT
 
-from t2igan.data.render import png_bytes
+from t2igan.data.images import png_bytes
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 

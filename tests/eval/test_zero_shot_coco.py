@@ -17,7 +17,7 @@ from PIL import Image
 from tiny import ROOT, environment, tiny_recipe
 
 from t2igan.config import Recipe, parse
-from t2igan.data.render import png_bytes
+from t2igan.data.images import png_bytes
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError

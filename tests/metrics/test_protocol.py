@@ -6,8 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from t2igan.data.images import to_bytes
-from t2igan.data.render import centre_square
+from t2igan.data.images import center_square, to_bytes
 from t2igan.errors import UserError
 from t2igan.metrics.protocol import PROTOCOLS, captions_hash, draw_requests, given_requests
 from t2igan.text.open_clip import load_open_clip
@@ -64,16 +63,16 @@ def test_the_crop_is_whole_pixels_and_the_reduction_pillows_lanczos(width, heigh
     left, top = (width - side) // 2, (height - side) // 2
     pixels = np.asarray(picture)[top : top + side, left : left + side]
     expected = np.asarray(Image.fromarray(pixels).resize((256, 256), Image.Resampling.LANCZOS))
-    assert np.array_equal(np.asarray(centre_square(picture, 256)), expected)
+    assert np.array_equal(np.asarray(center_square(picture, 256)), expected)
 
 
 def test_the_64_px_route_goes_by_256():
     """StyleGAN-T's release keeps 256 px PNGs and reduces those: not the photo itself to 64."""
     picture = photo(500, 375)
-    stored = centre_square(picture, 256)
-    got = np.asarray(centre_square(stored, STYLEGAN_T.side(64)))
+    stored = center_square(picture, 256)
+    got = np.asarray(center_square(stored, STYLEGAN_T.side(64)))
     assert np.array_equal(got, np.asarray(stored.resize((64, 64), Image.Resampling.LANCZOS)))
-    assert not np.array_equal(got, np.asarray(centre_square(picture, 64)))
+    assert not np.array_equal(got, np.asarray(center_square(picture, 64)))
 
 
 def test_our_bytes_are_the_releases_bytes():

@@ -181,7 +181,7 @@ def test_other_systems_start_from_nothing(tiny):
 def test_the_published_model_knows_its_mean_style(tiny):
     trainer = tiny(training__images=16)
     model = Pipeline.load(trainer.train())
-    text = model.generator.adapt(model.describe(trainer.shards.names()))
+    text = model.generator.adapt(model.describe(trainer.shards.primary_captions()))
     expected = model.generator.mapper.conditional_mean(text, latents=16).mean(0)
     assert torch.allclose(model.generator.mapper.mean_style, expected, atol=1e-6) and expected.any()
 

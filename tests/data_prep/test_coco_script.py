@@ -1,4 +1,4 @@
-"""val2014's files to the reference of zero-shot COCO."""
+"""data_prep/coco.py: val2014's files to the reference of zero-shot COCO."""
 
 import io
 import json
@@ -11,7 +11,7 @@ NAME = "COCO_val2014_{:012d}.jpg"
 
 
 def write_coco(folder, numbers, sizes, captions=5):
-    """A folder in val2014's form: JPEGs and captions_val2014.json, annotations in no order of pictures."""
+    """A folder in val2014's form: JPEGs and captions_val2014.json, annotations not in the order of the images."""
     rng = np.random.default_rng(0)
     (folder / "val2014").mkdir(parents=True)
     images, annotations = [], []
@@ -32,10 +32,10 @@ def coco(tmp_path):
     return write_coco(tmp_path / "coco", [42, 7, 190], [(640, 480), (301, 500), (200, 240)])
 
 
-def test_pictures_in_order_with_all_captions_and_pillows_pixels(coco, tmp_path, run_script, read_shards):
+def test_images_in_order_with_all_captions_and_pillows_pixels(coco, tmp_path, run_script, read_shards):
     done = run_script("coco.py", *coco, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "3 pictures of 256 px, 15 captions; 1 enlarged" in done.stdout
+    assert "3 images of 256 px, 15 captions; 1 enlarged" in done.stdout
     found = read_shards(tmp_path / "out")
     assert [record["coco_id"] for _, _, record in found] == [7, 42, 190]
     assert found[0][2]["captions"] == [f"picture 7, said {nth}." for nth in range(5)]
@@ -72,15 +72,15 @@ def test_bad_input_is_one_line_and_writes_nothing(coco, tmp_path, refused):
         return [*coco[:3], path, *out]
 
     assert "no captions at" in refused("coco.py", *coco[:3], tmp_path / "none.json", *out)
-    assert "no folder" in refused("coco.py", "--images", tmp_path / "none", *coco[2:], *out)
+    assert "is not a folder" in refused("coco.py", "--images", tmp_path / "none", *coco[2:], *out)
     assert "form of captions_val2014.json (no 'images')" in refused("coco.py", *with_table({"annotations": []}))
     silent = table | {"annotations": [a for a in table["annotations"] if a["image_id"] != 42]}
-    assert "1 of 3 pictures in changed.json have no caption (the first is COCO_val2014_000000000042.jpg)" in refused(
+    assert "1 of 3 images in changed.json have no caption (the first is COCO_val2014_000000000042.jpg)" in refused(
         "coco.py", *with_table(silent)
     )
     more = table | {"images": [*table["images"], {"id": 500, "file_name": NAME.format(500)}]}
     more["annotations"] = [*table["annotations"], {"image_id": 500, "id": 1, "caption": "a cat"}]
-    assert "1 of the 4 pictures in changed.json are not in" in refused("coco.py", *with_table(more))
+    assert "1 of the 4 images in changed.json are not in" in refused("coco.py", *with_table(more))
     (coco[1] / NAME.format(42)).write_bytes(b"no picture")
     assert "unpack val2014.zip again" in refused("coco.py", *coco, *out)
     assert not (tmp_path / "out").exists()

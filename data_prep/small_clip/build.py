@@ -1,0 +1,67 @@
+"""Captioned shards to the folder of a trained small CLIP."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from small_clip.batches import BatchSampler
+from small_clip.config import ClipTraining
+from small_clip.data import read_images
+from small_clip.evaluation import mega_macs, retrieve_captions
+from small_clip.model import SmallClip
+from small_clip.progress import Progress
+from small_clip.recolor import with_recolored
+from small_clip.save import CLIP_MARKER, cache_embeddings, save
+from small_clip.text import encode_sentences, load_sentence_encoder
+from small_clip.training import train
+from t2igan.data.shards import Shards
+from t2igan.data.write import REPORT, check_replaceable
+from t2igan.files import atomic_folder, write_json
+from t2igan.text.cache import CaptionEncoder, default_cache
+
+
+def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minutes: float | None, progress: Progress) -> dict:
+    """Trains, saves to the folder `out` and fills the caption cache; returns the report."""
+    began = time.monotonic()
+    check_replaceable(out, CLIP_MARKER)
+    with atomic_folder(out) as folder:
+        images = read_images(Shards(data), size, lambda done, total: progress("reading images", done / total))
+        count = len(images.captions)
+        if config.recolor:
+            images = with_recolored(images, config.new_captions)
+        encoder = load_sentence_encoder(config.max_tokens)
+        cached = CaptionEncoder(encoder, default_cache())
+        sentences = encode_sentences(images.captions, cached, lambda done, total: progress("encoding captions", done / total))
+
+        torch.manual_seed(seed)
+        model = SmallClip(config)
+        model.whiten_projection(sentences, config.whitening)
+        model.to(memory_format=torch.channels_last)
+        sampler = BatchSampler(images, config, torch.Generator().manual_seed(seed))
+        start = time.monotonic()
+        clock = (lambda: (time.monotonic() - start) / (60 * minutes)) if minutes else None
+        losses = train(model, sampler, sentences, config, lambda done, loss: progress("training", done, f", loss {loss:.3f}"), clock)
+        progress.end()
+
+        with torch.no_grad():
+            embeddings = model.text(sentences[:count])
+        report = {
+            "data": data,
+            "seed": seed,
+            "recipe": asdict(config) | {"steps": len(losses)},
+            "size": size,
+            "pictures": len(images.captions_of),
+            "skipped": images.skipped,
+            "names": len(images.primary_captions),
+            "captions": count,
+            "mmac_per_picture": mega_macs(model, size),
+            "loss": [round(sum(part) / len(part), 4) for part in (losses[:20], losses[-20:])],
+            **retrieve_captions(model.embed(images.pixels), embeddings, images),
+        }
+        save(model.to(memory_format=torch.contiguous_format), config, encoder, folder, out.resolve())
+        cache_embeddings(folder, images.captions[:count], embeddings)
+        report["seconds"] = round(time.monotonic() - began, 1)
+        write_json(folder / REPORT, report)
+    return report

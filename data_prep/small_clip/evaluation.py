@@ -1,0 +1,30 @@
+"""A trained small CLIP to the numbers of its report."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from small_clip.data import CaptionedImages
+from small_clip.model import SmallClip
+from t2igan.metrics.retrieval import retrieval
+
+MAX_QUERIES = 1000  # images whose caption is retrieved
+MAX_CANDIDATES = 100  # primary captions that it is retrieved from
+
+
+def retrieve_captions(images: Float[Tensor, "n d"], captions: Float[Tensor, "c d"], data: CaptionedImages) -> dict[str, float]:
+    """R@1 and R@5 of training images: how often the primary caption is among the best one or five of candidates from a fixed seed."""
+    position = {caption: i for i, caption in enumerate(data.primary_captions)}
+    chosen = range(0, len(data.captions_of), -(-len(data.captions_of) // MAX_QUERIES))
+    candidates = min(MAX_CANDIDATES, len(position))
+    truth = [position[data.captions_of[i][0]] for i in chosen]
+    hits = retrieval(images[chosen], captions[data.primary_captions], truth, candidates)
+    return {"r_at_1": hits[1], "r_at_5": hits[5], "candidates": candidates}
+
+
+def mega_macs(model: SmallClip, size: int) -> float:
+    """Millions of multiply-accumulates of the image tower for one image."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.images(torch.zeros(1, 3, size, size))
+    return round(counter.get_total_flops() / 2e6, 2)

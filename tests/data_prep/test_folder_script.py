@@ -1,0 +1,51 @@
+"""data_prep/folder.py: what it writes, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def save(path: Path, colour="red", size=(40, 30), mode="RGB", **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """Twelve captioned squares of different greys."""
+    for n in range(12):
+        save(tmp_path / "in" / f"p{n:02d}.png", (20 * n, 20 * n, 20 * n)).with_suffix(".txt").write_text(f"grey {n}\n")
+    return tmp_path / "in"
+
+
+def test_the_command_writes_shards_report_and_sheet(run_script, images, tmp_path):
+    done = run_script("folder.py", images, "--out", tmp_path / "out", "--size", 32)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"train", "report.json", "contact_sheet.png"}
+
+
+def test_bad_input_is_one_line_and_writes_nothing(refused, images, tmp_path):
+    out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    assert "no image in" in refused("folder.py", tmp_path / "empty", "--out", out)
+    assert "is not a folder" in refused("folder.py", tmp_path / "missing", "--out", out)
+    for text in images.glob("*.txt"):
+        text.unlink()
+    line = refused("folder.py", images, "--out", out)
+    assert "no caption" in line and "p00.txt" in line and "--captions" in line
+    assert not out.exists() and not list(tmp_path.glob(".*"))
+
+
+def test_pictures_that_all_fail_to_decode_write_nothing(refused, images, tmp_path):
+    for image in images.glob("*.png"):
+        image.write_bytes(b"no")
+    assert "do not decode" in refused("folder.py", images, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_a_foreign_folder_or_file_is_not_replaced(refused, images, tmp_path):
+    assert "is a file" in refused("folder.py", images, "--out", images / "p00.png")
+    assert "was not written by this script" in refused("folder.py", images, "--out", images)
+    assert len(list(images.iterdir())) == 24

@@ -1,0 +1,104 @@
+"""Atomic writes: complete or not at all."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from t2igan import files
+from t2igan.errors import UserError
+from t2igan.files import atomic_file, atomic_folder, replace_folder, write_json, write_text
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    for content in ("one", "two"):
+        with atomic_folder(tmp_path / "out") as folder:
+            (folder / content).write_text(content)
+            assert folder.parent == tmp_path and folder.name.startswith(".")
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["two"]
+
+
+def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path):
+    write_text_into(tmp_path / "out", "old")
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "out") as folder:
+        (folder / "new").write_text("new")
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["old"]
+
+
+def write_text_into(folder, name):
+    folder.mkdir()
+    (folder / name).write_text(name)
+
+
+def test_what_a_killed_process_left_is_not_in_the_new_folder(tmp_path):
+    write_text_into(tmp_path / ".out.partial", "leftover")
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "new").write_text("new")
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["new"]
+
+
+def test_a_folder_is_made_with_its_parents_and_a_file_in_the_way_is_refused(tmp_path):
+    with atomic_folder(tmp_path / "a" / "b"):
+        pass
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write beside .*choose another place"), atomic_folder(tmp_path / "file" / "out"):
+        pass
+
+
+def test_if_the_new_folder_cannot_be_renamed_the_old_one_returns(tmp_path, monkeypatch):
+    write_text_into(tmp_path / "out", "old")
+    write_text_into(tmp_path / "new", "new")
+    replace = os.replace
+
+    def failing(source, target):
+        if source == tmp_path / "new":
+            raise OSError("no")
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", failing)
+    with pytest.raises(OSError, match="no"):
+        replace_folder(tmp_path / "new", tmp_path / "out")
+    assert names(tmp_path) == ["new", "out"] and names(tmp_path / "out") == ["old"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_text(tmp_path / "a.txt", "old ü")
+    with pytest.raises(ZeroDivisionError), atomic_file(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text(encoding="utf-8") == "old ü"
+
+
+def test_two_processes_write_the_same_file_through_different_names(tmp_path):
+    with atomic_file(tmp_path / "a") as ours:
+        code = f"import pathlib; from t2igan.files import write_text; write_text(pathlib.Path({str(tmp_path / 'a')!r}), 'theirs')"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        assert (tmp_path / "a").read_text() == "theirs"
+        ours.write_text("ours")
+    assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "ours"
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_text() == "new"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_is_strict_sorted_and_readable(tmp_path, number):
+    value = {"b": [1, 2.5, None], "a": "ü"}
+    write_json(tmp_path / "a.json", value)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value and text.startswith('{\n "a": "ü",') and text.endswith("}\n")
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"loss": number})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == text and names(tmp_path) == ["a.json"]
