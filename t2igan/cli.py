@@ -309,9 +309,9 @@ def parse_seeds(text: str) -> list[int]:
 
 def run_show(arguments: argparse.Namespace) -> None:
     from t2igan.config import load_recipe
-    from t2igan.evaluation.profile import describe, table
+    from t2igan.evaluation.profile import profile, table
 
-    description = describe(load_recipe(arguments.recipe, arguments.overrides))
+    description = profile(load_recipe(arguments.recipe, arguments.overrides))
     print(json.dumps(description, indent=2) if arguments.json else table(description))
 
 

@@ -1,5 +1,6 @@
-"""Folders of weights and text that appear whole or not at all."""
+"""Atomic writes: a folder of weights and text, or a JSON file, appears whole or not at all."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -21,6 +22,15 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], file
         _flush(path)
     replace_folder(temporary, folder)
     _flush(folder.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """`value` as indented JSON, atomically; missing parent folders are created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    _flush(temporary)
+    os.replace(temporary, path)
 
 
 def replace_folder(new: Path, folder: Path) -> None:
