@@ -71,7 +71,9 @@ def test_metrics_curve_and_images_in_one_file(saved):
 
 
 def test_the_curve_goes_through_the_points_in_order_of_truncation(saved):
-    page = build_page([saved(f"{t}.json", result(fid, clip, t)) for t, fid, clip in ((1.0, 8.0, 0.20), (0.5, 12.0, 0.30), (0.7, 10.0, 0.25))])
+    page = build_page(
+        [saved(f"{t}.json", result(fid, clip, t)) for t, fid, clip in ((1.0, 8.0, 0.20), (0.5, 12.0, 0.30), (0.7, 10.0, 0.25))]
+    )
     line = next(attributes["points"] for tag, attributes in Tags(page).seen if tag == "polyline")
     points = np.array([point.split(",") for point in line.split()], dtype=float)
     assert (np.diff(points[:, 0]) < 0).all() and (np.diff(points[:, 1]) > 0).all()  # towards 1: less like the caption, a lower FID

@@ -29,5 +29,3 @@ def test_scripts_are_thin(path):
     assert len(source.splitlines()) <= 80 and "sys.path" not in source
     functions = [node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     assert functions == ["main"], "logic belongs in t2igan/evaluation/"
-
-

@@ -1,26 +1,29 @@
-"""What is counted beside the clock: FLOPs, parameters and memory of a model and of a pipeline beside it."""
+"""What is counted besides time: FLOPs, parameters and memory of a model and of a diffusers pipeline beside it."""
 
 import json
-import sys
 
+import diffusers
 import pytest
 import torch
-from tiny import ROOT, tiny_recipe, write_recipe
+import transformers
+from tiny import tiny_recipe, write_recipe
 
+from t2igan.config import load_recipe
 from t2igan.errors import UserError
+from t2igan.evaluation.diffusion import diffusion_model
+from t2igan.evaluation.profile import profile
+from t2igan.evaluation.speed import TimedModel, measure_speed, memory_of_call, recipe_models, run_models
+from t2igan.inference.pipeline import save_model
+from t2igan.system import build_generator
+from t2igan.text import build_text_encoder
 
 pytest_plugins = ["kit"]
-sys.path.insert(0, str(ROOT))  # eval is a folder of scripts, not an installed package
-
-from eval import speed as script  # noqa: E402
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def diffusion(tmp_path_factory):
     """The configuration files of a small Stable Diffusion pipeline, without weights and without tokenizer."""
-    import diffusers
-    import transformers
-
     folder = tmp_path_factory.mktemp("diffusion")
     blocks = {"block_out_channels": (32, 64), "layers_per_block": 1}
     down, up = ("DownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "UpBlock2D")
@@ -49,71 +52,85 @@ def diffusion(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def measured(kit, tmp_path, monkeypatch):
-    """measured(...) -> rows by (system, batch)."""
-    recipe = write_recipe(tmp_path / "tiny.yaml", tiny_recipe(kit, guided=False))
-
-    def run(*more) -> dict:
-        monkeypatch.setattr(
-            sys, "argv", ["speed.py", "--recipe", str(recipe), "--rounds", "1", "--out", str(tmp_path / "s.json"), *map(str, more)]
-        )
-        script.main()
-        result = json.loads((tmp_path / "s.json").read_text())
-        return {(row["system"], row["batch"]): row for row in result["rows"]}
-
-    return run
+@pytest.fixture(scope="module")
+def recipe(kit, tmp_path_factory):
+    return write_recipe(tmp_path_factory.mktemp("speed") / "tiny.yaml", tiny_recipe(kit, guided=False))
 
 
-def test_the_text_tower_adds_its_work_and_its_weights(measured, kit):
-    rows = measured("--batches", 1, 3)
+@pytest.fixture(scope="module")
+def rows(recipe):
+    """Rows by (name, batch) of the tiny recipe."""
+    return measured(recipe_models(str(recipe), CPU), 1, 3)
+
+
+def measured(models: list[TimedModel], *batches: int) -> dict:
+    result = measure_speed(models, batches, 1, CPU)
+    return {(row["system"], row["batch"]): row for row in result["rows"]}
+
+
+def test_the_text_encoder_adds_its_work_and_its_weights(rows):
     for batch in (1, 3):
         alone, whole = rows["tiny, text given", batch], rows["tiny with text tower", batch]
         assert whole["parameters"] > alone["parameters"] and whole["gflops"] > 1.05 * alone["gflops"]
         assert alone["seconds"] > 0 and alone["memory_gib"] >= 0 and alone["resolution"] == 16
-    assert rows["tiny, text given", 3]["gflops"] == pytest.approx(rows["tiny, text given", 1]["gflops"], rel=0.05)  # per picture
+    assert rows["tiny, text given", 3]["gflops"] == pytest.approx(rows["tiny, text given", 1]["gflops"], rel=0.05)  # per image
 
 
-def test_flops_are_those_that_show_counts(measured, kit, tmp_path):
-    """In a batch; a single picture mixes kernels where a batch mixes maps, and takes less."""
-    from t2igan.config import load_recipe
-    from t2igan.evaluation.profile import describe
-
-    rows = measured("--batches", 1, 3)
-    shown = describe(load_recipe(tmp_path / "tiny.yaml"))["parts"]["generator"]
+def test_flops_are_those_of_the_profile(rows, recipe):
+    """In a batch; for a single image, kernels are mixed where a batch mixes maps, which takes less."""
+    expected = profile(load_recipe(recipe))["parts"]["generator"]
     single, batch = rows["tiny, text given", 1], rows["tiny, text given", 3]
-    assert single["parameters"] == batch["parameters"] == shown["params"]
-    assert batch["gflops"] == pytest.approx(shown["gflops_per_image"], rel=0.01)
+    assert single["parameters"] == batch["parameters"] == expected["params"]
+    assert batch["gflops"] == pytest.approx(expected["gflops_per_image"], rel=0.01)
     assert 0.9 * batch["gflops"] < single["gflops"] < batch["gflops"]
 
 
-def test_a_pipeline_beside_it_works_as_often_as_it_has_steps(measured, diffusion):
-    one = measured("--beside", diffusion)["StableDiffusionPipeline, 1 step", 1]
-    two = measured("--beside", diffusion, "--steps", 2)["StableDiffusionPipeline, 2 steps", 1]
-    three = measured("--beside", diffusion, "--steps", 3)["StableDiffusionPipeline, 3 steps", 1]
+def test_a_run_is_timed_as_its_recipe(rows, recipe, tmp_path):
+    config = load_recipe(recipe)
+    encoder = build_text_encoder(config.text)
+    save_model(tmp_path / "model", build_generator(config.generator, encoder.token_dim, encoder.text_dim), config, {})
+    for row in measured(run_models(tmp_path, CPU), 1).values():
+        expected = rows[row["system"], 1]
+        assert all(row[key] == expected[key] for key in ("resolution", "parameters", "gflops"))
+
+
+def test_a_pipeline_beside_it_works_as_often_as_it_has_steps(diffusion):
+    def row(steps: int, guidance: float = 0.0) -> dict:
+        (found,) = measured([diffusion_model(diffusion, steps, guidance, CPU)], 1).values()
+        assert found["system"] == f"StableDiffusionPipeline, {steps} step{'s' * (steps > 1)}"
+        return found
+
+    one, two, three = row(1), row(2), row(3)
     assert one["resolution"] == 16 and one["parameters"] > 1e6
     assert three["gflops"] - two["gflops"] == pytest.approx(two["gflops"] - one["gflops"], rel=1e-6)
-    guided = measured("--beside", diffusion, "--guidance", 7.5)["StableDiffusionPipeline, 1 step", 1]
-    assert guided["gflops"] - one["gflops"] > two["gflops"] - one["gflops"]  # a second pass of the network, and of the text tower
+    assert row(1, 7.5)["gflops"] - one["gflops"] > two["gflops"] - one["gflops"]  # a second pass of the network, and of the text encoder
 
 
 def test_memory_held_by_a_call_is_seen():
-    """64 MiB that a call holds and lets go."""
-    system = script.System("s", 1, 0, 0.0, lambda batch: torch.ones(batch << 24))
-    assert script.held(system, 1, torch.device("cpu")) == pytest.approx(1 / 16, rel=0.2)
+    """64 MiB that a call allocates and frees."""
+    model = TimedModel("s", 1, 0, 0.0, lambda batch: torch.ones(batch << 24).sum())
+    assert memory_of_call(model, 1, CPU) == pytest.approx(1 / 16, rel=0.2)
 
 
-def test_bad_input(measured, tmp_path, diffusion):
+def test_folders_that_are_no_pipeline_with_one_text_encoder(tmp_path, diffusion):
     with pytest.raises(UserError, match=r"no model_index.json"):
-        measured("--beside", tmp_path)
-    with pytest.raises(UserError, match="need whole numbers above 0"):
-        measured("--batches", 0)
+        diffusion_model(tmp_path, 1, 0.0, CPU)
     index = json.loads((diffusion / "model_index.json").read_text())
-    other = tmp_path / "other"
-    other.mkdir()
     for part in ("unet", "scheduler"):
-        (other / part).symlink_to(diffusion / part)
+        (tmp_path / part).symlink_to(diffusion / part)
     index = {"_class_name": "DDPMPipeline", "unet": index["unet"], "scheduler": index["scheduler"]}
-    (other / "model_index.json").write_text(json.dumps(index))
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(UserError, match="only pipelines with one CLIP text tower"):
-        measured("--beside", other)
+        diffusion_model(tmp_path, 1, 0.0, CPU)
+
+
+def test_the_script(script, recipe, diffusion, tmp_path, capsys):
+    words = ["--recipe", recipe, "--beside", diffusion, "--steps", 2, "--rounds", 1, "--bf16", "--out", tmp_path / "new/speed.json"]
+    assert script("speed", *words, "--batches", 1, 2) == 0
+    result = json.loads((tmp_path / "new/speed.json").read_text())
+    assert [(row["system"], row["batch"]) for row in result["rows"]] == [
+        (name, batch) for batch in (1, 2) for name in ("tiny, text given", "tiny with text tower", "StableDiffusionPipeline, 2 steps")
+    ]
+    assert result["precision"] == "bf16" and "tiny with text tower" in capsys.readouterr().out
+    assert script("speed", *words, "--batches", 0) == 2
+    assert capsys.readouterr().err == "error: --batches, --rounds and --steps need whole numbers above 0\n"

@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-
 from tiny import tiny_recipe
 
 from t2igan.config import Recipe, parse
