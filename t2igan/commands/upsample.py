@@ -24,13 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     check_arguments(arguments)
 
-    from t2igan.data.render import open_picture
+    from t2igan.data.images import open_image
     from t2igan.inference.upsampler import Upsampler
     from t2igan.text.cache import default_cache
 
     def read(path: Path):
         try:
-            return open_picture(path)
+            return open_image(path)
         except OSError as error:
             raise UserError(f"{path}: {error}") from None
 

@@ -1,0 +1,1 @@
+"""Evaluation protocols: a model and data to a result, a dictionary that `eval/` writes as JSON."""

@@ -13,7 +13,7 @@ FP32 = 4  # bytes
 ADAM_COPIES = 4  # weight, gradient and two moments
 
 
-def describe(recipe: Recipe) -> dict:
+def profile(recipe: Recipe) -> dict:
     """`{"recipe", "resolution", "parts": {name: {"params", "trainable", "gflops_per_image"}}, "memory_gb"}`.
 
     FLOPs are of one forward pass of one picture, two per multiply-add. Adapters count in their owner and stand on their own as well.

@@ -1,12 +1,15 @@
-"""Long work in pieces of fixed size, one file each: killed anywhere it goes on, shared by processes it gives the same files."""
+"""Long work in chunks of fixed size, one file per chunk: an interrupted run resumes, and several processes share the chunks."""
 
 import os
 import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -14,69 +17,83 @@ from tqdm import tqdm
 
 from t2igan.errors import UserError
 
-SIZE = 50  # pictures in a piece, and at a time through a network
-LONGEST_WAIT = timedelta(hours=48)  # until a process that is done gives up waiting for the others
+CHUNK_SIZE = 50  # images in a chunk, and in a batch of a feature network
+LONGEST_WAIT = timedelta(hours=48)  # how long a process that has finished waits for the others before it gives up
+
+T = TypeVar("T")
 
 
-def distributed_state():
-    """accelerate's view of the processes that share the work; one where the script was started alone.
+@runtime_checkable
+class DistributedState(Protocol):
+    """The part of accelerate's PartialState that evaluation reads."""
 
-    Convolutions on a GPU compute in float32 from here on: TF32's 10 bits would make features another network's.
+    device: torch.device
+    num_processes: int
+    process_index: int
+    is_main_process: bool
+
+    def wait_for_everyone(self) -> None: ...
+
+
+def distributed_state() -> PartialState:
+    """The processes that share the work, as accelerate launched them; a script that was started alone is one process.
+
+    Convolutions on a GPU compute in float32 from here on: the 10 bits of TF32 would change the features.
     """
-    from accelerate import PartialState
-
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
 
 
-def broadcast_from_main(compute: Callable[[], object], state) -> object:
-    """What `compute` gives in the main process, in all of them: hashes and lists that cost a reading of gigabytes."""
-    from accelerate.utils import broadcast_object_list
-
+def broadcast_from_main(compute: Callable[[], T], state: DistributedState) -> T:
+    """Runs `compute` in the main process and returns its result in all of them: for hashes and lists that need a pass over gigabytes."""
     return broadcast_object_list([compute() if state.is_main_process else None])[0]
 
 
-def pieces(count: int) -> list[range]:
-    """Numbers of pictures, `SIZE` by `SIZE`."""
-    return [range(start, min(start + SIZE, count)) for start in range(0, count, SIZE)]
+def chunk_ranges(count: int) -> list[range]:
+    """The numbers 0 to `count` - 1 in ranges of `CHUNK_SIZE`; the last range may be shorter."""
+    return [range(start, min(start + CHUNK_SIZE, count)) for start in range(0, count, CHUNK_SIZE)]
 
 
-def run_in_chunks(count: int, file: Callable[[int], Path], make: Callable[[range, Path], None], state, label: str) -> int:
-    """Makes every file that is not there yet, each in the process whose turn it is; returns, when all are there, how many pictures this
-    process has made.
+def run_in_chunks(
+    count: int, file: Callable[[int], Path], make: Callable[[range, Path], object], state: DistributedState, label: str
+) -> int:
+    """Makes every chunk file that does not exist yet, each in one of the processes, and waits until all exist.
 
     Args:
-        file: number of a piece to its file.
-        make: writes the piece's file, which must appear whole.
+        file: number of a chunk to its file.
+        make: writes the file of a chunk, atomically.
+        label: name of the work on the progress bar.
+
+    Returns:
+        How many images this process has made.
     """
-    todo = [(number, piece) for number, piece in enumerate(pieces(count)) if number % state.num_processes == state.process_index]
-    missing = [(number, piece) for number, piece in todo if not file(number).is_file()]
-    done = sum(len(piece) for _, piece in todo) - sum(len(piece) for _, piece in missing)
-    quiet = None if state.is_main_process else True  # its own share; the others' are as long
-    with tqdm(
-        total=done + sum(len(piece) for _, piece in missing), initial=done, desc=label, unit="picture", delay=5, disable=quiet
-    ) as bar:
-        for number, piece in missing:
+    mine = [(number, chunk) for number, chunk in enumerate(chunk_ranges(count)) if number % state.num_processes == state.process_index]
+    missing = [(number, chunk) for number, chunk in mine if not file(number).is_file()]
+    total, made = (sum(len(chunk) for _, chunk in part) for part in (mine, missing))
+    quiet = None if state.is_main_process else True  # the bar shows the chunks of the main process; the others have as many
+    with tqdm(total=total, initial=total - made, desc=label, unit="image", delay=5, disable=quiet) as bar:
+        for number, chunk in missing:
             file(number).parent.mkdir(parents=True, exist_ok=True)
-            make(piece, file(number))
-            bar.update(len(piece))
+            make(chunk, file(number))
+            bar.update(len(chunk))
     state.wait_for_everyone()
-    return sum(len(piece) for _, piece in missing)
+    return made
 
 
 def write_features(features: dict[str, Tensor], file: Path) -> None:
+    """Features by layer to one file, atomically."""
     temporary = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}")  # two evaluations may share a reference
     save_file({name: value.detach().float().cpu().contiguous() for name, value in features.items()}, temporary)
     os.replace(temporary, file)
 
 
 def read_features(folder: Path, layer: str, count: int) -> Iterator[Tensor]:
-    """One layer of the first `count` pictures, piece by piece. Raises UserError where a file is not what it should be."""
-    for number, piece in enumerate(pieces(count)):
+    """One layer of the first `count` images, chunk by chunk. Raises UserError where a file has the wrong number of images."""
+    for number, chunk in enumerate(chunk_ranges(count)):
         with safe_open(feature_file(folder, number), framework="pt") as file:
             features = file.get_tensor(layer)
-        if len(features) != len(piece):
-            raise UserError(f"{feature_file(folder, number)} holds {len(features)} pictures, not {len(piece)}; remove {folder}")
+        if len(features) != len(chunk):
+            raise UserError(f"{feature_file(folder, number)} holds {len(features)} images, not {len(chunk)}; remove {folder}")
         yield features
 
 

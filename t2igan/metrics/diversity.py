@@ -1,4 +1,4 @@
-"""How different the pictures of one prompt are, and whether they differ as real drawings do."""
+"""How different the images of one prompt are, and whether they vary as real images do."""
 
 import torch
 from jaxtyping import Float
@@ -6,21 +6,21 @@ from torch import Tensor
 
 
 def spread(features: Float[Tensor, "p s d"]) -> float:
-    """Mean distance between two different pictures of the same prompt, over p prompts of s pictures each."""
+    """Mean distance between two different images of the same prompt, over p prompts of s images each."""
     s = features.shape[1]
     distances = torch.cdist(features, features)
     return float(distances.sum() / (len(features) * s * (s - 1)))
 
 
 def coverage(generated: Float[Tensor, "p s d"], real: list[Float[Tensor, "_ d"]]) -> float:
-    """Of each prompt's k real pictures, the share that is the nearest real one of some of its s generated pictures; mean over prompts.
+    """Share of a prompt's k real images that are the nearest real image of at least one of its s generated images; mean over prompts.
 
-    A prompt that always gives the same picture scores 1 / k, one that wobbles around one real drawing too.
+    A prompt whose images are all the same, or small variations of one real image, scores 1 / k.
     """
     shares = [len(torch.cdist(g, r).argmin(1).unique()) / len(r) for g, r in zip(generated, real, strict=True)]
     return sum(shares) / len(shares)
 
 
 def nearest(features: Float[Tensor, "n d"], against: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
-    """(distance, index) of the nearest of `against` for each row: how close the pictures come to training pictures."""
+    """(distance, index) of the nearest row of `against` for each row of `features`: how close images come to training images."""
     return torch.cdist(features, against).min(1)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and scatter (sum of outer products about the mean) of features, in float64: sets add up part by part, in any order."""
+    """Count, mean and scatter (sum of outer products about the mean) of features, in float64; the moments of parts add up, in any order."""
 
     count: int
     mean: Float[Tensor, " d"]
@@ -36,9 +36,9 @@ class Moments:
 
     @property
     def covariance(self) -> Float[Tensor, "d d"]:
-        """Unbiased. Raises ValueError below 2 pictures."""
+        """Unbiased. Raises ValueError below 2 images."""
         if self.count < 2:
-            raise ValueError(f"a covariance needs 2 pictures or more, got {self.count}")
+            raise ValueError(f"a covariance needs 2 images or more, got {self.count}")
         return self.scatter / (self.count - 1)
 
 
@@ -54,5 +54,5 @@ def frechet(a: Moments, b: Moments) -> float:
 
 
 def frechet_distance(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> float:
-    """The same from the features of two sets of pictures."""
+    """The same from the features of two sets of images."""
     return frechet(Moments.of(a), Moments.of(b))

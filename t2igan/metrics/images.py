@@ -1,4 +1,4 @@
-"""Sets of pictures in shards, at one size: their bytes, their content's hash, their features."""
+"""A set of images in shards, at one size: their pixels, a hash of their content, their features."""
 
 import hashlib
 import io
@@ -15,47 +15,47 @@ from t2igan.data.images import center_square, open_image
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.features.base import FeatureNetwork
-from t2igan.metrics.chunks import SIZE, feature_file, run_in_chunks, write_features
+from t2igan.metrics.chunks import CHUNK_SIZE, DistributedState, feature_file, run_in_chunks, write_features
 
 
 class ImageSet:
-    """Pictures of webdataset shards, in order.
+    """The images of webdataset shards, in order.
 
     Args:
-        side: to which every picture is cropped at its centre and reduced by Lanczos; where it has that size, nothing is done.
-        one_size: whether pictures of several sizes are refused, as a set that is scored should have one.
+        side: every image is cropped at its centre and reduced to this size by Lanczos; an image of this size is not changed.
+        one_size: whether to refuse images of several sizes; the images of a set that is scored should have one size.
     """
 
     def __init__(self, shards: Shards, side: int, one_size: bool = True):
         self.shards, self.side, self.one_size = shards, side, one_size
         self.stored = self._open(0).size
-        self.format = Image.open(io.BytesIO(shards.read(0).image)).format  # such as PNG; JPEG has artefacts that metrics see
+        self.format = Image.open(io.BytesIO(shards.read(0).image)).format  # such as PNG; JPEG has artefacts that change metrics
 
     def __len__(self) -> int:
         return len(self.shards)
 
-    def _open(self, number: int):
+    def _open(self, number: int) -> Image.Image:
         try:
             return open_image(io.BytesIO(self.shards.read(number).image))
         except (OSError, ValueError) as error:
-            raise UserError(f"picture {number} of {self.shards.files[0].parent} cannot be read ({error}); make the shards again") from None
+            raise UserError(f"image {number} of {self.shards.files[0].parent} cannot be read ({error}); make the shards again") from None
 
     def read(self, numbers: range) -> UInt8[Tensor, "b 3 r r"]:
-        """Raises UserError where a picture is broken, or of another size than the first where all must be of one."""
+        """Raises UserError where an image is broken, or differs in size from the first one where `one_size` is set."""
         rows = []
         for number in numbers:
-            picture = self._open(number)
-            if self.one_size and picture.size != self.stored:
+            image = self._open(number)
+            if self.one_size and image.size != self.stored:
                 raise UserError(
-                    f"picture {number} of {self.shards.files[0].parent} is {picture.size[0]}x{picture.size[1]}, the first is "
-                    f"{self.stored[0]}x{self.stored[1]}; a set that is scored has pictures of one size"
+                    f"image {number} of {self.shards.files[0].parent} is {image.size[0]}x{image.size[1]}, the first is "
+                    f"{self.stored[0]}x{self.stored[1]}; give a set of images of one size"
                 )
-            rows.append(np.asarray(center_square(picture, self.side)))
+            rows.append(np.asarray(center_square(image, self.side)))
         return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
 
     @cached_property
     def content(self) -> str:
-        """SHA-256 of the shards' bytes, so that no cache outlives its pictures."""
+        """SHA-256 of the bytes of the shards, so that features in a cache never belong to other images."""
         digest = hashlib.sha256()
         for path in self.shards.files:
             with open(path, "rb") as file:
@@ -63,14 +63,14 @@ class ImageSet:
         return digest.hexdigest()
 
     def key(self, network: FeatureNetwork) -> str:
-        """Names features by all that decides them, and how many stand in a file."""
-        parts = (self.content, str(self.side), str(SIZE), network.fingerprint(), *network.layers)
+        """A folder name for features: a hash of everything that decides them, and of the number of images in a file."""
+        parts = (self.content, str(self.side), str(CHUNK_SIZE), network.fingerprint(), *network.layers)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
-    def extract(self, network: FeatureNetwork, folder: Path, state, label: str) -> None:
-        """Features of every picture into `folder`, piece by piece, in all processes."""
+    def extract(self, network: FeatureNetwork, folder: Path, state: DistributedState, label: str) -> None:
+        """Writes the features of every image into `folder`, chunk by chunk, in all processes."""
 
-        def make(piece: range, file: Path) -> None:
-            write_features(network(self.read(piece).to(state.device)), file)
+        def make(chunk: range, file: Path) -> None:
+            write_features(network(self.read(chunk).to(state.device)), file)
 
         run_in_chunks(len(self), lambda number: feature_file(folder, number), make, state, label)

@@ -3,8 +3,9 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
-BLOCK = 2048  # rows of a kernel matrix that exist at a time
+BLOCK = 2048  # rows of a kernel matrix in memory at a time
 SIGMA, SCALE = 10.0, 1000.0  # of CMMD as published
 
 
@@ -13,10 +14,8 @@ def kernel_inception_distance(
 ) -> tuple[float, float]:
     """(mean, deviation) over random subsets of the unbiased estimate with the kernel (x.y / d + 1)^3, by torch-fidelity.
 
-    Binkowski et al. 2018 (arXiv:1801.01401), section 4; below zero is possible for equal distributions.
+    Binkowski et al. 2018 (arXiv:1801.01401), section 4. The estimate may be below zero for equal distributions.
     """
-    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
-
     options = {"kid_subsets": subsets, "kid_subset_size": min(size, len(a), len(b)), "rng_seed": seed, "verbose": False}
     found = kid_features_to_metric(a.double().cpu(), b.double().cpu(), **options)
     return found[KEY_METRIC_KID_MEAN], found[KEY_METRIC_KID_STD]

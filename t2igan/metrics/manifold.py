@@ -1,7 +1,7 @@
-"""How far generated pictures lie among the real ones, and real ones among the generated, by nearest neighbours.
+"""How far generated images lie among the real ones, and real ones among the generated ones, by nearest neighbours.
 
 Precision and recall: Kynkäänniemi et al. 2019 (arXiv:1904.06991), section 2. Density and coverage: Naeem et al. 2020 (arXiv:2002.09797),
-section 3. A picture's ball reaches to its k-th nearest neighbour in its own set.
+section 3. The ball of an image reaches to its k-th nearest neighbour in the same set.
 """
 
 from dataclasses import dataclass
@@ -10,28 +10,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-BLOCK = 2048  # rows of a distance matrix that exist at a time
+BLOCK = 2048  # rows of a distance matrix in memory at a time
 
 
 @dataclass(frozen=True)
 class Manifold:
-    """Each near 1 at best; density may exceed it."""
+    """Each is near 1 at best; density may exceed 1."""
 
-    precision: float  # share of generated pictures inside some real ball
-    recall: float  # share of real pictures inside some generated ball
-    density: float  # real balls that a generated picture lies in, on average, divided by k
-    coverage: float  # share of real balls with a generated picture inside
+    precision: float  # share of generated images inside some real ball
+    recall: float  # share of real images inside some generated ball
+    density: float  # number of real balls that a generated image lies in, on average, divided by k
+    coverage: float  # share of real balls with a generated image inside
 
 
 def manifold(generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"], k_precision: int = 3, k_density: int = 5) -> Manifold:
-    """All four, with each paper's own k, in float64: float32 distances of long features are off by more than neighbours differ.
+    """All four, with the k of each paper, in float64: the errors of float32 distances exceed the differences between neighbours.
 
     Raises:
         ValueError: a set has no k-th neighbour.
     """
     most = max(k_precision, k_density)
     if min(len(generated), len(real)) <= most:
-        raise ValueError(f"the {most} nearest neighbours need {most + 1} pictures or more, got {len(generated)} and {len(real)}")
+        raise ValueError(f"the {most} nearest neighbours need {most + 1} images or more, got {len(generated)} and {len(real)}")
     generated, real = generated.double(), real.double()
     reach_real, reach_dense = radii(real, k_precision), radii(real, k_density)
     reach_generated = radii(generated, k_precision)

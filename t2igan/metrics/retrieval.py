@@ -1,6 +1,6 @@
-"""How often a picture finds its own caption among others.
+"""How often an image is closest to its own caption among others.
 
-R-precision of Xu et al. 2018 (arXiv:1711.10485), section 4.1: the true caption against drawn ones by cosine similarity.
+R-precision of Xu et al. 2018 (arXiv:1711.10485), section 4.1: the true caption against random ones by cosine similarity.
 """
 
 import torch
@@ -17,13 +17,13 @@ def retrieval(
     always: list[int] = (),
     seed: int = 0,
 ) -> dict[int, float]:
-    """Share of pictures whose true caption is among the best k of `candidates`.
+    """Share of images whose true caption is among the k most similar of `candidates`.
 
     Args:
-        images, captions: embeddings of unit length; captions are of distinct things.
-        truth: which caption each picture shows.
-        candidates: the true caption and candidates - 1 others, drawn anew for each picture from a fixed seed.
-        always: captions that are among the others of every picture, such as the siblings of a held-out composition.
+        images, captions: embeddings of unit length; no two captions name the same thing.
+        truth: index of the caption of each image.
+        candidates: number of captions to choose from: the true one and candidates - 1 others, sampled for each image from a fixed seed.
+        always: captions that are among the others for every image, such as all other captions of a held-out split.
     """
     if candidates > len(captions):
         raise ValueError(f"{candidates} candidates need as many captions, got {len(captions)}")

@@ -1,4 +1,4 @@
-"""How near a picture is to the true one, pixel by pixel and window by window."""
+"""How close an image is to the true one, pixel by pixel (PSNR) and window by window (SSIM)."""
 
 import torch
 import torch.nn.functional as F
@@ -7,16 +7,16 @@ from torch import Tensor
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM's Gaussian, px
 K1, K2 = 0.01, 0.03
-RANGE = 2.0  # pictures are in [-1, 1]
+RANGE = 2.0  # images are in [-1, 1]
 
 
 def psnr(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Peak signal-to-noise ratio in dB, 10 log10(range^2 / mean squared difference): 100 at most, for equal pictures."""
+    """Peak signal-to-noise ratio in dB, 10 log10(range^2 / mean squared difference): 100 at most, for equal images."""
     return 10 * (RANGE**2 / (a - b).square().mean((1, 2, 3))).log10().clamp(max=10)
 
 
 def ssim(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Structural similarity, 1 for equal pictures: the mean over windows that lie inside the picture, and over colours.
+    """Structural similarity, 1 for equal images: the mean over windows that lie inside the image, and over colours.
 
     Wang et al. 2004 (IEEE TIP 13(4)), section III, Eq. 13.
     """

@@ -46,7 +46,7 @@ def test_a_set_is_at_no_distance_from_itself():
     assert frechet_distance(torch.randn(50, 8), torch.randn(50, 8)) > 0.1
     x = torch.randn(50, 8)
     assert frechet_distance(x, x) < 1e-8
-    few = torch.randn(5, 8)  # fewer pictures than dimensions
+    few = torch.randn(5, 8)  # fewer images than dimensions
     assert 0 <= frechet_distance(few, few) < 1e-6
 
 
@@ -56,8 +56,8 @@ def test_it_is_symmetric_and_ignores_order():
     assert frechet_distance(a[torch.randperm(40)], b) == pytest.approx(frechet_distance(a, b), rel=1e-8)
 
 
-def test_one_picture_has_no_covariance():
-    with pytest.raises(ValueError, match="2 pictures or more, got 1"):
+def test_one_image_has_no_covariance():
+    with pytest.raises(ValueError, match="2 images or more, got 1"):
         frechet_distance(torch.randn(1, 4), torch.randn(9, 4))
 
 
@@ -74,7 +74,7 @@ def test_moments_add_up_part_by_part_in_any_order():
         assert torch.allclose(added.covariance, torch.cov(x.double().T), rtol=1e-9)
 
 
-def test_the_bias_of_few_pictures_falls_as_one_over_n():
+def test_the_bias_of_few_images_falls_as_one_over_n():
     """Both sets from one Gaussian: the distance is all bias, and halves when both sets double."""
     bias = {n: sum(frechet_distance(torch.randn(n, 8), torch.randn(n, 8)) for _ in range(40)) / 40 for n in (50, 100, 200)}
     assert 1.7 < bias[50] / bias[100] < 2.5 and 1.7 < bias[100] / bias[200] < 2.4

@@ -39,7 +39,7 @@ def test_a_set_covers_itself_and_another_place_is_nowhere():
     x = torch.randn(40, 3)
     same = manifold(x, x)
     assert (same.precision, same.recall, same.coverage) == (1, 1, 1)
-    assert same.density == pytest.approx(6 / 5, abs=0.05)  # each picture lies in its own ball, and in five others but for ties
+    assert same.density == pytest.approx(6 / 5, abs=0.05)  # each image lies in its own ball, and in five others but for ties
     far = manifold(x + 100, x)
     assert (far.precision, far.recall, far.density, far.coverage) == (0, 0, 0, 0)
 
@@ -50,6 +50,6 @@ def test_reach_on_a_line():
     assert radii(x, 2).tolist() == [3, 2, 3, 6]
 
 
-def test_too_few_pictures():
-    with pytest.raises(ValueError, match="6 pictures or more, got 5 and 9"):
+def test_too_few_images():
+    with pytest.raises(ValueError, match="6 images or more, got 5 and 9"):
         manifold(torch.randn(5, 2), torch.randn(9, 2))

@@ -1,4 +1,4 @@
-"""Which captions are drawn, at which size pictures are compared, what CLIP is asked."""
+"""Which captions are sampled, at which size images are compared, what text CLIP gets."""
 
 import numpy as np
 import open_clip
@@ -6,9 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from t2igan.data.images import center_square, to_bytes
+from t2igan.data.images import to_bytes
+from t2igan.data.images import center_square
 from t2igan.errors import UserError
-from t2igan.metrics.protocol import PROTOCOLS, captions_hash, draw_requests, given_requests
+from t2igan.metrics.protocol import PROTOCOLS, captions_hash, given_requests, sample_requests
 from t2igan.text.open_clip import load_open_clip
 
 STYLEGAN_T, GIGAGAN = PROTOCOLS["stylegan_t"], PROTOCOLS["gigagan"]
@@ -16,25 +17,25 @@ CAPTIONS = [[f"picture {i} says {j}" for j in range(5)] for i in range(60)]
 
 
 def test_the_same_arguments_draw_the_same_captions_and_others_do_not():
-    drawn = draw_requests(CAPTIONS, STYLEGAN_T, 200, seed=0)
-    assert captions_hash(drawn) == captions_hash(draw_requests(CAPTIONS, STYLEGAN_T, 200, seed=0))
+    drawn = sample_requests(CAPTIONS, STYLEGAN_T, 200, seed=0)
+    assert captions_hash(drawn) == captions_hash(sample_requests(CAPTIONS, STYLEGAN_T, 200, seed=0))
     assert captions_hash(drawn) == "e104f508fca7ab940949d5b58c35a3e4ac998db2737bd7bbf5131dc8ed7cdfae"
-    others = [draw_requests(CAPTIONS, STYLEGAN_T, 200, seed=1), draw_requests(CAPTIONS, GIGAGAN, 60, seed=0), drawn[:-1]]
+    others = [sample_requests(CAPTIONS, STYLEGAN_T, 200, seed=1), sample_requests(CAPTIONS, GIGAGAN, 60, seed=0), drawn[:-1]]
     assert len({captions_hash(requests) for requests in [drawn, *others]}) == 4
     assert len({request.seed for request in drawn}) == 200
 
 
 def test_with_repeats_and_without():
-    repeated = draw_requests(CAPTIONS, STYLEGAN_T, 200, seed=0)
-    by_picture = {}
+    repeated = sample_requests(CAPTIONS, STYLEGAN_T, 200, seed=0)
+    by_image = {}
     for request in repeated:
         assert request.caption in CAPTIONS[request.reference]
-        by_picture.setdefault(request.reference, set()).add(request.caption)
-    assert all(len(said) == 1 for said in by_picture.values())  # a picture speaks by one caption
-    once = draw_requests(CAPTIONS, GIGAGAN, 60, seed=0)
+        by_image.setdefault(request.reference, set()).add(request.caption)
+    assert all(len(captions) == 1 for captions in by_image.values())  # one caption per image
+    once = sample_requests(CAPTIONS, GIGAGAN, 60, seed=0)
     assert sorted(request.reference for request in once) == list(range(60))
-    with pytest.raises(UserError, match="61 captions without repeats need as many reference pictures, got 60; lower --count"):
-        draw_requests(CAPTIONS, GIGAGAN, 61, seed=0)
+    with pytest.raises(UserError, match="61 captions without repeats need as many reference images, got 60; lower --count"):
+        sample_requests(CAPTIONS, GIGAGAN, 61, seed=0)
 
 
 def test_a_recorded_list_is_taken_as_it_is():
@@ -59,20 +60,20 @@ def photo(width: int, height: int) -> Image.Image:
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (427, 640), (333, 500), (300, 300), (200, 120)])
 def test_the_crop_is_whole_pixels_and_the_reduction_pillows_lanczos(width, height):
-    side, picture = min(width, height), photo(width, height)
+    side, image = min(width, height), photo(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    pixels = np.asarray(picture)[top : top + side, left : left + side]
+    pixels = np.asarray(image)[top : top + side, left : left + side]
     expected = np.asarray(Image.fromarray(pixels).resize((256, 256), Image.Resampling.LANCZOS))
-    assert np.array_equal(np.asarray(center_square(picture, 256)), expected)
+    assert np.array_equal(np.asarray(center_square(image, 256)), expected)
 
 
 def test_the_64_px_route_goes_by_256():
     """StyleGAN-T's release keeps 256 px PNGs and reduces those: not the photo itself to 64."""
-    picture = photo(500, 375)
-    stored = center_square(picture, 256)
+    image = photo(500, 375)
+    stored = center_square(image, 256)
     got = np.asarray(center_square(stored, STYLEGAN_T.side(64)))
     assert np.array_equal(got, np.asarray(stored.resize((64, 64), Image.Resampling.LANCZOS)))
-    assert not np.array_equal(got, np.asarray(center_square(picture, 64)))
+    assert not np.array_equal(got, np.asarray(center_square(image, 64)))
 
 
 def test_our_bytes_are_the_releases_bytes():

@@ -25,7 +25,7 @@ def test_ssim_equals_a_loop_over_windows():
     for colour in range(3):
         for y in range(4):
             for x in range(3):
-                p, q = (picture[0, colour, y : y + 11, x : x + 11] for picture in (a, b))
+                p, q = (image[0, colour, y : y + 11, x : x + 11] for image in (a, b))
                 mean_p, mean_q = (weights * p).sum(), (weights * q).sum()
                 var_p, var_q = (weights * (p - mean_p) ** 2).sum(), (weights * (q - mean_q) ** 2).sum()
                 covariance = (weights * (p - mean_p) * (q - mean_q)).sum()
@@ -35,7 +35,7 @@ def test_ssim_equals_a_loop_over_windows():
     assert ssim(a, b).item() == pytest.approx(torch.stack(values).mean().item(), abs=1e-10)
 
 
-def test_ssim_of_equal_pictures_is_one_and_falls_with_noise():
+def test_ssim_of_equal_images_is_one_and_falls_with_noise():
     a = torch.rand(2, 3, 32, 32) * 2 - 1
     assert ssim(a, a).tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
     little, much = (ssim(a, a + strength * torch.randn_like(a)) for strength in (0.05, 0.5))

@@ -1,4 +1,4 @@
-"""Our figures against torch-fidelity's on the same pictures and the same networks, from files to numbers."""
+"""Our figures against torch-fidelity's on the same images and the same networks, from files to numbers."""
 
 import numpy as np
 import pytest
@@ -16,15 +16,15 @@ COUNT, SIDE = 40, 48
 
 
 class SmallNetwork(FeatureExtractorBase):
-    """A convolution with fixed weights, pooled to 24 values: fewer than there are pictures, as features should be."""
+    """A convolution with fixed weights, pooled to 24 values: fewer than there are images, as features should be."""
 
     def __init__(self, name, features_list, **options):
         super().__init__(name, features_list)
         generator = torch.Generator().manual_seed(0)
         self.weight = torch.nn.Parameter(torch.randn(24, 3, 7, 7, generator=generator) / 12, requires_grad=False)
 
-    def forward(self, pictures):
-        return (torch.nn.functional.conv2d(pictures.float() / 255 - 0.5, self.weight, stride=4).relu().mean((2, 3)),)
+    def forward(self, images):
+        return (torch.nn.functional.conv2d(images.float() / 255 - 0.5, self.weight, stride=4).relu().mean((2, 3)),)
 
     @staticmethod
     def get_provided_features_list():
@@ -40,22 +40,22 @@ class SmallNetwork(FeatureExtractorBase):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Two folders of pictures, blots on grounds of two ranges of colour, and the same as bytes."""
+def images(tmp_path_factory):
+    """Two folders of images, blots on grounds of two ranges of colour, and the same as bytes."""
     rng = np.random.default_rng(0)
     found = {}
     for name, low, high in (("generated", 0, 200), ("real", 40, 256)):
         folder = tmp_path_factory.mktemp(name)
         coarse = rng.integers(low, high, (COUNT, 6, 6, 3), dtype=np.uint8)
-        for number, picture in enumerate(coarse):
-            Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / f"{number:03d}.png")
+        for number, image in enumerate(coarse):
+            Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / f"{number:03d}.png")
         stack = np.stack([np.asarray(Image.open(path)) for path in sorted(folder.iterdir())])
         found[name] = (folder, torch.from_numpy(stack).permute(0, 3, 1, 2))
     return found
 
 
-def theirs(pictures, cache, **options):
-    folders = {"input1": str(pictures["generated"][0]), "input2": str(pictures["real"][0])}
+def theirs(images, cache, **options):
+    folders = {"input1": str(images["generated"][0]), "input2": str(images["real"][0])}
     shared = {"cuda": False, "verbose": False, "samples_shuffle": True, "save_cpu_ram": True, "cache_root": str(cache), "batch_size": 20}
     return calculate_metrics(**folders, **shared, kid_subset_size=30, isc_splits=4, **options)
 
@@ -75,24 +75,24 @@ def ours(generated, real, logits):
     }
 
 
-def test_inception_of_the_real_architecture(pictures, tmp_path):
+def test_inception_of_the_real_architecture(images, tmp_path):
     """Every weight random, so that no value is there by chance."""
     network = Inception("tensorflow", ("pool", "logits"), seed=3)
     network.load_pretrained()
     torch.save(network.state_dict(), tmp_path / "inception.pth")
-    features = {name: network(stack) for name, (_, stack) in pictures.items()}
+    features = {name: network(stack) for name, (_, stack) in images.items()}
     options = {"feature_extractor_weights_path": str(tmp_path / "inception.pth"), "feature_extractor": "inception-v3-compat"}
-    expected = theirs(pictures, tmp_path, fid=True, kid=True, prc=True, isc=True, **options)
+    expected = theirs(images, tmp_path, fid=True, kid=True, prc=True, isc=True, **options)
     got = ours(features["generated"]["pool"], features["real"]["pool"], features["generated"]["logits"])
     for name, value in got.items():
         assert value == pytest.approx(expected[name], rel=1e-3, abs=1e-9), name
     assert 0 < got["precision"] < 1 or 0 < got["recall"] < 1
 
 
-def test_a_small_network_of_ones_own(pictures, tmp_path):
+def test_a_small_network_of_ones_own(images, tmp_path):
     register_feature_extractor("small", SmallNetwork)
-    expected = theirs(pictures, tmp_path, fid=True, kid=True, prc=True, isc=True, feature_extractor="small")
+    expected = theirs(images, tmp_path, fid=True, kid=True, prc=True, isc=True, feature_extractor="small")
     network = SmallNetwork("small", ["24"])
-    generated, real = (network(stack)[0] for _, stack in pictures.values())
+    generated, real = (network(stack)[0] for _, stack in images.values())
     for name, value in ours(generated, real, generated).items():
         assert value == pytest.approx(expected[name], rel=1e-3), name

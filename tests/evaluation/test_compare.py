@@ -1,17 +1,12 @@
-"""Results of one protocol are set beside each other, those of two are refused by the field that differs."""
+"""Results of one protocol are compared; those of two are refused, and the error names the field that differs."""
 
 import copy
 import json
-import sys
 
 import pytest
-from tiny import ROOT
 
 from t2igan.errors import UserError
-
-sys.path.insert(0, str(ROOT))  # eval is a folder of scripts, not an installed package
-
-from eval.compare import read_result, table
+from t2igan.evaluation.compare import compare, read_result
 
 RESULT = {
     "protocol": {
@@ -39,8 +34,8 @@ def changed(path: str, value) -> dict:
 
 def test_one_protocol_is_compared():
     other = changed("metrics.fid.value", 9.62) | {"model": {"sha256": "f" * 64}}
-    lines = table(RESULT, other).splitlines()
-    assert lines[0] == "gigagan with clean_fid, 30000 pictures at 256 px"
+    lines = compare(RESULT, other).splitlines()
+    assert lines[0] == "gigagan with clean_fid, 30000 images at 256 px"
     assert lines[2].split() == ["fid", "9.0900", "9.6200", "+0.5300"] and lines[3].split() == [
         "clip",
         "score",
@@ -50,18 +45,18 @@ def test_one_protocol_is_compared():
     ]
 
 
-def test_pictures_drawn_elsewhere_are_compared_with_a_models():
-    assert "fid" in table(RESULT, changed("model", {"pictures": "other/*.tar"}))
+def test_images_generated_elsewhere_are_compared_with_those_of_a_model():
+    assert "fid" in compare(RESULT, changed("model", {"pictures": "other/*.tar"}))
 
 
 def test_metrics_of_one_result_alone_are_left_out():
     other = copy.deepcopy(RESULT)
     del other["metrics"]["fid"]
-    assert "fid" not in table(RESULT, other).replace("clean_fid", "")
+    assert "fid" not in compare(RESULT, other).replace("clean_fid", "")
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("protocol.name", "stylegan_t", "protocol.name: gigagan, stylegan_t"),
         ("protocol.extractor", "torch_fidelity", "protocol.extractor: clean_fid, torch_fidelity"),
@@ -72,10 +67,10 @@ def test_metrics_of_one_result_alone_are_left_out():
         ("metrics.fid.network.weights", "1" * 64, "fid.network.weights: dddddddddddd..., 111111111111..."),
     ],
 )
-def test_another_protocol_is_refused_by_its_field(path, value, said):
+def test_another_protocol_is_refused_by_its_field(path, value, message):
     with pytest.raises(UserError, match="not comparable") as caught:
-        table(RESULT, changed(path, value))
-    assert str(caught.value).endswith(said)
+        compare(RESULT, changed(path, value))
+    assert str(caught.value).endswith(message)
 
 
 def test_what_is_no_result(tmp_path):
@@ -85,4 +80,14 @@ def test_what_is_no_result(tmp_path):
     with pytest.raises(UserError, match="is no result of eval/zero_shot_coco"):
         read_result(tmp_path / "emoji.json")
     with pytest.raises(UserError, match="no metric in common"):
-        table(RESULT, changed("metrics", {"kid": {"value": 1}}))
+        compare(RESULT, changed("metrics", {"kid": {"value": 1}}))
+
+
+def test_the_script(script, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(RESULT))
+    (tmp_path / "c.json").write_text(json.dumps(changed("protocol.name", "stylegan_t")))
+    assert script("compare", tmp_path / "a.json", tmp_path / "b.json") == 0
+    assert "30000 images at 256 px" in capsys.readouterr().out
+    assert script("compare", tmp_path / "a.json", tmp_path / "c.json") == 2
+    assert capsys.readouterr().err == "error: these results are not comparable: protocol.name: gigagan, stylegan_t\n"

@@ -1,27 +1,28 @@
-"""What a metric makes of its features, and how few pictures it takes."""
+"""What a metric computes from features, and how many images it needs."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from t2igan.errors import UserError
-from t2igan.metrics.measures import MEASURES, Measure
+from t2igan.metrics.frechet import frechet_distance
+from t2igan.metrics.metric import METRICS, Metric
 
 
 def reader(**features):
-    """Parts of 50, as they lie on disk."""
+    """Chunks of 50, as on disk."""
     return lambda kind: features[kind].split(50)
 
 
 def test_clip_score_is_the_mean_cosine():
     a, b = F.normalize(torch.randn(120, 8), dim=1), F.normalize(torch.randn(120, 8), dim=1)
-    found = MEASURES["clip_score"].compute(reader(generated=a, captions=b))
+    found = METRICS["clip_score"].compute(reader(generated=a, captions=b))
     assert found["value"] == pytest.approx(F.cosine_similarity(a, b).mean().item(), rel=1e-5)
 
 
 def test_r_precision_of_perfect_of_chance_and_of_repeated_captions():
     captions = F.normalize(torch.randn(2000, 16), dim=1)
-    r_precision = MEASURES["r_precision"].compute
+    r_precision = METRICS["r_precision"].compute
     assert r_precision(reader(generated=captions, captions=captions))["value"] == 1
     chance = r_precision(reader(generated=captions.roll(1, 0), captions=captions))["value"]
     assert chance < 0.03  # one in a hundred
@@ -31,19 +32,17 @@ def test_r_precision_of_perfect_of_chance_and_of_repeated_captions():
 
 
 def test_parts_and_whole_give_the_same_frechet_distance():
-    from t2igan.metrics.frechet import frechet_distance
-
     a, b = torch.randn(120, 5), torch.randn(90, 5) + 1
-    assert MEASURES["fid"].compute(reader(generated=a, real=b))["value"] == pytest.approx(frechet_distance(a, b), rel=1e-9)
+    assert METRICS["fid"].compute(reader(generated=a, real=b))["value"] == pytest.approx(frechet_distance(a, b), rel=1e-9)
 
 
-def test_too_few_pictures():
-    gaussian, least = Measure("n", "l", len, gaussian=True), Measure("n", "l", len, least=6)
+def test_too_few_images():
+    gaussian, six = Metric("n", "l", len, gaussian=True), Metric("n", "l", len, min_images=6)
     gaussian.check("fid", 2049, 2048, force=False)
     gaussian.check("fid", 100, 2048, force=True)
-    with pytest.raises(UserError, match="fid of 2048 pictures, which cannot fill the 2048 dimensions"):
+    with pytest.raises(UserError, match="fid of 2048 images, which cannot fill the 2048 dimensions"):
         gaussian.check("fid", 2048, 2048, force=False)
-    with pytest.raises(UserError, match="fid needs 2 pictures or more, got 1"):
+    with pytest.raises(UserError, match="fid needs 2 images or more, got 1"):
         gaussian.check("fid", 1, 2048, force=True)
-    with pytest.raises(UserError, match="precision_recall needs 6 pictures or more, got 5"):
-        least.check("precision_recall", 5, 4096, force=True)
+    with pytest.raises(UserError, match="precision_recall needs 6 images or more, got 5"):
+        six.check("precision_recall", 5, 4096, force=True)

@@ -2,21 +2,16 @@
 
 import copy
 import json
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import ROOT
 
 from t2igan.data.images import png_bytes
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
-
-sys.path.insert(0, str(ROOT))  # eval is a folder of scripts, not an installed package
-
-from eval.report import build, curves
+from t2igan.evaluation.page import build_page, curves
 
 PROTOCOL = {
     "name": "stylegan_t", "extractor": "torch_fidelity", "pictures": 30000, "side": 64,
@@ -32,13 +27,13 @@ def result(fid: float, clip: float, truncation: float = 1.0, model: str = "c", *
 
 @pytest.fixture
 def saved(tmp_path):
-    """save(name, result) -> its path, with three pictures beside it."""
+    """save(name, result) -> its path, with three images beside it."""
 
     def save(name: str, content: dict):
         path = tmp_path / name
         path.write_text(json.dumps(content))
-        pictures = [Sample(f"{i}", png_bytes(Image.new("RGB", (16, 16), (80 * i, 0, 0))), [f"<thing {i}>"]) for i in range(3)]
-        write_shards(pictures, path.with_suffix("") / "pictures")
+        images = [Sample(f"{i}", png_bytes(Image.new("RGB", (16, 16), (80 * i, 0, 0))), [f"<thing {i}>"]) for i in range(3)]
+        write_shards(images, path.with_suffix("") / "pictures")
         return path
 
     return save
@@ -64,9 +59,9 @@ class Tags(HTMLParser):
         self.seen.append((tag, dict(attributes)))
 
 
-def test_figures_curve_and_pictures_in_one_file(saved):
+def test_metrics_curve_and_images_in_one_file(saved):
     paths = [saved(f"{t}.json", result(fid, clip, t)) for t, fid, clip in ((1.0, 7.3, 0.20), (0.7, 9.1, 0.24), (0.5, 12.0, 0.26))]
-    page = build(paths)
+    page = build_page(paths)
     tags = Tags(page)
     assert not tags.open
     names = [tag for tag, _ in tags.seen]
@@ -76,7 +71,9 @@ def test_figures_curve_and_pictures_in_one_file(saved):
 
 
 def test_the_curve_goes_through_the_points_in_order_of_truncation(saved):
-    page = build([saved(f"{t}.json", result(fid, clip, t)) for t, fid, clip in ((1.0, 8.0, 0.20), (0.5, 12.0, 0.30), (0.7, 10.0, 0.25))])
+    page = build_page(
+        [saved(f"{t}.json", result(fid, clip, t)) for t, fid, clip in ((1.0, 8.0, 0.20), (0.5, 12.0, 0.30), (0.7, 10.0, 0.25))]
+    )
     line = next(attributes["points"] for tag, attributes in Tags(page).seen if tag == "polyline")
     points = np.array([point.split(",") for point in line.split()], dtype=float)
     assert (np.diff(points[:, 0]) < 0).all() and (np.diff(points[:, 1]) > 0).all()  # towards 1: less like the caption, a lower FID
@@ -88,24 +85,24 @@ def test_other_models_and_protocols_are_not_on_one_curve():
     assert [len(curve) for curve in curves(same)] == [2]
     assert curves({"a": result(7, 0.2), "b": result(9, 0.3, 0.5, model="d")}) == []
     assert curves({"a": result(7, 0.2), "b": result(9, 0.3, 0.5, captions_sha256="z" * 64)}) == []
-    assert curves({"a": result(7, 0.2, model=None), "b": result(9, 0.3, model=None)}) == []  # drawn by who knows whom
+    assert curves({"a": result(7, 0.2, model=None), "b": result(9, 0.3, model=None)}) == []  # no hash shows which model generated them
 
 
 def test_results_of_two_protocols_stand_apart(saved):
-    page = build([saved("a.json", result(7, 0.2)), saved("b.json", result(9, 0.3, extractor="clean_fid"))])
+    page = build_page([saved("a.json", result(7, 0.2)), saved("b.json", result(9, 0.3, extractor="clean_fid"))])
     assert page.count("<table>") == 2
     other = copy.deepcopy(result(7, 0.2))
     other["metrics"]["fid"]["network"]["weights"] = "others"
-    assert build([saved("a.json", result(7, 0.2)), saved("c.json", other)]).count("<table>") == 2
+    assert build_page([saved("a.json", result(7, 0.2)), saved("c.json", other)]).count("<table>") == 2
 
 
-def test_neighbours_need_their_picture(saved, tmp_path):
+def test_neighbors_need_their_image(saved, tmp_path):
     path = saved("a.json", result(7, 0.2))
-    with pytest.raises(UserError, match=r"eval/neighbours.py makes both"):
-        build([path], tmp_path / "near.json")
+    with pytest.raises(UserError, match=r"eval/nearest_neighbors.py makes both"):
+        build_page([path], tmp_path / "near.json")
     (tmp_path / "near.json").write_text(json.dumps({"distance": {"generated_to_training_mean": 0.5}}))
     Image.new("RGB", (8, 8)).save(tmp_path / "near.png")
-    assert "generated to training mean 0.5000" in build([path], tmp_path / "near.json")
+    assert "generated to training mean 0.5000" in build_page([path], tmp_path / "near.json")
 
 
 def test_a_table_never_mixes_two_networks(saved):
@@ -113,4 +110,12 @@ def test_a_table_never_mixes_two_networks(saved):
     first, second, third = (result(7, 0.2) for _ in range(3))
     del first["metrics"]["clip_score"]
     third["metrics"]["clip_score"]["network"]["weights"] = "others"
-    assert build([saved("a.json", first), saved("b.json", second), saved("c.json", third)]).count("<table>") == 2
+    assert build_page([saved("a.json", first), saved("b.json", second), saved("c.json", third)]).count("<table>") == 2
+
+
+def test_the_script(saved, script, tmp_path, capsys):
+    paths = [saved("a.json", result(7.1, 0.2)), saved("b.json", result(9.1, 0.3, 0.5))]
+    assert script("report", *paths, "--out", tmp_path / "new/page.html") == 0
+    assert "page.html: 2 results" in capsys.readouterr().out
+    assert (tmp_path / "new/page.html").read_text(encoding="utf-8") == build_page(paths)
+    assert script("report", tmp_path / "none.json", "--out", tmp_path / "other.html") == 2 and not (tmp_path / "other.html").exists()

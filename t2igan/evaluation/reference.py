@@ -1,0 +1,39 @@
+"""The real images and captions that generated images are compared with."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from t2igan.data.shards import Record, Shards
+from t2igan.errors import UserError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Shards made by data_prep/coco.py, and the hash of their pixels and captions, which does not depend on the machine."""
+
+    shards: Shards
+    content: str
+
+
+def read_reference(folder: Path) -> Reference:
+    """Raises UserError where the folder is not a reference, or not a complete one."""
+    try:
+        report = json.loads((folder / "report.json").read_text())
+        content, images = report["content_sha256"], report["pictures"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder} is no reference; data_prep/coco.py makes one from val2014") from None
+    shards = Shards(str(folder))
+    if len(shards) != images:
+        raise UserError(f"{folder} holds {len(shards)} of the {images} images in its report; copy it again")
+    return Reference(shards, content)
+
+
+def read_records(shards: Shards) -> Iterator[Record]:
+    """Every record, in order. Raises UserError where one is broken."""
+    for number in range(len(shards)):
+        try:
+            yield shards.read(number)
+        except (OSError, ValueError) as error:
+            raise UserError(f"sample {number} of {shards.files[0].parent} is broken ({error}); make the shards again") from None

@@ -1,0 +1,117 @@
+"""An upsampler to its PSNR and SSIM beside bicubic and Lanczos, on images whose true large form is known.
+
+Each image is reduced to the upsampler's input size, enlarged again by each method and compared with itself: means over images, with the
+standard error of the paired difference.
+"""
+
+import statistics
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from t2igan.data.images import decode, to_bytes, to_pil, to_signed
+from t2igan.data.shards import Shards
+from t2igan.errors import UserError
+from t2igan.grids import grid
+from t2igan.inference.upsampler import Upsampler
+from t2igan.metrics.similarity import psnr, ssim
+from t2igan.pyramid import shrink
+
+SHOWN = 6  # images in the grid
+PILLOW = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+METHODS = (*PILLOW, "upsampler")
+METRICS = {"psnr": psnr, "ssim": ssim}
+
+
+@dataclass
+class Upsampling:
+    """Scores of each method, image by image, and some images to look at."""
+
+    scores: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {method: {m: [] for m in METRICS} for method in METHODS})
+    rows: list[list[Image.Image]] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
+
+    @property
+    def grid(self) -> Image.Image:
+        """Each row: the small image, bicubic, Lanczos, the upsampler, the true image."""
+        return grid(self.rows, self.captions)
+
+    def result(self) -> dict:
+        """Means by method, and the gain of the upsampler over the others."""
+        count = len(self.scores["upsampler"]["psnr"])
+        result = {"pictures": count}
+        for method, metrics in self.scores.items():
+            result[method] = {name: statistics.fmean(values) for name, values in metrics.items()}
+        for method in PILLOW:
+            gains = {}
+            for name in METRICS:
+                differences = [a - b for a, b in zip(self.scores["upsampler"][name], self.scores[method][name], strict=True)]
+                gains[name] = statistics.fmean(differences)
+                gains[f"{name}_standard_error"] = statistics.stdev(differences) / count**0.5
+                gains[f"{name}_better_on"] = sum(d > 0 for d in differences) / count
+            result[f"gain_over_{method}"] = gains
+        return result
+
+
+def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic") -> Upsampling:
+    """Enlarges every image of the shards, after reducing it by `reduce`, and scores each method.
+
+    Args:
+        data: shards of images at the large size; each caption is the upsampler's prompt.
+        reduce: `bicubic`, as in training, or `lanczos`.
+
+    Raises:
+        UserError: there are fewer than two images.
+    """
+    shards, low = Shards(data), upsampler.low
+    side, found = low * upsampler.factor, Upsampling()
+    if len(shards) < 2:
+        raise UserError(f"{data} holds {len(shards)} image; give two or more")
+    for number in range(len(shards)):
+        record = shards.read(number)
+        real = to_signed(decode(record.image, side)[None])
+        small = reduced(real, low, reduce)
+        large = {method: enlarged(small, side, method) for method in PILLOW}
+        large["upsampler"] = to_signed(to_bytes(upsampler.images(to_signed(small), record.captions[0])))  # rounded to bytes as the others
+        for method, image in large.items():
+            for name, metric in METRICS.items():
+                found.scores[method][name].append(float(metric(image.double(), real.double())))
+        if number % max(1, len(shards) // SHOWN) == 0 and len(found.rows) < SHOWN:
+            pixelated = to_pil(to_signed(small)[0]).resize((side, side), Image.Resampling.NEAREST)
+            found.rows.append([pixelated, *(to_pil(large[method][0]) for method in METHODS), to_pil(real[0])])
+            found.captions.append(f"{record.captions[0]}: {low} px, bicubic, Lanczos, upsampler, true")
+    return found
+
+
+def reduced(real: Float[Tensor, "1 3 r r"], side: int, method: str) -> UInt8[Tensor, "1 3 s s"]:
+    """The image at `side` px, in bytes, as a file of it would hold."""
+    if method == "bicubic":
+        return to_bytes(shrink(real, side))
+    return resized(real, side, method)
+
+
+def enlarged(small: UInt8[Tensor, "1 3 s s"], side: int, method: str) -> Float[Tensor, "1 3 r r"]:
+    """Pillow's enlargement, in [-1, 1]."""
+    return to_signed(resized(to_signed(small), side, method))
+
+
+def resized(image: Float[Tensor, "1 3 h h"], side: int, method: str) -> UInt8[Tensor, "1 3 r r"]:
+    pixels = np.asarray(to_pil(image[0]).resize((side, side), PILLOW[method]))
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+
+
+def table(result: dict) -> str:
+    lines = [f"{result['pictures']} images of {result['data']}", f"{'':10} {'PSNR, dB':>9} {'SSIM':>7}"]
+    for method in METHODS:
+        lines.append(f"{method:10} {result[method]['psnr']:9.2f} {result[method]['ssim']:7.4f}")
+    for method in PILLOW:
+        gain = result[f"gain_over_{method}"]
+        lines.append(
+            f"over {method}: {gain['psnr']:+.2f} +- {gain['psnr_standard_error']:.2f} dB, better on {gain['psnr_better_on']:.0%}; "
+            f"SSIM {gain['ssim']:+.4f} +- {gain['ssim_standard_error']:.4f}, better on {gain['ssim_better_on']:.0%}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,103 @@
+"""Upsampling and tiles of an upsampler that adds nothing: its numbers are those of bilinear enlargement."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny_upsampler
+
+from t2igan.config import Recipe, parse
+from t2igan.data.images import decode, to_bytes, to_signed
+from t2igan.data.shards import Shards
+from t2igan.data.write import write_shards
+from t2igan.errors import UserError
+from t2igan.evaluation.seams import measure_seams
+from t2igan.evaluation.upsampling import compare_upsampling, reduced
+from t2igan.inference.pipeline import save_model
+from t2igan.inference.upsampler import Upsampler
+from t2igan.layers.resample import upsample
+from t2igan.metrics.similarity import psnr
+from t2igan.pyramid import shrink
+from t2igan.system import build_system
+
+pytest_plugins = ["kit"]
+
+
+@pytest.fixture(scope="module")
+def model(kit, tmp_path_factory):
+    folder, recipe = tmp_path_factory.mktemp("run"), parse(Recipe, tiny_upsampler(kit), "")
+    generator = build_system(recipe).generator
+    with torch.no_grad():
+        for side in ("8", "16"):
+            generator.synthesis.stages[side].to_rgb.weight.zero_()
+    save_model(folder / "model", generator, recipe, {"images_seen": 1})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def upsampler(model):
+    return Upsampler.load(model)
+
+
+@pytest.fixture(scope="module")
+def real(kit):
+    shards = Shards(str(kit.shards))
+    return torch.cat([to_signed(decode(shards.read(i).image, 16)[None]) for i in range(len(shards))])
+
+
+@pytest.mark.parametrize("reduce", ["bicubic", "lanczos"])
+def test_scores_of_bilinear_enlargement(upsampler, real, kit, reduce):
+    result = compare_upsampling(upsampler, str(kit.shards), reduce).result()
+    small = to_bytes(shrink(real, 8)) if reduce == "bicubic" else torch.cat([reduced(image[None], 8, reduce) for image in real])
+    large = to_signed(to_bytes(upsample(to_signed(small))))
+    assert result["pictures"] == 23 and result["upsampler"]["psnr"] == pytest.approx(psnr(large, real).mean().item(), abs=0.01)
+    for method in ("bicubic", "lanczos"):
+        gain = result[f"gain_over_{method}"]
+        assert gain["psnr"] == pytest.approx(result["upsampler"]["psnr"] - result[method]["psnr"], abs=1e-9)
+
+
+def test_one_image_has_no_standard_error(upsampler, samples, tmp_path):
+    write_shards(samples[:1], tmp_path / "one")
+    with pytest.raises(UserError, match="one holds 1 image; give two or more"):
+        compare_upsampling(upsampler, str(tmp_path / "one"))
+
+
+def test_seams_of_an_upsampler_that_adds_nothing_are_invisible(upsampler, kit):
+    found = measure_seams(upsampler, str(kit.shards), 96, 16)
+    result = found.result
+    assert result["tile"] == 32 and result["overlap"] == 16 and result["tiles"] == 25 and result["max"] < 0.01
+    assert found.difference.shape == (3, 96, 96) and found.difference.max() < -0.99
+
+
+def test_seams_need_more_than_one_tile(upsampler, kit):
+    with pytest.raises(UserError, match="a mosaic of 32 px is one tile"):
+        measure_seams(upsampler, str(kit.shards), 32, 16)
+    with pytest.raises(UserError, match="--side is 40, needs a multiple of --piece 16"):
+        measure_seams(upsampler, str(kit.shards), 40, 16)
+
+
+def test_the_script_for_upsampling(script, model, kit, tmp_path, capsys):
+    words = ["--model", model, "--out", tmp_path / "new/result.json", "--picture", tmp_path / "grid.png"]
+    assert script("upsampling", *words, "--data", kit.shards) == 0
+    result = json.loads((tmp_path / "new/result.json").read_text())
+    assert {"data", "model", "pictures", "reduced_by", "bicubic", "lanczos", "upsampler", "gain_over_bicubic", "gain_over_lanczos"} == set(
+        result
+    )
+    printed = capsys.readouterr().out
+    assert "over lanczos: " in printed and "23 images" in printed
+    assert Image.open(tmp_path / "grid.png").size[0] >= 5 * 68
+    shutil.rmtree(tmp_path / "new")
+    assert script("upsampling", *words, "--data", tmp_path / "nowhere") == 2 and not (tmp_path / "new").exists()
+    assert capsys.readouterr().err.startswith("error: no .tar shards at")
+
+
+def test_the_script_for_seams(script, model, kit, tmp_path, capsys):
+    words = ["--model", model, "--data", kit.shards, "--out", tmp_path / "new/seams.json", "--piece", 16]
+    assert script("tile_seams", *words, "--side", 96, "--picture", tmp_path / "seams.png") == 0
+    result = json.loads((tmp_path / "new/seams.json").read_text())
+    keys = ("model", "data", "side", "tile", "overlap", "tiles", "mean", "near_seams", "elsewhere", "p999", "max")
+    assert tuple(result) == keys and "96 px in 25 tiles of 32 px" in capsys.readouterr().out
+    assert Image.open(tmp_path / "seams.png").size == (96, 96) and Image.open(tmp_path / "seams.png").getextrema() == ((0, 0),) * 3
+    assert script("tile_seams", *words, "--side", 32) == 2 and "is one tile" in capsys.readouterr().err
