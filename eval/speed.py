@@ -190,10 +190,9 @@ def load_recipes_model(path: str):
     """The same of a recipe, with random weights."""
     from t2igan.config import load_recipe
     from t2igan.system import build_generator
-    from t2igan.text import build_text_encoder
 
     recipe = load_recipe(path)
-    encoder = build_text_encoder(recipe.text)
+    encoder = recipe.text.build()
     encoder.load_pretrained()
     return build_generator(recipe.generator, encoder.token_dim, encoder.text_dim), encoder, recipe.name, recipe.resolution
 

