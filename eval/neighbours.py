@@ -46,16 +46,16 @@ def compare(arguments: argparse.Namespace):
     """(result, picture)."""
     import torch
 
-    from t2igan.data.images import to_bytes
+    from t2igan.data.images import to_bytes, to_signed
     from t2igan.data.order import hashed, shuffled
-    from t2igan.features.open_clip import ClipFeatures
+    from t2igan.features.open_clip import ClipScorer
     from t2igan.inference.pipeline import Pipeline
     from t2igan.metrics.chunks import distributed_state
     from t2igan.metrics.diversity import nearest
     from t2igan.text.cache import default_cache
 
     name, _, tag = arguments.clip.partition("=")
-    network = ClipFeatures(name, tag or None, default_cache())
+    network = ClipScorer(name, tag or None, default_cache())
     network.load_pretrained()
     state = distributed_state()
     network.to(state.device)
@@ -66,7 +66,8 @@ def compare(arguments: argparse.Namespace):
     picks = hashed(SEED, positions, 1)
     captions = [record.captions[int(pick) % len(record.captions)] for record, pick in zip(records, picks, strict=True)]
     images = to_bytes(pipeline.each(captions, range(arguments.count), arguments.truncation))
-    drawn = torch.cat([network(part.to(state.device))["embedding"].cpu() for part in images.split(50)])
+    with torch.no_grad():
+        drawn = torch.cat([network(to_signed(part.to(state.device)))["embedding"].cpu() for part in images.split(50)])
     distances, neighbours = nearest(drawn, embeddings)
     distance = {"generated_to_training_mean": float(distances.mean()), "generated_to_training_least": float(distances.min())}
     if arguments.held_out:
@@ -75,7 +76,7 @@ def compare(arguments: argparse.Namespace):
         distance |= {"held_out_to_training_mean": float(own.mean()), "held_out_to_training_least": float(own.min())}
         distance["share_of_generated_nearer_than_any_held_out"] = float((distances < own.min()).float().mean())
     closest = distances.argsort()[:SHOWN].tolist()
-    result = {"distance": distance, "pictures": arguments.count, "training_pictures": len(training), "network": network.account()}
+    result = {"distance": distance, "pictures": arguments.count, "training_pictures": len(training), "network": network.provenance()}
     result["closest"] = [
         {"caption": captions[i], "seed": i, "training_picture": int(neighbours[i]), "distance": float(distances[i])} for i in closest
     ]

@@ -85,7 +85,7 @@ def clip_distance(clip: str, device):
     def distance(a, b):
         return (scorer.images(a).double() - scorer.images(b).double()).square().sum(1)
 
-    return f"CLIP {scorer.fingerprint()}", distance
+    return f"CLIP {scorer.digest}", distance
 
 
 def lpips_distance(arguments: argparse.Namespace, device):

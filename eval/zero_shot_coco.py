@@ -102,7 +102,7 @@ class Evaluation:
 
     def network(self, name: str):
         from t2igan.features.inception import Inception
-        from t2igan.features.open_clip import ClipFeatures
+        from t2igan.features.open_clip import ClipScorer
         from t2igan.text.cache import default_cache
 
         given, protocol = self.weights.get(name), self.protocol
@@ -130,7 +130,7 @@ class Evaluation:
             )
         other = given.startswith(("local-dir:", "hf-hub:"))
         antialias = protocol.clip_antialias if name == "clip" else True
-        return ClipFeatures(given if other else model, None if other else given, default_cache(), antialias)
+        return ClipScorer(given if other else model, None if other else given, default_cache(), antialias)
 
     # ------------------------------------------------------------------------------------------------ stages
 
@@ -290,7 +290,7 @@ class Evaluation:
             kind, name = ("generated", "captions") if which == "captions" else (which, measure.network)
             return read_features(features[kind][name], measure.layer, counts[kind])
 
-        account = self.networks[measure.network].account()
+        account = self.networks[measure.network].provenance()
         return measure.compute(read) | {"network": account | {"layer": measure.layer}}
 
     def account(self, sets: dict, captions: list[str]) -> dict:

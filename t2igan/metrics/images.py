@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from t2igan.data.images import to_signed
 from t2igan.data.render import centre_square, open_picture
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
@@ -71,6 +72,8 @@ class ImageSet:
         """Features of every picture into `folder`, piece by piece, in all processes."""
 
         def make(piece: range, file: Path) -> None:
-            write_features(network(self.read(piece).to(state.device)), file)
+            with torch.no_grad():
+                features = network(to_signed(self.read(piece).to(state.device)))
+            write_features(features, file)
 
         run_in_chunks(len(self), lambda number: feature_file(folder, number), make, state, label)

@@ -50,7 +50,9 @@ class OpenClipText(TextEncoder):
             )
         self.tower = clip.text  # the image tower is dropped
         if self.tokenizer.context_length != self.max_tokens:
-            raise UserError(f"the recipe has text.max_tokens {self.max_tokens}, this CLIP reads {self.tokenizer.context_length}; write that")
+            raise UserError(
+                f"the recipe has text.max_tokens {self.max_tokens}, this CLIP reads {self.tokenizer.context_length}; write that"
+            )
         self._check_sizes(self.tower.width, self.tower.output_dim)
 
     def fingerprint(self) -> str:

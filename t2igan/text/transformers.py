@@ -108,6 +108,4 @@ def verify_hash(folder: Path, sha256: str) -> None:
     with open(file, "rb") as stream:
         got = hashlib.file_digest(stream, "sha256").hexdigest()
     if got != sha256:
-        raise UserError(
-            f"{file} has SHA-256 {got[:16]}..., the recipe has {sha256[:16]}...: get the file again, or correct text.sha256"
-        )
+        raise UserError(f"{file} has SHA-256 {got[:16]}..., the recipe has {sha256[:16]}...: get the file again, or correct text.sha256")

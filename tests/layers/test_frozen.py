@@ -43,8 +43,10 @@ def test_a_copy_of_the_holder_shares_the_frozen_network(holder):
 def test_gradients_pass_through_the_network_and_do_not_stay_in_it(holder):
     x = torch.randn(2, 4, requires_grad=True)
     holder(x).sum().backward()
-    expected = holder.head.weight @ (holder.tower.network[1].weight / (1 + holder.tower.network[1].eps) ** 0.5 * torch.eye(3)) @ (
-        holder.tower.network[0].weight
+    expected = (
+        holder.head.weight
+        @ (holder.tower.network[1].weight / (1 + holder.tower.network[1].eps) ** 0.5 * torch.eye(3))
+        @ (holder.tower.network[0].weight)
     )
     assert torch.allclose(x.grad, expected.expand(2, 4), atol=1e-6)
     assert all(p.grad is None and not p.requires_grad for p in holder.tower.network.parameters())
