@@ -115,14 +115,13 @@ def our_system(arguments: argparse.Namespace, clip: Path, device):
     from t2igan.config import load_recipe
     from t2igan.layers.folded import fold
     from t2igan.system import build_generator
-    from t2igan.text import build_text_encoder
 
     write_clip(clip)
     text = [f"text.model=local-dir:{clip}", "text.pretrained=null"]
     base, upsampler = (load_recipe(path, text) for path in (arguments.base, arguments.upsampler))
     if base.resolution != upsampler.generator.synthesis.low:
         raise UserError(f"the upsampler takes {upsampler.generator.synthesis.low} px, the base draws {base.resolution} px")
-    encoder = build_text_encoder(base.text)
+    encoder = base.text.build()
     encoder.load_pretrained()
     encoder.to(device)
 

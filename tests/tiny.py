@@ -58,13 +58,13 @@ def write_lpips(folder: Path) -> tuple[Path, Path]:
     """VGG16's convolutions and LPIPS's heads with random weights, in the form of the published files."""
     from torchvision.models import vgg16
 
-    from t2igan.features.lpips import CHANNELS
+    from t2igan.features.vgg import CHANNELS
 
     folder.mkdir(parents=True)
     with torch.random.fork_rng():
         torch.manual_seed(3)
         convolutions = {f"features.{name}": value for name, value in vgg16().features.state_dict().items()}
-        heads = {f"lin{i}.model.1.weight": torch.rand(1, channels, 1, 1) for i, channels in enumerate(CHANNELS)}
+        heads = {f"lin{i}.model.1.weight": torch.rand(1, channels, 1, 1) for i, channels in enumerate(CHANNELS.values())}
     torch.save(convolutions, folder / "vgg.pth")
     torch.save(heads, folder / "heads.pth")
     return folder / "vgg.pth", folder / "heads.pth"

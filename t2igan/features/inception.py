@@ -1,42 +1,43 @@
 """The Inception network of the published distances, with either of its two published resizes.
 
 Szegedy et al. 2016 (arXiv:1512.00567) as TensorFlow froze it on 2015-12-05: the network by which FID is defined (Heusel et al. 2017,
-arXiv:1706.08500). torch-fidelity brought it to PyTorch; the blocks are its own. Protocols differ in how a picture comes to 299 px:
-TensorFlow 1's bilinear, which does not antialias (torch-fidelity, StyleGAN), or Pillow's bicubic, which does (clean-fid, Parmar et al.
-2022, arXiv:2104.11222).
+arXiv:1706.08500). The blocks are those of torch-fidelity's port to PyTorch. Protocols differ in how they resize images to 299 px:
+by TensorFlow 1's bilinear, which does not antialias (torch-fidelity, StyleGAN), or by Pillow's bicubic, which does (clean-fid, Parmar
+et al. 2022, arXiv:2104.11222).
 """
 
 import math
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch_fidelity import feature_extractor_inceptionv3 as blocks
-from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from t2igan.features.base import FeatureNetwork
+from t2igan.features.resize import pillow_bicubic, tensorflow_bilinear, to_255
 from t2igan.features.weights import WeightFile, load_into, read_weights
 
 SIDE = 299
 SPATIAL_CHANNELS = 7  # of mixed_6/conv, 17 x 17 each: Nash et al. 2021 (arXiv:2103.03841)
 PUBLISHED = WeightFile("weights-inception-2015-12-05-6726825d.pth", "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/")
 
+RESIZES = {"tensorflow": tensorflow_bilinear, "clean": pillow_bicubic}
+
 Resize = Literal["tensorflow", "clean"]
 Layer = Literal["pool", "spatial", "logits"]
 
 
 class Inception(FeatureNetwork):
-    """Pictures to `pool` (2048), `spatial` (2023, the first 7 channels of a 17 x 17 map) and `logits` (1008, without bias).
+    """Images to `pool` (2048), `spatial` (2023, the first 7 channels of a 17 x 17 map) and `logits` (1008, without bias).
 
     Args:
-        resize: which of the two ways to 299 px.
+        resize: to 299 px, by one of the two published ways.
+        layers: which of these features.
         weights: the published file, or None for torch hub's cache.
-        seed: random weights from this seed in place of published ones, for the random-network distance.
+        seed: draws random weights in place of the published ones, for the random-network distance.
     """
 
     def __init__(self, resize: Resize, layers: tuple[Layer, ...] = ("pool",), weights: Path | None = None, seed: int | None = None):
@@ -70,13 +71,12 @@ class Inception(FeatureNetwork):
             self.digest = f"random, seed {self.seed}"
         self.requires_grad_(False).eval()
 
-    def account(self) -> dict[str, object]:
+    def provenance(self) -> dict[str, object]:
         return {"network": "inception-2015-12-05", "weights": self.digest, "resize": self.resize}
 
-    @torch.no_grad()
-    def forward(self, pictures: UInt8[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _"]]:
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b ..."]]:
         found = {}
-        x = (RESIZES[self.resize](pictures) - 128) / 128  # as in the graph: 255 becomes 0.992, not 1
+        x = (RESIZES[self.resize](to_255(images), SIDE) - 128) / 128  # as in the graph: 255 becomes 0.992, not 1
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = F.max_pool2d(x, 3, 2)
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))
@@ -89,28 +89,11 @@ class Inception(FeatureNetwork):
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
         found["pool"] = x.mean((2, 3))
         found["logits"] = found["pool"] @ self.fc.weight.T
-        return {layer: found[layer] for layer in self.layers}
-
-
-def resize_tensorflow(pictures: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
-    """0..255 by TensorFlow 1's bilinear: corners of pixels stay in place and nothing is averaged when reducing."""
-    return interpolate_bilinear_2d_like_tensorflow1x(pictures.float(), size=(SIDE, SIDE), align_corners=False)
-
-
-def resize_clean(pictures: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
-    """0..255 by Pillow's antialiased bicubic, channel by channel in floating point, clipped, not rounded."""
-    if pictures.shape[-2:] == (SIDE, SIDE):
-        return pictures.float()
-    planes = pictures.flatten(0, 1).float().cpu().numpy()
-    resized = [np.asarray(Image.fromarray(plane).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for plane in planes]
-    return torch.from_numpy(np.stack(resized)).clamp(0, 255).unflatten(0, (-1, 3)).to(pictures.device)
-
-
-RESIZES = {"tensorflow": resize_tensorflow, "clean": resize_clean}
+        return {layer: found[layer].float() for layer in self.layers}
 
 
 def initialise(network: nn.Module, seed: int) -> None:
-    """He initialisation, which keeps the variance of 48 layers of ReLU; torch's own would leave nothing of a picture."""
+    """He initialisation, which keeps the variance through 48 layers of ReLU; with torch's, features would hardly depend on the image."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

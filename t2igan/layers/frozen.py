@@ -1,24 +1,29 @@
-"""A frozen network beside a trained one."""
+"""A network that is used and not trained, kept apart from the module that uses it."""
+
+from __future__ import annotations
+
+from typing import Any
 
 from torch import nn
 
 
 class Frozen:
-    """Holds a network so that the module that owns it neither saves, trains, averages nor copies it.
+    """A network in eval mode without gradients of its own; gradients still pass through it to its input.
 
-    It is no nn.Module: an attribute of this class appears in no state dict, in no optimizer and in no `deepcopy`. Gradients pass through
-    the network to its input. `to(device)` must be called by the owner.
+    It is no nn.Module: assigned to a module's attribute, its weights are in no state dict, no optimizer and no average of that module,
+    and `train()` or `to()` of that module do not reach it. `copy.deepcopy` shares it, so that copies of the module need no second set of weights.
     """
 
     def __init__(self, network: nn.Module):
         self.network = network.eval().requires_grad_(False)
 
-    def __call__(self, *args, **kwargs):
-        return self.network(*args, **kwargs)
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.network(*arguments, **options)
 
-    def __deepcopy__(self, memo) -> "Frozen":
+    def to(self, *arguments: Any, **options: Any) -> Frozen:
+        """Moves the network, as nn.Module.to does."""
+        self.network.to(*arguments, **options)
         return self
 
-    def to(self, device) -> "Frozen":
-        self.network.to(device)
+    def __deepcopy__(self, memo: dict) -> Frozen:
         return self

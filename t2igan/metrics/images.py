@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from t2igan.data.images import center_square, open_image
+from t2igan.data.images import center_square, open_image, to_signed
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.features.base import FeatureNetwork
@@ -71,6 +71,8 @@ class ImageSet:
         """Writes the features of every image into `folder`, chunk by chunk, in all processes."""
 
         def make(chunk: range, file: Path) -> None:
-            write_features(network(self.read(chunk).to(state.device)), file)
+            with torch.no_grad():
+                features = network(to_signed(self.read(chunk).to(state.device)))
+            write_features(features, file)
 
         run_in_chunks(len(self), lambda number: feature_file(folder, number), make, state, label)

@@ -1,14 +1,16 @@
-"""Captions to descriptors, encoded once in a lifetime: in memory, then on disk, keyed by encoder, weights and caption."""
+"""Captions to descriptors, each encoded once: kept in memory and on disk, keyed by encoder, weights and caption."""
 
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from t2igan.errors import UserError
 from t2igan.text.encoder import TextEncoder
@@ -16,6 +18,7 @@ from t2igan.types import TextDescriptors, Tokens
 
 MEMORY_BYTES = 1 << 30
 ENCODE_BATCH = 64
+Row = tuple[Tensor, ...]
 
 
 def default_cache() -> Path:
@@ -24,10 +27,14 @@ def default_cache() -> Path:
 
 
 class RowCache:
-    """Strings to tuples of arrays, in one SQLite file: any number of processes may read and write, a killed writer loses one batch."""
+    """Strings to bytes in one SQLite file. Any number of processes may read and write; a killed writer loses one batch.
+
+    After the first error (a full disk, a lock held too long) it warns, and from then on finds nothing and stores nothing.
+    """
 
     def __init__(self, folder: Path, fingerprint: str):
         self.file = folder / f"{fingerprint[:32]}.sqlite"
+        self.failed = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._open() as database:
@@ -41,76 +48,125 @@ class RowCache:
             yield database
 
     def read(self, keys: list[str]) -> dict[str, bytes]:
-        found = {}
-        with self._open() as database:
+        found: dict[str, bytes] = {}
+        if self.failed:
+            return found
+        with self._disabled_by_errors(), self._open() as database:
             for start in range(0, len(keys), 500):
                 part = keys[start : start + 500]
                 found |= dict(database.execute(f"SELECT key, value FROM rows WHERE key IN ({','.join('?' * len(part))})", part))
         return found
 
     def write(self, rows: dict[str, bytes]) -> None:
-        with self._open() as database:
+        if self.failed:
+            return
+        with self._disabled_by_errors(), self._open() as database:
             database.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", rows.items())
+
+    @contextmanager
+    def _disabled_by_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.failed = True
+            warnings.warn(f"the cache of text features at {self.file} failed ({error}); going on without it", stacklevel=4)
+
+
+class CaptionCache:
+    """Captions to rows of tensors, from memory, else from disk, else from `encode`.
+
+    Memory is emptied before a call if it holds more than MEMORY_BYTES, so it is bounded for any number of captions.
+
+    Args:
+        encode: captions to rows; at most ENCODE_BATCH captions at a time.
+        pack: a row to the bytes on disk.
+        unpack: those bytes to an equal row.
+        disk: None keeps rows in memory only.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[list[str]], list[Row]],
+        pack: Callable[[Row], bytes],
+        unpack: Callable[[bytes], Row],
+        disk: RowCache | None = None,
+    ):
+        self.encode, self.pack, self.unpack, self.disk = encode, pack, unpack, disk
+        self.rows: dict[str, Row] = {}
+        self.bytes = 0
+
+    def __call__(self, captions: list[str]) -> dict[str, Row]:
+        """Rows by caption, in the order of first occurrence."""
+        if self.bytes > MEMORY_BYTES:
+            self.rows.clear()
+            self.bytes = 0
+        missing = [caption for caption in dict.fromkeys(captions) if caption not in self.rows]
+        if missing and self.disk:
+            self._remember({caption: self.unpack(value) for caption, value in self.disk.read(missing).items()})
+            missing = [caption for caption in missing if caption not in self.rows]
+        for start in range(0, len(missing), ENCODE_BATCH):
+            part = missing[start : start + ENCODE_BATCH]
+            self.store(dict(zip(part, self.encode(part), strict=True)))
+        return {caption: self.rows[caption] for caption in captions}
+
+    def store(self, rows: dict[str, Row]) -> None:
+        """Keeps rows in memory and on disk."""
+        self._remember(rows)
+        if self.disk:
+            self.disk.write({caption: self.pack(row) for caption, row in rows.items()})
+
+    def _remember(self, rows: dict[str, Row]) -> None:
+        self.bytes += sum(value.nbytes for caption, row in rows.items() if caption not in self.rows for value in row)
+        self.rows |= rows
 
 
 class CaptionEncoder:
-    """Prompts to TextDescriptors with a text encoder behind a cache. Features are rounded to half precision, cached or not.
+    """Prompts to TextDescriptors on the CPU, by a text encoder behind a cache. Features are rounded to half precision, cached or not.
 
     Args:
         encoder: a TextEncoder whose weights are loaded.
-        folder: where the cache file lies; None keeps it in memory.
-        device: where the encoder computes; what it says stays on the CPU.
-        max_truncation_warnings: how many prompts that are longer than what is read are warned of; None: every one.
+        folder: of the cache file; None keeps features in memory only. Encoders that are not `cacheable` use neither.
+        device: where the encoder computes.
+        max_truncation_warnings: warn about at most this many truncated prompts; None warns about all.
     """
 
-    def __init__(self, encoder: TextEncoder, folder: Path | None = None, device: str | torch.device = "cpu", max_truncation_warnings: int | None = None):
-        self.disk = RowCache(folder, encoder.fingerprint()) if folder else None
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        folder: Path | None = None,
+        device: str | torch.device = "cpu",
+        max_truncation_warnings: int | None = None,
+    ):
         self.encoder, self.device, self.max_truncation_warnings = encoder.to(device), device, max_truncation_warnings
-        self.memory: dict[str, tuple[torch.Tensor, ...]] = {}
-        self.memory_bytes = 0
+        disk = RowCache(folder, encoder.fingerprint()) if folder and encoder.cacheable else None
+        self.cache = CaptionCache(self._encode, self._pack, self._unpack, disk)
 
     def __call__(self, prompts: list[str]) -> TextDescriptors:
-        distinct = dict.fromkeys(prompts)
-        if self.memory_bytes > MEMORY_BYTES:
-            self.memory.clear()
-            self.memory_bytes = 0
-        missing = [prompt for prompt in distinct if prompt not in self.memory]
-        if missing:
-            self._fetch(missing)
-        ids, local, pooled = zip(*(self.memory[prompt] for prompt in prompts), strict=True)
+        if not self.encoder.cacheable:
+            return self.encoder(self.encoder.tokenize(prompts).to(self.device)).to("cpu")
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.cache.rows]
+        rows = self.cache(prompts)
+        self._warn_of_truncation([prompt for prompt in new if len(rows[prompt][0]) == self.encoder.max_tokens])
+        ids, local, pooled = zip(*(rows[prompt] for prompt in prompts), strict=True)
         lengths = torch.tensor([len(i) for i in ids])
         size = self.encoder.max_tokens
         mask = torch.arange(size) < lengths[:, None]
-        pad = [size - len(i) for i in ids]
-        padded_ids = torch.stack([torch.nn.functional.pad(i, (0, p)) for i, p in zip(ids, pad, strict=True)])
-        padded_local = torch.stack([torch.nn.functional.pad(x, (0, 0, 0, p)) for x, p in zip(local, pad, strict=True)])
+        padded_ids = torch.stack([F.pad(i, (0, size - len(i))) for i in ids])
+        padded_local = torch.stack([F.pad(x, (0, 0, 0, size - len(x))) for x in local])
         return TextDescriptors(padded_local.float(), torch.stack(pooled).float(), Tokens(padded_ids, mask))
 
-    def _fetch(self, prompts: list[str]) -> None:
-        found = self.disk.read(prompts) if self.disk else {}
-        self.memory |= {prompt: self._unpack(value) for prompt, value in found.items()}
-        missing = [prompt for prompt in prompts if prompt not in found]
-        for start in range(0, len(missing), ENCODE_BATCH):
-            part = missing[start : start + ENCODE_BATCH]
-            rows = dict(zip(part, self._encode(part), strict=True))
-            self.memory |= rows
-            if self.disk:
-                self.disk.write({prompt: self._pack(row) for prompt, row in rows.items()})
-        self.memory_bytes += sum(value.nbytes for prompt in prompts for value in self.memory[prompt])
-        self._warn_of_truncation([prompt for prompt in prompts if len(self.memory[prompt][0]) == self.encoder.max_tokens])
-
     def _warn_of_truncation(self, full: list[str]) -> None:
-        """Warns, showing where, of prompts of which only a part is read."""
+        """Warns about each prompt that does not fit, with the place where it is cut."""
         for prompt in full:
             if self.max_truncation_warnings == 0:
                 return
             read = self.encoder.truncated_prompt(prompt)
             if len(read) < len(prompt):
                 shown, missed = read if len(read) <= 60 else f"...{read[-57:]}", prompt[len(read) :].strip()
-                warnings.warn(f"prompt cut after {self.encoder.max_tokens} tokens: '{shown}' | not read: '{missed[:60]}'", stacklevel=4)
+                warnings.warn(f"prompt cut after {self.encoder.max_tokens} tokens: '{shown}' | not read: '{missed[:60]}'", stacklevel=3)
                 self.max_truncation_warnings = None if self.max_truncation_warnings is None else self.max_truncation_warnings - 1
 
-    def _encode(self, prompts: list[str]) -> list[tuple[torch.Tensor, ...]]:
+    def _encode(self, prompts: list[str]) -> list[Row]:
         text = self.encoder(self.encoder.tokenize(prompts).to(self.device)).to("cpu")
         lengths = text.source.mask.sum(1).tolist()
         return [
@@ -118,11 +174,11 @@ class CaptionEncoder:
         ]
 
     @staticmethod
-    def _pack(row: tuple[torch.Tensor, ...]) -> bytes:
+    def _pack(row: Row) -> bytes:
         ids, local, pooled = row
         return ids.to(torch.int32).numpy().tobytes() + pooled.numpy().tobytes() + local.numpy().tobytes()
 
-    def _unpack(self, value: bytes) -> tuple[torch.Tensor, ...]:
+    def _unpack(self, value: bytes) -> Row:
         per_token = 4 + 2 * self.encoder.token_dim
         n, d = (len(value) - 2 * self.encoder.text_dim) // per_token, self.encoder.text_dim
         ids = torch.from_numpy(np.frombuffer(value, np.int32, n).astype(np.int64))

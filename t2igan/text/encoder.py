@@ -1,12 +1,10 @@
-"""What every text encoder promises: prompts to tokens, tokens to descriptors."""
+"""The interface of text encoders: prompts to tokens, tokens to descriptors."""
 
 import os
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
 
-import torch
 from torch import nn
 
 from t2igan.errors import UserError
@@ -14,12 +12,13 @@ from t2igan.types import TextDescriptors, Tokens
 
 
 class TextEncoder(nn.Module, ABC):
-    """A frozen text tower. Its sizes stand in the recipe, so that a model can be built and counted before any weight is read.
+    """A frozen text tower. The recipe states its sizes, so that a model can be built and counted before any weight is read.
 
-    `load_pretrained()` reads the weights, from a folder or the hub; until then the encoder can only be described.
+    `load_pretrained()` reads the weights, from a folder or the hub; before that an encoder has sizes only.
     """
 
-    conditional: ClassVar[bool] = True  # whether features depend on the prompt
+    conditional = True  # whether descriptors depend on the prompt
+    cacheable = True  # whether encoding costs more than a look-up, so that CaptionEncoder keeps the results
 
     def __init__(self, token_dim: int, text_dim: int, max_tokens: int):
         super().__init__()
@@ -27,7 +26,11 @@ class TextEncoder(nn.Module, ABC):
 
     @abstractmethod
     def load_pretrained(self) -> None:
-        """Reads the weights. Raises UserError, naming what to get and where to put it, where they are missing or of other sizes."""
+        """Reads the weights.
+
+        Raises:
+            UserError: they are missing or have other sizes; the message states what to get and where to put it.
+        """
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -35,24 +38,24 @@ class TextEncoder(nn.Module, ABC):
 
     @abstractmethod
     def count_parameters(self) -> int | None:
-        """The tower's size without reading weights; None where its configuration is not on this machine."""
+        """The tower's number of parameters, without reading weights; None if its configuration is not on this machine."""
 
     @abstractmethod
     def tokenize(self, prompts: list[str]) -> Tokens:
-        """Prompts to ids padded to `max_tokens`, and a mask of the true length; what is longer is cut."""
+        """Prompts to ids padded or truncated to `max_tokens`, and a mask of the true length."""
 
     @abstractmethod
     def truncated_prompt(self, prompt: str) -> str:
-        """The beginning of a prompt that fits into `max_tokens`; the whole prompt where it is not cut."""
+        """The beginning of a prompt that fits into `max_tokens`; the whole prompt if it fits."""
 
     @abstractmethod
     def forward(self, tokens: Tokens) -> TextDescriptors:
-        """Token states [b t token_dim] and one vector each [b text_dim], without gradients."""
+        """Token states [b t token_dim] and one vector per prompt [b text_dim], without gradients."""
 
     def _check_sizes(self, token_dim: int, text_dim: int) -> None:
         if (token_dim, text_dim) != (self.token_dim, self.text_dim):
             raise UserError(
-                f"the recipe says text.token_dim {self.token_dim} and text.text_dim {self.text_dim}, "
+                f"the recipe has text.token_dim {self.token_dim} and text.text_dim {self.text_dim}, "
                 f"but these weights give {token_dim} and {text_dim}; put those numbers in the recipe"
             )
 
@@ -73,31 +76,3 @@ def locate(model: str) -> str:
     if not folder.is_dir():
         raise UserError(f"the text encoder {model} is not there: the installed package {name} has no folder {inside!r}")
     return str(folder)
-
-
-class NoText(TextEncoder):
-    """Any prompt to one and the same empty descriptor: the unconditional systems of the lineage."""
-
-    conditional = False
-
-    def __init__(self):
-        super().__init__(token_dim=1, text_dim=1, max_tokens=1)
-
-    def load_pretrained(self) -> None:
-        """Nothing to read."""
-
-    def fingerprint(self) -> str:
-        return "none"
-
-    def count_parameters(self) -> int:
-        return 0
-
-    def tokenize(self, prompts: list[str]) -> Tokens:
-        return Tokens(torch.zeros(len(prompts), 1, dtype=torch.long), torch.ones(len(prompts), 1, dtype=torch.bool))
-
-    def truncated_prompt(self, prompt: str) -> str:
-        return prompt  # none of it is missed
-
-    def forward(self, tokens: Tokens) -> TextDescriptors:
-        zeros = torch.zeros(len(tokens.ids), 1, 1)
-        return TextDescriptors(zeros, zeros[:, 0], tokens)

@@ -3,9 +3,9 @@
 GigaGAN takes the penultimate layer's states of ViT-L/14 (Kang et al. 2023, arXiv:2303.05511, section 3.1).
 """
 
-import hashlib
 import json
 from bisect import bisect_right
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,45 +15,53 @@ from torch import nn
 
 from t2igan.errors import UserError
 from t2igan.text.encoder import TextEncoder, locate
-from t2igan.types import TextDescriptors, Tokens
+from t2igan.text.fingerprint import weights_fingerprint
+from t2igan.types import PartConfig, TextDescriptors, Tokens
+
+
+@dataclass(frozen=True)
+class OpenClipTextConfig(PartConfig):
+    model: str  # a name that open_clip knows (ViT-L-14), local-dir:FOLDER or hf-hub:ORG/REPO
+    token_dim: int  # the tower's width
+    text_dim: int  # of CLIP's embedding
+    max_tokens: int = 77
+    pretrained: str | None = None  # open_clip's tag (openai) or a weight file, for a model given by name
+    layer: int = -2  # the block whose token states are the local descriptors; -2 is the penultimate one
+
+    def build(self) -> "OpenClipText":
+        return OpenClipText(self)
 
 
 class OpenClipText(TextEncoder):
-    """Prompts to the states of one layer and CLIP's own embedding.
+    """Prompts to the token states of one block and CLIP's text embedding."""
 
-    Args:
-        model: a name that open_clip knows (`ViT-L-14`), `local-dir:PATH` or `hf-hub:ORG/REPO`.
-        pretrained: open_clip's tag (`openai`) or a weight file, for a model given by name.
-        layer: whose token states are the local descriptors; -2 is the penultimate block.
-    """
-
-    def __init__(self, model: str, token_dim: int, text_dim: int, max_tokens: int = 77, pretrained: str | None = None, layer: int = -2):
-        super().__init__(token_dim, text_dim, max_tokens)
-        self.model, self.pretrained, self.layer = model, pretrained, layer
+    def __init__(self, config: OpenClipTextConfig):
+        super().__init__(config.token_dim, config.text_dim, config.max_tokens)
+        self.config = config
         self.tower: nn.Module | None = None
 
     def load_pretrained(self) -> None:
         import open_clip
 
-        clip, self.tokenizer = load_open_clip(self.model, self.pretrained)
+        clip, self.tokenizer = load_open_clip(self.config.model, self.config.pretrained)
         if isinstance(clip.text, open_clip.hf_model.HFTextEncoder):
-            raise UserError(f"the text tower of {self.model!r} is a Hugging Face one; in the recipe say kind: transformers with its folder")
+            raise UserError(
+                f"the text tower of {self.config.model!r} is a Hugging Face one; in the recipe, write kind: transformers and its folder"
+            )
         self.tower = clip.text  # the image tower is dropped
         if self.tokenizer.context_length != self.max_tokens:
-            raise UserError(f"the recipe says text.max_tokens {self.max_tokens}, this CLIP reads {self.tokenizer.context_length}")
+            raise UserError(
+                f"the recipe has text.max_tokens {self.max_tokens}, this CLIP reads {self.tokenizer.context_length}; write that"
+            )
         self._check_sizes(self.tower.width, self.tower.output_dim)
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(f"open_clip {self.layer} {self.tower}".encode())  # weights say nothing of the activation
-        for name, weight in self.tower.state_dict().items():
-            digest.update(name.encode())
-            digest.update(weight.float().flatten()[:: max(1, weight.numel() // 4096)].contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_fingerprint(f"open_clip {self.config.layer} {self.tower}", self.tower)  # weights do not show the activation
 
     def count_parameters(self) -> int | None:
-        """Counted from open_clip's own table of sizes; importing the library takes longer than everything else `show` does."""
+        """Computed from open_clip's table of sizes: importing the library would take longer than the rest of `show`."""
         package = find_spec("open_clip")
-        config = Path(package.submodule_search_locations[0]) / "model_configs" / f"{self.model}.json" if package else None
+        config = Path(package.submodule_search_locations[0]) / "model_configs" / f"{self.config.model}.json" if package else None
         if config is None or not config.is_file():
             return None
         sizes = json.loads(config.read_text())
@@ -68,18 +76,18 @@ class OpenClipText(TextEncoder):
     def tokenize(self, prompts: list[str]) -> Tokens:
         ids = self.tokenizer(prompts)
         assert (ids.max(1).values == self.tokenizer.eot_token_id).all()
-        end = ids.argmax(-1, keepdim=True)  # the end token has the highest id; padding after it may be 0 or the end token again
+        end = ids.argmax(-1, keepdim=True)  # the end token has the highest id; padding is 0 or the end token again
         return Tokens(ids, torch.arange(ids.shape[1]) <= end)
 
     def truncated_prompt(self, prompt: str) -> str:
-        limit = self.max_tokens - 2  # the start and the end take a place each
+        limit = self.max_tokens - 2  # the start and the end token take one place each
         if len(self.tokenizer.encode(prompt)) <= limit:
             return prompt
         return prompt[: bisect_right(range(len(prompt) + 1), limit, key=lambda n: len(self.tokenizer.encode(prompt[:n]))) - 1]
 
     def forward(self, tokens: Tokens) -> TextDescriptors:
         with torch.no_grad():
-            states = self.tower.forward_intermediates(tokens.ids, indices=[self.layer], output_fmt="NLC")
+            states = self.tower.forward_intermediates(tokens.ids, indices=[self.config.layer], output_fmt="NLC")
         return TextDescriptors(states["text_intermediates"][0], states["text_features"], tokens)
 
 
@@ -111,7 +119,7 @@ def load_open_clip(model: str, pretrained: str | None = None) -> tuple[nn.Module
 
 
 def _own_text_tower(name: str) -> dict:
-    """The config of a local folder with a Hugging Face text tower of its own, with the present path: the folder may have been moved."""
+    """Options that point a local folder's Hugging Face text tower to the folder's present path: it may have been moved since it was written."""
     folder = Path(name.removeprefix("local-dir:"))
     if not name.startswith("local-dir:") or not (folder / "config.json").is_file():
         return {}

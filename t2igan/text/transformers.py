@@ -2,6 +2,7 @@
 
 import hashlib
 from bisect import bisect_right
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,30 +12,29 @@ from torch import nn
 
 from t2igan.errors import UserError
 from t2igan.text.encoder import TextEncoder, locate
-from t2igan.types import TextDescriptors, Tokens
+from t2igan.text.fingerprint import weights_fingerprint
+from t2igan.types import PartConfig, TextDescriptors, Tokens
+
+
+@dataclass(frozen=True)
+class TransformersTextConfig(PartConfig):
+    model: str  # a folder, package:NAME/SUB for a folder inside an installed package, or a hub name
+    token_dim: int  # the tower's width
+    max_tokens: int
+    pool: Literal["mean", "last"] = "mean"  # mean of the token states at unit length (sentence encoders), or the last true token (CLIP)
+    layer: int = -1  # whose hidden states are the local descriptors; -1 the last (after the final norm), -2 the penultimate
+    sha256: str | None = None  # of model.safetensors, checked on load
+
+    def build(self) -> "TransformersText":
+        return TransformersText(self)
 
 
 class TransformersText(TextEncoder):
-    """Prompts to token states and one vector each.
+    """Prompts to token states and one vector per prompt."""
 
-    Args:
-        model: a folder, `package:NAME/SUB` for a folder inside an installed package, or a hub name.
-        pool: `mean` of the token states at unit length (sentence encoders) or the state at the `last` true token (CLIP).
-        layer: which hidden states are the local descriptors; -1 the last (after the final norm), -2 the penultimate.
-        sha256: if given, the weight file must have this hash.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        token_dim: int,
-        max_tokens: int,
-        pool: Literal["mean", "last"] = "mean",
-        layer: int = -1,
-        sha256: str | None = None,
-    ):
-        super().__init__(token_dim, token_dim, max_tokens)
-        self.model, self.pool, self.layer, self.sha256 = model, pool, layer, sha256
+    def __init__(self, config: TransformersTextConfig):
+        super().__init__(config.token_dim, config.token_dim, config.max_tokens)
+        self.config = config
         self.tower: nn.Module | None = None
 
     def load_pretrained(self) -> None:
@@ -42,38 +42,34 @@ class TransformersText(TextEncoder):
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        logging.set_verbosity_error()  # its lists of weights not needed, and its own word on long prompts
-        where = locate(self.model)
-        if self.sha256:
-            verify_hash(Path(where), self.sha256)
+        logging.set_verbosity_error()  # it would list unused weights, and warn about long prompts as CaptionEncoder does
+        where = locate(self.config.model)
+        if self.config.sha256:
+            verify_hash(Path(where), self.config.sha256)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(where)
-            config = AutoConfig.from_pretrained(where).get_text_config()  # of a whole CLIP, its text half
+            config = AutoConfig.from_pretrained(where).get_text_config()  # the text half of a whole CLIP
             tower = AutoModelForTextEncoding.from_pretrained(where, config=config, dtype=torch.float32)
             self.tower = tower.eval().requires_grad_(False)
         except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"no text encoder at {self.model!r} ({reason}); give text.model a folder made by save_pretrained, or go online"
+                f"no text encoder at {self.config.model!r} ({reason}); give text.model a folder made by save_pretrained, or go online"
             ) from None
         width = self.tower.config.hidden_size
         self._check_sizes(width, width)
         positions = getattr(self.tower.config, "max_position_embeddings", None)  # T5 has none
         if positions and self.max_tokens > positions:
-            raise UserError(f"text.max_tokens is {self.max_tokens}, {self.model!r} reads at most {positions}; put that in the recipe")
+            raise UserError(f"text.max_tokens is {self.max_tokens}, {self.config.model!r} reads at most {positions}; write that")
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(f"transformers {self.pool} {self.layer} {self.max_tokens}".encode())
-        for name, weight in self.tower.state_dict().items():
-            digest.update(name.encode())
-            digest.update(weight.flatten()[:: max(1, weight.numel() // 4096)].contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_fingerprint(f"transformers {self.config.pool} {self.config.layer} {self.max_tokens}", self.tower)
 
     def count_parameters(self) -> int | None:
         from transformers import AutoConfig, AutoModelForTextEncoding
 
         try:
-            config = AutoConfig.from_pretrained(locate(self.model), local_files_only=True).get_text_config()
+            config = AutoConfig.from_pretrained(locate(self.config.model), local_files_only=True).get_text_config()
         except (OSError, ValueError):
             return None
         with torch.device("meta"):
@@ -86,7 +82,7 @@ class TransformersText(TextEncoder):
     def truncated_prompt(self, prompt: str) -> str:
         if len(self.tokenizer(prompt)["input_ids"]) <= self.max_tokens:
             return prompt
-        if not self.tokenizer.is_fast:  # it does not tell where its tokens stand
+        if not self.tokenizer.is_fast:  # a slow tokenizer has no offsets
             fits = bisect_right(range(len(prompt)), self.max_tokens, key=lambda n: len(self.tokenizer(prompt[:n])["input_ids"]))
             return prompt[: fits - 1]
         read = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens, return_offsets_mapping=True)
@@ -94,9 +90,9 @@ class TransformersText(TextEncoder):
 
     def forward(self, tokens: Tokens) -> TextDescriptors:
         with torch.no_grad():
-            states = self.tower(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=self.layer != -1)
-        local = states.last_hidden_state if self.layer == -1 else states.hidden_states[self.layer]
-        if self.pool == "mean":
+            states = self.tower(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=self.config.layer != -1)
+        local = states.last_hidden_state if self.config.layer == -1 else states.hidden_states[self.config.layer]
+        if self.config.pool == "mean":
             mask = tokens.mask[..., None].float()
             pooled = nn.functional.normalize((local * mask).sum(1) / mask.sum(1), dim=-1)
         else:
@@ -112,6 +108,4 @@ def verify_hash(folder: Path, sha256: str) -> None:
     with open(file, "rb") as stream:
         got = hashlib.file_digest(stream, "sha256").hexdigest()
     if got != sha256:
-        raise UserError(
-            f"{file} has SHA-256 {got[:16]}..., the recipe asks for {sha256[:16]}...: get the file again, or correct text.sha256"
-        )
+        raise UserError(f"{file} has SHA-256 {got[:16]}..., the recipe has {sha256[:16]}...: get the file again, or correct text.sha256")

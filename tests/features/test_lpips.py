@@ -1,4 +1,4 @@
-"""LPIPS against torch-fidelity's, and what any distance must be."""
+"""LPIPS against torch-fidelity's, and the axioms of a distance."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from torch_fidelity import sample_similarity_lpips as reference
 from torchvision.models import vgg16
 
 from t2igan.errors import UserError
-from t2igan.features.lpips import CHANNELS, Lpips
+from t2igan.features.lpips import Lpips
+from t2igan.features.vgg import CHANNELS
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +15,7 @@ def weights(tmp_path_factory):
     """Both files, in the form of the published ones, random."""
     folder = tmp_path_factory.mktemp("lpips")
     torch.manual_seed(0)
-    vgg, heads = vgg16().state_dict(), {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(CHANNELS)}
+    vgg, heads = vgg16().state_dict(), {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(CHANNELS.values())}
     torch.save(vgg, folder / "vgg.pth")
     torch.save(heads, folder / "heads.pth")
     return folder, vgg, heads
@@ -45,13 +46,13 @@ def test_it_is_torch_fidelitys(lpips, weights, monkeypatch):
     assert torch.allclose(got, expected, rtol=1e-4)
 
 
-def test_a_picture_is_at_no_distance_from_itself_and_the_way_is_the_same_both_ways(lpips):
+def test_an_image_has_no_distance_from_itself_and_the_distance_is_symmetric(lpips):
     a, b = torch.rand(2, 2, 3, 32, 32) * 2 - 1
     assert lpips(a, a).abs().max() == 0
     assert torch.allclose(lpips(a, b), lpips(b, a)) and (lpips(a, b) > 0).all()
 
 
-def test_gradients_reach_the_pictures_and_not_the_network(lpips):
+def test_gradients_reach_the_images_and_not_the_network(lpips):
     a = (torch.rand(1, 3, 32, 32) * 2 - 1).requires_grad_()
     lpips(a, -a.detach()).sum().backward()
     assert a.grad.isfinite().all() and a.grad.any()

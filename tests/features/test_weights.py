@@ -1,4 +1,4 @@
-"""Weight files are found, checked, and never run."""
+"""Weight files are found, checked, and never executed."""
 
 import hashlib
 import pickle
@@ -40,13 +40,13 @@ class Malicious:
 @pytest.mark.parametrize("content", [b"", b"no weights", pickle.dumps({"a": Malicious()})])
 def test_what_is_no_weights_is_refused_and_not_run(tmp_path, content):
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(UserError, match="is no file of weights"):
+    with pytest.raises(UserError, match="is not a weight file"):
         read_weights(tmp_path / "w.pth")
 
 
 def test_anything_else_than_tensors_is_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "w.pth")
-    with pytest.raises(UserError, match="something else than tensors"):
+    with pytest.raises(UserError, match="does not hold tensors by name"):
         read_weights(tmp_path / "w.pth")
 
 

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch_fidelity import FeatureExtractorBase, calculate_metrics, register_feature_extractor
 
+from t2igan.data.images import to_signed
 from t2igan.features.inception import Inception
 from t2igan.metrics.frechet import frechet_distance
 from t2igan.metrics.inception_score import inception_score
@@ -80,7 +81,7 @@ def test_inception_of_the_real_architecture(images, tmp_path):
     network = Inception("tensorflow", ("pool", "logits"), seed=3)
     network.load_pretrained()
     torch.save(network.state_dict(), tmp_path / "inception.pth")
-    features = {name: network(stack) for name, (_, stack) in images.items()}
+    features = {name: network(to_signed(stack)) for name, (_, stack) in images.items()}
     options = {"feature_extractor_weights_path": str(tmp_path / "inception.pth"), "feature_extractor": "inception-v3-compat"}
     expected = theirs(images, tmp_path, fid=True, kid=True, prc=True, isc=True, **options)
     got = ours(features["generated"]["pool"], features["real"]["pool"], features["generated"]["logits"])

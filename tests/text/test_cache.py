@@ -1,24 +1,27 @@
-"""Captions are encoded once; what comes from the cache is what would have been encoded."""
+"""Captions are encoded once; features from the cache equal those of the encoder."""
 
 import hashlib
+import sqlite3
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 
 from t2igan.errors import UserError
-from t2igan.text import cache
+from t2igan.text import TransformersTextConfig, cache
 from t2igan.text.cache import CaptionEncoder, RowCache, default_cache
 from t2igan.text.encoder import TextEncoder
+from t2igan.text.fingerprint import weights_fingerprint
 from t2igan.types import TextDescriptors, Tokens
 
 
 class Letters(TextEncoder):
-    """One token per letter; counts what it is asked for."""
+    """One token per letter; records the prompts that it tokenizes."""
 
     def __init__(self, weights: int = 0):
         super().__init__(token_dim=3, text_dim=5, max_tokens=6)
-        self.weights, self.asked = weights, []
+        self.weights, self.tokenized = weights, []
 
     def load_pretrained(self) -> None:
         pass
@@ -30,7 +33,7 @@ class Letters(TextEncoder):
         return 0
 
     def tokenize(self, prompts: list[str]) -> Tokens:
-        self.asked += prompts
+        self.tokenized += prompts
         ids = torch.zeros(len(prompts), 6, dtype=torch.long)
         for row, prompt in zip(ids, prompts, strict=True):
             row[: len(prompt)] = torch.tensor([ord(letter) + 70_000 for letter in prompt[:6]])  # more than 16 bits
@@ -66,20 +69,20 @@ def test_order_and_duplicates_are_kept_and_each_caption_is_encoded_once():
     encoder = Letters()
     describe = CaptionEncoder(encoder)
     text = describe(["cat", "a", "cat", "bus", "a"])
-    assert encoder.asked == ["cat", "a", "bus"]
+    assert encoder.tokenized == ["cat", "a", "bus"]
     for i, prompt in enumerate(["cat", "a", "cat", "bus", "a"]):
         assert equal(text[i : i + 1], describe([prompt]))
-    assert encoder.asked == ["cat", "a", "bus"]
+    assert encoder.tokenized == ["cat", "a", "bus"]
 
 
 def test_a_hit_on_disk_gives_equal_features_without_the_encoder(tmp_path):
     first = CaptionEncoder(Letters(), tmp_path)(["cat", "a", "sixsix"])
     again = Letters()
     second = CaptionEncoder(again, tmp_path)(["cat", "a", "sixsix"])
-    assert again.asked == []
+    assert again.tokenized == []
     assert equal(first, second)
     CaptionEncoder(again, tmp_path)(["cat", "new"])
-    assert again.asked == ["new"]
+    assert again.tokenized == ["new"]
 
 
 def test_other_weights_use_another_file(tmp_path):
@@ -94,16 +97,16 @@ def test_more_captions_than_one_query_and_one_batch_hold(tmp_path):
     first = CaptionEncoder(Letters(), tmp_path)(prompts)
     again = Letters()
     assert equal(CaptionEncoder(again, tmp_path)(prompts), first)
-    assert again.asked == []
+    assert again.tokenized == []
 
 
-def test_a_full_memory_is_emptied_without_losing_what_is_asked_for(monkeypatch, tmp_path):
+def test_a_full_memory_is_emptied_without_losing_the_prompts_at_hand(monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "MEMORY_BYTES", 60)  # two or three one-letter prompts of 8 + 6 + 10 bytes
     describe, fresh = CaptionEncoder(Letters(), tmp_path), CaptionEncoder(Letters())
     for prompts in (["a", "b"], ["a", "c", "d"], ["b", "c", "e", "f", "g"]):
         assert equal(describe(prompts), fresh(prompts))
-        assert len(describe.memory) <= 3 + len(prompts)
-    assert "a" not in describe.memory
+        assert len(describe.cache.rows) <= 3 + len(prompts)
+    assert "a" not in describe.cache.rows
 
 
 def test_rows_survive_awkward_keys_and_two_writers(tmp_path):
@@ -115,23 +118,28 @@ def test_rows_survive_awkward_keys_and_two_writers(tmp_path):
 
 @pytest.mark.parametrize("weights", ["embeddings.word_embeddings.weight", "encoder.layer.1.output.dense.bias"])
 def test_the_fingerprint_of_a_real_encoder_depends_on_its_weights(weights, bert_folder):
-    from t2igan.text import TransformersText
-
-    encoder, other = TransformersText(str(bert_folder), 32, 8), TransformersText(str(bert_folder), 32, 8)
+    config = TransformersTextConfig(str(bert_folder), 32, 8)
+    encoder, other = config.build(), config.build()
     encoder.load_pretrained()
     other.load_pretrained()
     assert encoder.fingerprint() == other.fingerprint()
     other.tower.state_dict()[weights].add_(1e-3)
     assert encoder.fingerprint() != other.fingerprint()
-    assert encoder.fingerprint() != TransformersText.fingerprint(_like(encoder, layer=-2))
+    before_last = replace(config, layer=-2).build()
+    before_last.tower = encoder.tower
+    assert encoder.fingerprint() != before_last.fingerprint()
 
 
-def _like(encoder, **changes):
-    from t2igan.text import TransformersText
-
-    copy = TransformersText(encoder.model, encoder.token_dim, encoder.max_tokens, **changes)
-    copy.tower = encoder.tower
-    return copy
+def test_the_fingerprint_keeps_its_value():
+    """Users' caches are named by it, so another value would orphan them."""
+    digest = "82670fb74c1942f679600cbe34fb2ebe476def48bc18b7d521326098ff485d29"
+    network = torch.nn.Linear(3000, 2)
+    with torch.no_grad():
+        network.weight.copy_(torch.arange(6000.0).view(2, 3000) / 7)
+        network.bias.zero_()
+    assert weights_fingerprint("header", network) == digest
+    assert weights_fingerprint("header", network.half()) != digest, "rounded weights are other weights"
+    assert weights_fingerprint("other header", network.float()) != digest
 
 
 def test_where_the_cache_lies_by_default(monkeypatch, tmp_path):
@@ -141,7 +149,7 @@ def test_where_the_cache_lies_by_default(monkeypatch, tmp_path):
     assert default_cache().parts[-2:] == (".cache", "t2igan")
 
 
-def test_every_cut_prompt_is_told_also_when_its_features_are_in_the_cache(tmp_path):
+def test_every_truncated_prompt_is_warned_about_also_when_its_features_are_on_disk(tmp_path):
     for _ in range(2):
         with pytest.warns(UserWarning) as caught:
             CaptionEncoder(Letters(), tmp_path)(["elephants", "cat", "abcdef", "crocodile"])
@@ -151,14 +159,14 @@ def test_every_cut_prompt_is_told_also_when_its_features_are_in_the_cache(tmp_pa
         ]
 
 
-@pytest.mark.parametrize("told", [0, 1])
-def test_in_training_one_warning_is_enough(told):
+@pytest.mark.parametrize("most", [0, 1])
+def test_the_number_of_truncation_warnings_is_bounded(most):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        describe = CaptionEncoder(Letters(), max_truncation_warnings=told)
+        describe = CaptionEncoder(Letters(), max_truncation_warnings=most)
         describe(["elephants"])
         describe(["crocodile"])
-    assert len(caught) == told
+    assert len(caught) == most
 
 
 def test_a_cache_that_cannot_be_opened_is_one_clear_line(tmp_path):
@@ -168,3 +176,29 @@ def test_a_cache_that_cannot_be_opened_is_one_clear_line(tmp_path):
     (tmp_path / f"{'b' * 32}.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(UserError, match="set T2IGAN_CACHE"):
         RowCache(tmp_path, "b" * 32)
+
+
+def test_a_disk_that_fails_in_use_is_one_warning_and_the_run_goes_on(tmp_path, monkeypatch):
+    encoder = Letters()
+    describe = CaptionEncoder(encoder, tmp_path)
+    expected = describe(["cat"])
+
+    def full(*arguments, **options):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite3, "connect", full)
+    with pytest.warns(UserWarning, match="database or disk is full.*going on without it") as caught:
+        assert equal(describe(["a", "cat"])[1:], expected)
+        describe(["bus"])
+    assert len(caught) == 1
+    monkeypatch.undo()
+    describe(["rose"])
+    assert RowCache(tmp_path, encoder.fingerprint()).read(["cat", "a", "bus", "rose"]).keys() == {"cat"}
+
+
+def test_a_broken_file_is_read_as_empty_after_one_warning(tmp_path):
+    describe = CaptionEncoder(Letters(), tmp_path)
+    describe.cache.disk.file.write_bytes(b"no database" * 1000)
+    with pytest.warns(UserWarning, match="going on without it"):
+        text = describe(["cat"])
+    assert equal(text, CaptionEncoder(Letters())(["cat"]))

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from t2igan.errors import UserError
-from t2igan.text import OpenClipText
+from t2igan.text import OpenClipText, OpenClipTextConfig
 from t2igan.text.cache import CaptionEncoder
 
 
 @pytest.fixture(scope="module")
 def encoder(open_clip_folder) -> OpenClipText:
-    encoder = OpenClipText(f"local-dir:{open_clip_folder}", token_dim=32, text_dim=24, max_tokens=16)
+    encoder = OpenClipTextConfig(f"local-dir:{open_clip_folder}", token_dim=32, text_dim=24, max_tokens=16).build()
     encoder.load_pretrained()
     return encoder
 
@@ -62,13 +62,13 @@ def test_the_tower_is_counted_once_as_open_clip_builds_it(name):
     with torch.device("meta"):
         tower = open_clip.model._build_text_tower(config["embed_dim"], config["text_cfg"])
     built = sum(parameter.numel() for parameter in tower.parameters())
-    assert OpenClipText(name, 768, 768).count_parameters() == built
+    assert OpenClipTextConfig(name, 768, 768).build().count_parameters() == built
     if name.startswith("ViT-L-14"):
         assert built == 123_650_304
 
 
 def test_counting_what_is_not_here():
-    assert OpenClipText("no-such-model", 8, 8).count_parameters() is None
+    assert OpenClipTextConfig("no-such-model", 8, 8).build().count_parameters() is None
 
 
 PROMPT = "a, red; (blue) heart! and a cat, and a bus, and a rose in the garden, all day long"
@@ -109,7 +109,7 @@ def test_a_prompt_that_just_fits_is_not_cut(encoder):
 )
 def test_missing_weights_say_what_to_do(model, pretrained, advice):
     with pytest.raises(UserError) as caught:
-        OpenClipText(model, 512, 512, pretrained=pretrained).load_pretrained()
+        OpenClipTextConfig(model, 512, 512, pretrained=pretrained).build().load_pretrained()
     assert advice in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -118,7 +118,7 @@ def test_broken_weights_are_one_clear_line(open_clip_folder, tmp_path):
     folder = shutil.copytree(open_clip_folder, tmp_path / "broken")
     (folder / "open_clip_model.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match="no CLIP weights"):
-        OpenClipText(f"local-dir:{folder}", 32, 24, 16).load_pretrained()
+        OpenClipTextConfig(f"local-dir:{folder}", 32, 24, 16).build().load_pretrained()
 
 
 OTHER_SIZES = [((48, 24, 16), "give 32 and 24"), ((32, 32, 16), "give 32 and 24"), ((32, 24, 77), "reads 16")]
@@ -127,4 +127,4 @@ OTHER_SIZES = [((48, 24, 16), "give 32 and 24"), ((32, 32, 16), "give 32 and 24"
 @pytest.mark.parametrize(("sizes", "what"), OTHER_SIZES)
 def test_sizes_that_differ_from_the_recipe_are_named(sizes, what, open_clip_folder):
     with pytest.raises(UserError, match=what):
-        OpenClipText(f"local-dir:{open_clip_folder}", *sizes).load_pretrained()
+        OpenClipTextConfig(f"local-dir:{open_clip_folder}", *sizes).build().load_pretrained()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from t2igan.errors import UserError
-from t2igan.text import NoText, TransformersText, TransformersTextConfig, build_text_encoder
+from t2igan.text import TransformersText, TransformersTextConfig
 from t2igan.text.cache import CaptionEncoder
 from t2igan.text.encoder import locate
 
@@ -16,7 +16,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 
 def loaded(*arguments, **options) -> TransformersText:
-    encoder = TransformersText(*arguments, **options)
+    encoder = TransformersTextConfig(*arguments, **options).build()
     encoder.load_pretrained()
     return encoder
 
@@ -96,23 +96,23 @@ def test_the_text_half_of_a_whole_clip_has_its_own_weights(whole_clip_folder):
         assert torch.equal(weight, whole[f"text_model.{name.removeprefix('text_model.')}"])
 
 
-def cut_warnings(encoder, *prompts) -> list[str]:
+def truncation_warnings(encoder, *prompts) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         CaptionEncoder(encoder)(list(prompts))
     return [str(warning.message) for warning in caught]
 
 
-def test_a_long_prompt_is_cut_with_one_warning_that_shows_where(bert_folder):
+def test_a_long_prompt_is_truncated_with_one_warning_that_shows_where(bert_folder):
     encoder = loaded(str(bert_folder), 32, 8)
-    (message,) = cut_warnings(encoder, "a red heart", "a red blue heart cat bus rose rose rose", "a red blue heart cat bus")
+    (message,) = truncation_warnings(encoder, "a red heart", "a red blue heart cat bus rose rose rose", "a red blue heart cat bus")
     assert "8 tokens: 'a red blue heart cat bus'" in message
     assert "not read: 'rose rose rose'" in message
     same = encoder.tokenize(["a red blue heart cat bus", "a red blue heart cat bus rose rose rose"]).ids
     assert torch.equal(same[0], same[1]), "the warning must tell the truth"
 
 
-def test_a_slow_tokenizer_tells_where_it_cut_too(bert_folder):
+def test_a_slow_tokenizer_truncates_at_the_same_place(bert_folder):
     encoder = loaded(str(bert_folder), 32, 8)
 
     class Slow:
@@ -133,7 +133,7 @@ def test_more_tokens_than_the_tower_has_positions_are_refused(bert_folder):
 
 def test_a_very_long_prompt_is_shown_by_its_ends(minilm):
     words = ["red", "blue", "green", "white", "black", "brown", "golden", "silver"] * 5
-    (message,) = cut_warnings(minilm, " ".join(words))
+    (message,) = truncation_warnings(minilm, " ".join(words))
     read, unread = " ".join(words[:14]), " ".join(words[14:])  # 16 tokens, of which two are the start and the end
     assert message == f"prompt cut after 16 tokens: '...{read[-57:]}' | not read: '{unread[:60]}'"
 
@@ -149,27 +149,27 @@ def test_a_very_long_prompt_is_shown_by_its_ends(minilm):
 )
 def test_a_missing_encoder_says_what_to_do(model, advice):
     with pytest.raises(UserError) as caught:
-        TransformersText(model, 384, 16).load_pretrained()
+        TransformersTextConfig(model, 384, 16).build().load_pretrained()
     assert model.removeprefix("package:").split("/")[0] in str(caught.value)
     assert advice in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_weights_of_another_hash_are_refused(bert_folder):
-    with pytest.raises(UserError, match=r"SHA-256 .* asks for 0000"):
-        TransformersText(str(bert_folder), 32, 8, sha256="0" * 64).load_pretrained()
+    with pytest.raises(UserError, match=r"SHA-256 .* the recipe has 0000"):
+        TransformersTextConfig(str(bert_folder), 32, 8, sha256="0" * 64).build().load_pretrained()
 
 
 def test_broken_weights_are_one_clear_line(bert_folder, tmp_path):
     folder = shutil.copytree(bert_folder, tmp_path / "broken")
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:100])
     with pytest.raises(UserError, match="no text encoder at"):
-        TransformersText(str(folder), 32, 8).load_pretrained()
+        TransformersTextConfig(str(folder), 32, 8).build().load_pretrained()
 
 
 def test_sizes_that_differ_from_the_recipe_are_named(bert_folder):
     with pytest.raises(UserError, match=r"token_dim 48 .* these weights give 32"):
-        TransformersText(str(bert_folder), 48, 8).load_pretrained()
+        TransformersTextConfig(str(bert_folder), 48, 8).build().load_pretrained()
 
 
 def test_locate_leaves_names_and_folders_alone():
@@ -179,19 +179,11 @@ def test_locate_leaves_names_and_folders_alone():
 
 
 def test_counting_parameters_of_what_is_not_here():
-    assert TransformersText("some-org/some-tower", 8, 8).count_parameters() is None
-    assert TransformersText("package:no_such_encoder/model", 8, 8).count_parameters() is None
+    assert TransformersTextConfig("some-org/some-tower", 8, 8).build().count_parameters() is None
+    assert TransformersTextConfig("package:no_such_encoder/model", 8, 8).build().count_parameters() is None
 
 
 def test_a_config_builds_its_encoder_without_touching_the_disk():
-    encoder = build_text_encoder(TransformersTextConfig(model="/nowhere", token_dim=8, max_tokens=4, pool="last", layer=-2))
-    assert (encoder.token_dim, encoder.text_dim, encoder.max_tokens, encoder.pool, encoder.layer) == (8, 8, 4, "last", -2)
-
-
-def test_no_text_says_the_same_of_every_prompt():
-    encoder = NoText()
-    text = describe(encoder, "red cat", "", "bus")
-    assert (text.local.shape, text.pooled.shape) == ((3, 1, 1), (3, 1))
-    assert not text.local.any()
-    assert text.source.mask.all()
-    assert encoder.count_parameters() == 0
+    encoder = TransformersTextConfig(model="/nowhere", token_dim=8, max_tokens=4, pool="last", layer=-2).build()
+    assert isinstance(encoder, TransformersText) and encoder.conditional and encoder.cacheable
+    assert (encoder.token_dim, encoder.text_dim, encoder.max_tokens, encoder.count_parameters()) == (8, 8, 4, None)
