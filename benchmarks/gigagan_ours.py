@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from benchmarks.gigagan import ALONE, PENALTY_EVERY
-from t2igan.config import Recipe, parse
+from t2igan.config import Recipe
+from t2igan.recipe import parse
 from t2igan.data.write import Sample, write_shards
 from t2igan.layers.folded import fold
 from t2igan.pyramid import build_pyramid

@@ -27,7 +27,7 @@ def main() -> None:
     if min(arguments.prompts, arguments.pictures) < 2:
         raise UserError("--prompts and --pictures need 2 or more")
 
-    from t2igan.config import load_recipe
+    from t2igan.recipe import load_recipe
     from t2igan.evaluation.caption_effect import discriminator_effect, generator_effect, table
     from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json

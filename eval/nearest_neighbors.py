@@ -26,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from t2igan.evaluation.nearest import SHOWN, nearest_neighbors
-    from t2igan.features.open_clip import ClipFeatures
+    from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json
     from t2igan.inference.pipeline import Pipeline
     from t2igan.metrics.chunks import distributed_state
@@ -36,7 +36,7 @@ def main() -> None:
         raise UserError(f"--count is {arguments.count}, needs {SHOWN} or more")
     name, _, tag = arguments.clip.partition("=")
     state, cache = distributed_state(), default_cache()
-    clip = ClipFeatures(name, tag or None, cache)
+    clip = ClipScorer(name, tag or None, cache)
     clip.load_pretrained()
     clip.to(state.device)
     pipeline = Pipeline.load(arguments.model, state.device, cache)

@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from t2igan.config import load_recipe
     from t2igan.inference.open import open_model
     from t2igan.inference.pipeline import Pipeline
     from t2igan.inference.upsampler import Upsampler
+    from t2igan.recipe import load_recipe
     from t2igan.system import build_system
 
     __version__: str
@@ -26,7 +26,7 @@ _MODULES = {
     "Pipeline": "t2igan.inference.pipeline",
     "Upsampler": "t2igan.inference.upsampler",
     "build_system": "t2igan.system",
-    "load_recipe": "t2igan.config",
+    "load_recipe": "t2igan.recipe",
     "open_model": "t2igan.inference.open",
 }
 

@@ -144,7 +144,7 @@ class StartConfig(PartConfig):
     """Another run's weights to begin with."""
 
     run: str  # a run folder with a checkpoint
-    parts: tuple[Literal["generator", "discriminator"], ...] = ("generator",)  # networks that start from it; G's average starts from that run's
+    parts: tuple[Literal["generator", "discriminator"], ...] = ("generator",)  # networks that start from it; G's average too
 
     def check(self, context: CheckContext) -> None:
         if not self.parts:

@@ -43,12 +43,12 @@ class Draws:
         """The same samples with other numbers for every purpose."""
         return Draws(self.seed, self.positions, f"{self.scope}{scope}/")
 
-    def uniform(self, purpose: str, *shape: int) -> Float[Tensor, "b *shape"]:
+    def uniform(self, purpose: str, *shape: int) -> Float[Tensor, b * shape]:
         """Numbers from [0, 1), of 24 bits each."""
         bits = self._bits(purpose, math.prod(shape))
         return (_high(bits).float() * 2.0**-24).view(-1, *shape)
 
-    def normal(self, purpose: str, *shape: int) -> Float[Tensor, "b *shape"]:
+    def normal(self, purpose: str, *shape: int) -> Float[Tensor, b * shape]:
         """Numbers from N(0, 1)."""
         count = math.prod(shape)
         bits = self._bits(purpose, -(-count // 2))

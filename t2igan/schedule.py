@@ -28,7 +28,9 @@ class Schedule:
         return self.start, self.start if self.kind == "constant" else self.end
 
     def __str__(self) -> str:
-        return f"{self.start:g}" if self.kind == "constant" else f"{{{self.kind}: [{self.start:g}, {self.end:g}, {self.begin}, {self.until}]}}"
+        if self.kind == "constant":
+            return f"{self.start:g}"
+        return f"{{{self.kind}: [{self.start:g}, {self.end:g}, {self.begin}, {self.until}]}}"
 
 
 def constant(value: float) -> Schedule:

@@ -86,7 +86,7 @@ def check_recipe(recipe: Recipe, encoder: TextEncoder) -> None:
     if recipe.training.cluster_features and recipe.generator.style.num_clusters < 2:
         raise UserError("training.cluster_features has no clusters to sort images into: set generator.style.num_clusters to 2 or more")
     if recipe.training.cluster_features and recipe.discriminator.adapter is None:
-        raise UserError("training.cluster_features needs discriminator.adapter, which embeds the cluster labels; give it, or leave clusters out")
+        raise UserError("training.cluster_features needs discriminator.adapter, which embeds the labels; give it, or leave clusters out")
     if recipe.generator.synthesis.starts_from_image and recipe.training.prompts:
         raise UserError("training.prompts has no use for an upsampler, whose samples are images of the data; leave it out")
 

@@ -150,7 +150,7 @@ class Verdict:
     num_primary: int | None = None
 
     def mean(self, function) -> Float[Tensor, " b"]:
-        """Weighted mean over heads of `function(logits)`, averaged inside each head: a value per image. Other heads add to the primary ones."""
+        """Weighted mean over heads of `function(logits)`, averaged inside each head: a value per image. Other heads come on top."""
         total = sum(weight * function(logits.float()).mean(1) for logits, weight in zip(self.logits, self.weights, strict=True))
         return total / sum(self.weights[: self.num_primary])
 
@@ -180,8 +180,8 @@ class TrainingTime:
 class Batch:
     """Captioned images.
 
-    `primary_captions` are each image's first caption, `captions` the ones drawn for this visit, `sample_ids` the images' numbers in the data
-    set, `positions` their places in the training: the number of images seen before each.
+    `primary_captions` are each image's first caption, `captions` the ones drawn for this visit, `sample_ids` the images' numbers in the
+    data set, `positions` their places in the training: the number of images seen before each.
     """
 
     images: Float[Tensor, "b 3 r r"]
@@ -197,6 +197,4 @@ class Batch:
     def split(self, size: int) -> Sequence[Batch]:
         """Micro-batches of at most `size` images."""
         cuts = [slice(start, start + size) for start in range(0, len(self), size)]
-        return [
-            Batch(self.images[c], self.captions[c], self.primary_captions[c], self.sample_ids[c], self.positions[c]) for c in cuts
-        ]
+        return [Batch(self.images[c], self.captions[c], self.primary_captions[c], self.sample_ids[c], self.positions[c]) for c in cuts]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from t2igan.config import load_recipe
+from t2igan.recipe import load_recipe
 from t2igan.inference.pipeline import save_model
 from t2igan.system import build_system
 

@@ -10,7 +10,8 @@ from unittest import mock
 import torch
 import yaml
 
-from t2igan.config import Recipe, parse
+from t2igan.config import Recipe
+from t2igan.recipe import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN_DIM, TEXT_DIM, MAX_TOKENS = 32, 24, 20  # of the towers below; a transformers tower pools to TOKEN_DIM

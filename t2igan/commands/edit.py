@@ -117,7 +117,7 @@ def truncate(pipeline, arguments):
 
 def first_fine_stage(pipeline, arguments) -> int:
     """--layer, or else the middle."""
-    return (pipeline.generator.synthesis.stages_count + 1) // 2 if arguments.layer is None else arguments.layer
+    return (pipeline.generator.synthesis.num_styles + 1) // 2 if arguments.layer is None else arguments.layer
 
 
 EDITS = {"interpolate": interpolate, "style-mix": style_mix, "prompt-mix": prompt_mix, "truncate": truncate}  # to rows and captions

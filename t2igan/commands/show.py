@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from t2igan.config import load_recipe
-    from t2igan.evaluation.profile import describe, table
+    from t2igan.evaluation.profile import profile, table
+    from t2igan.recipe import load_recipe
 
-    description = describe(load_recipe(arguments.recipe, arguments.overrides))
-    print(json.dumps(description, indent=2) if arguments.json else table(description))
+    profiled = profile(load_recipe(arguments.recipe, arguments.overrides))
+    print(json.dumps(profiled, indent=2) if arguments.json else table(profiled))

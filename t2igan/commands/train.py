@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from t2igan.config import load_recipe
+    from t2igan.recipe import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     check_out_folder(arguments.out)
@@ -25,8 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from t2igan.system import build_system
     from t2igan.text.cache import default_cache
-    from t2igan.training.trainer import Trainer
+    from t2igan.training.run import Run
 
     torch.manual_seed(recipe.seed)  # the initial weights
-    system = build_system(recipe, default_cache())
-    Trainer(recipe, system, arguments.out, default_cache()).train(resume=arguments.resume)
+    Run(recipe, build_system(recipe), arguments.out, default_cache()).train(resume=arguments.resume)

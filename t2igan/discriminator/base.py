@@ -62,6 +62,10 @@ class DiscriminatorNetwork(nn.Module, ABC):
             twice_differentiable: whether a penalty differentiates the logits twice, which fused attention cannot.
         """
 
+    def without_frozen(self) -> "DiscriminatorNetwork":
+        """The part that works before frozen networks are loaded; `show` counts its FLOPs and memory."""
+        return self
+
     def parts(self) -> dict[str, nn.Module]:
         """The sub-networks that a paper counts, by name."""
         return {}

@@ -117,5 +117,8 @@ class VisionAidedDiscriminator(DiscriminatorNetwork):
             for found, images, rows in zip(verdicts, sets, rows_of(sets), strict=True)
         )
 
+    def without_frozen(self) -> DiscriminatorNetwork:
+        return self.network
+
     def parts(self) -> dict[str, nn.Module]:
-        return self.network.parts() | {"vision_heads": self.heads}
+        return self.network.parts() | {"vision_aided": self.heads}

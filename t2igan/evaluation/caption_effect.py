@@ -5,16 +5,18 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from t2igan.data.images import to_pil
-from t2igan.data.shards import Shards, StepBatches
+from t2igan.data.shards import Shards, TrainingBatches
+from t2igan.discriminator.base import DiscriminatorNetwork
 from t2igan.evaluation.interfaces import EvaluationClip, ImageSampler
 from t2igan.grids import grid
 from t2igan.metrics.retrieval import retrieval
-from t2igan.objective.matching import mismatch
+from t2igan.objective.matching import mismatched_captions
 from t2igan.pyramid import build_pyramid
 from t2igan.text.cache import CaptionEncoder
+from t2igan.types import ImageSet
 
 SEEDS = 8
 SHOWN = 8  # prompts in the grid
@@ -22,26 +24,25 @@ CANDIDATES = 100
 BATCH = 32
 
 
-def discriminator_effect(D: nn.Module, encode: CaptionEncoder, sides: tuple[int, ...], resolution: int, data: str, count: int) -> dict:
+def discriminator_effect(D: DiscriminatorNetwork, encode_text: CaptionEncoder, resolution: int, data: str, count: int) -> dict:
     """How the logits for real images change when their captions are exchanged.
 
     Args:
         D: a trained discriminator.
-        encode: captions to the descriptors that it was trained with.
-        sides: sizes of the pyramid that it reads, finest first.
+        encode_text: captions to the descriptors that it was trained with.
         resolution: of its images, px.
         data: shards of captioned images.
         count: real images, rounded up to whole batches.
     """
     D = D.requires_grad_(False).eval()
-    dataset = StepBatches(Shards(data), resolution, BATCH, seed=0)
+    dataset = TrainingBatches(Shards(data), resolution, BATCH, seed=0)
     matched, mismatched = [], []
     for step in range(-(-count // BATCH)):
-        batch = dataset[step]
+        batch = dataset[step * BATCH]
         unknown = torch.zeros(len(batch), dtype=torch.long)  # the label that stands for no cluster
-        text = replace(encode(batch.names), drawing=unknown)
-        pairings = torch.arange(len(batch)), mismatch(batch.names, batch.names)
-        verdicts = D(build_pyramid(batch.images, sides), text, *pairings)
+        text = replace(encode_text(batch.primary_captions), cluster=unknown)
+        captions = torch.arange(len(batch)), mismatched_captions(batch.primary_captions, batch.primary_captions)
+        (verdicts,) = D([ImageSet(build_pyramid(batch.images, D.levels), captions)], text)
         for found, verdict in zip((matched, mismatched), verdicts, strict=True):
             found.append(verdict.mean(lambda logit: logit))
     matched, mismatched = torch.cat(matched), torch.cat(mismatched)
@@ -69,9 +70,9 @@ class GeneratorEffect:
 
 def generator_effect(pipeline: ImageSampler, clip: EvaluationClip, data: str, count: int) -> GeneratorEffect:
     """How images change with the caption, and with the seed, for `count` primary captions of the shards and `SEEDS` seeds each."""
-    every = Shards(data).names()
+    every = Shards(data).primary_captions()
     prompts = every[:: max(1, len(every) // count)][:count]
-    images = pipeline.images(prompts, range(SEEDS)).unflatten(0, (len(prompts), SEEDS))
+    images = pipeline.sample_tensor(prompts, range(SEEDS)).unflatten(0, (len(prompts), SEEDS))
     with torch.no_grad():
         embedded = torch.cat([clip.images(chunk) for chunk in images.flatten(0, 1).split(64)]).unflatten(0, (len(prompts), SEEDS))
     captions = clip.text(prompts)

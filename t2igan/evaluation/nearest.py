@@ -55,7 +55,7 @@ def nearest_neighbors(
     images = ImageSet(Shards(training), pipeline.resolution, one_size=False)
     embeddings = embed_shards(images, network, state, cache)
     captions = sample_captions(images.shards, count)
-    generated = to_bytes(pipeline.each(captions, range(count), truncation))
+    generated = to_bytes(pipeline.sample_pairs(captions, range(count), truncation))
     generated_embeddings = torch.cat([network(chunk.to(state.device))["embedding"].cpu() for chunk in generated.split(CHUNK_SIZE)])
     distances, neighbors = nearest(generated_embeddings, embeddings)
     distance = {"generated_to_training_mean": float(distances.mean()), "generated_to_training_least": float(distances.min())}
@@ -66,7 +66,7 @@ def nearest_neighbors(
         distance["held_out_to_training_least"] = float(unseen_distances.min())
         distance["share_of_generated_nearer_than_any_held_out"] = float((distances < unseen_distances.min()).float().mean())
     closest = distances.argsort()[:SHOWN].tolist()
-    result = {"distance": distance, "pictures": count, "training_pictures": len(images), "network": network.account()}
+    result = {"distance": distance, "pictures": count, "training_pictures": len(images), "network": network.provenance()}
     result["closest"] = [
         {"caption": captions[i], "seed": i, "training_picture": int(neighbors[i]), "distance": float(distances[i])} for i in closest
     ]

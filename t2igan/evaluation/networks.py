@@ -6,7 +6,7 @@ from pathlib import Path
 from t2igan.errors import UserError
 from t2igan.features.base import FeatureNetwork
 from t2igan.features.inception import Inception
-from t2igan.features.open_clip import ClipFeatures
+from t2igan.features.open_clip import ClipScorer
 from t2igan.features.vgg import Vgg16
 from t2igan.features.vision_transformer import VisionTransformer
 from t2igan.metrics.metric import Metric
@@ -39,7 +39,7 @@ def weight_file(weights: str | None) -> Path | None:
     return Path(weights).expanduser() if weights else None
 
 
-def clip(name: str, model: str, tag: str, antialias: bool, weights: str | None) -> ClipFeatures:
+def clip(name: str, model: str, tag: str, antialias: bool, weights: str | None) -> ClipScorer:
     """The CLIP that a protocol names, or the one that `weights` names in its place."""
     if weights is None:
         raise UserError(
@@ -47,8 +47,8 @@ def clip(name: str, model: str, tag: str, antialias: bool, weights: str | None) 
             f"{name}=FILE for weights of that model, or {name}=local-dir:FOLDER for another CLIP"
         )
     if weights.startswith(("local-dir:", "hf-hub:")):
-        return ClipFeatures(weights, None, default_cache(), antialias)
-    return ClipFeatures(model, weights, default_cache(), antialias)
+        return ClipScorer(weights, None, default_cache(), antialias)
+    return ClipScorer(model, weights, default_cache(), antialias)
 
 
 NETWORKS: dict[str, Builder] = {

@@ -64,7 +64,7 @@ def measure_path_length(
     at = torch.rand(count, generator=random) * (not endpoint)
     lengths = []
     for chunk in torch.arange(count).split(batch):
-        text = pipeline.describe([prompts[i % len(prompts)] for i in chunk.tolist()]).to(device)
+        text = pipeline.encode_text([prompts[i % len(prompts)] for i in chunk.tolist()]).to(device)
         lengths.append(path_lengths(pipeline.generator, text, z[chunk].to(device), distance.between, at[chunk].to(device)).cpu())
     where = "at the first latent" if endpoint else "anywhere between two latents"
     facts = {"pairs": count, "where": where, "prompts": len(prompts), "distance": distance.network, "seed": seed}

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Protocol as Interface
 from typing import runtime_checkable
 
-from t2igan.data.images import to_pil
-from t2igan.data.images import png_bytes
+from t2igan.data.images import png_bytes, to_pil
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shard
 from t2igan.errors import UserError
@@ -60,9 +59,9 @@ class GeneratedImages:
         """Loads the model. Raises UserError where model or captions are missing, or do not suit `count`."""
         folder = model_folder(self.model)
         pipeline = Pipeline.load(folder, state.device, default_cache())
-        pipeline.describe.max_truncation_warnings = int(state.is_main_process)  # one warning for thousands of long captions
+        pipeline.encode_text.max_truncation_warnings = int(state.is_main_process)  # one warning for thousands of long captions
         requests = broadcast_from_main(partial(self.requests, reference, protocol, count), state)
-        digest = broadcast_from_main(partial(model_hash, folder, pipeline.describe.encoder), state)
+        digest = broadcast_from_main(partial(model_hash, folder, pipeline.encode_text.encoder), state)
         return Sampler(self, pipeline, requests, digest, state)
 
     def requests(self, reference: Reference, protocol: Protocol, count: int | None) -> list[SampleRequest]:
@@ -119,7 +118,7 @@ class Sampler:
         """Generates the images of a chunk and writes them to a shard, each with its caption."""
         requests = self.requests[chunk.start : chunk.stop]
         prompts, seeds = [request.caption for request in requests], [request.seed for request in requests]
-        images = self.pipeline.each(prompts, seeds, self.source.truncation, self.source.batch)
+        images = self.pipeline.sample_pairs(prompts, seeds, self.source.truncation, self.source.batch)
         samples = (
             Sample(f"{number:06d}", png_bytes(to_pil(image), level=1), [request.caption], dataclasses.asdict(request))
             for number, request, image in zip(chunk, requests, images, strict=True)

@@ -43,8 +43,8 @@ def measure_seams(
     if len(begins) < 2:
         raise UserError(f"a mosaic of {side} px is one tile; choose a larger one")
     image = mosaic(Shards(data), side, cell)
-    tiled = upsampler.images(image, tile=tile, overlap=overlap)
-    whole = upsampler.images(image, tile=side)
+    tiled = upsampler.upsample_tensor(image, tile=tile, overlap=overlap)
+    whole = upsampler.upsample_tensor(image, tile=side)
     difference = (tiled - whole).abs()[0] * 127.5
 
     at = (torch.arange(side * upsampler.factor) + 0.5) / upsampler.factor

@@ -15,13 +15,12 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from t2igan.config import load_recipe
 from t2igan.inference.pipeline import Pipeline, model_folder, read_config
 from t2igan.layers.folded import fold
 from t2igan.memory import hand_back_freed_memory
+from t2igan.recipe import load_recipe
 from t2igan.synthesis.generator import Generator
 from t2igan.system import build_generator
-from t2igan.text import build_text_encoder
 from t2igan.text.encoder import TextEncoder
 
 PROMPT = "a red apple on a wooden table"
@@ -126,13 +125,13 @@ def run_models(folder: Path, device: torch.device) -> list[TimedModel]:
     """The trained model of a run. Raises UserError where there is none."""
     pipeline = Pipeline.load(folder)
     name = read_config(model_folder(folder)).name
-    return timed_models(pipeline.generator, pipeline.describe.encoder, name, pipeline.resolution, device)
+    return timed_models(pipeline.generator, pipeline.encode_text.encoder, name, pipeline.resolution, device)
 
 
 def recipe_models(path: str, device: torch.device) -> list[TimedModel]:
     """A recipe with random weights."""
     recipe = load_recipe(path)
-    encoder = build_text_encoder(recipe.text)
+    encoder = recipe.text.build()
     encoder.load_pretrained()
     generator = build_generator(recipe.generator, encoder.token_dim, encoder.text_dim)
     return timed_models(generator, encoder, recipe.name, recipe.resolution, device)

@@ -97,7 +97,7 @@ class SplitScores:
 
     def generate(self, prompts: list[str], seeds: Sequence[int]) -> Float[Tensor, "p s d"]:
         """Embeddings of generated images, by prompt and seed."""
-        embedded = self.embed(self.pipeline.images(prompts, list(seeds), self.truncation))
+        embedded = self.embed(self.pipeline.sample_tensor(prompts, list(seeds), self.truncation))
         return embedded.unflatten(0, (len(prompts), -1))
 
     def score_retrieval(self, split: str, names: list[str], generated: Float[Tensor, "p s d"]) -> dict:

@@ -76,7 +76,9 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic")
         real = to_signed(decode(record.image, side)[None])
         small = reduced(real, low, reduce)
         large = {method: enlarged(small, side, method) for method in PILLOW}
-        large["upsampler"] = to_signed(to_bytes(upsampler.images(to_signed(small), record.captions[0])))  # rounded to bytes as the others
+        large["upsampler"] = to_signed(
+            to_bytes(upsampler.upsample_tensor(to_signed(small), record.captions[0]))
+        )  # rounded to bytes as the others
         for method, image in large.items():
             for name, metric in METRICS.items():
                 found.scores[method][name].append(float(metric(image.double(), real.double())))

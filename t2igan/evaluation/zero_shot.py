@@ -22,7 +22,7 @@ from t2igan.evaluation.networks import build_networks
 from t2igan.evaluation.reference import Reference, read_reference
 from t2igan.evaluation.sampling import GeneratedImages, Images, StoredImages
 from t2igan.features.base import FeatureNetwork
-from t2igan.features.open_clip import ClipFeatures
+from t2igan.features.open_clip import ClipScorer
 from t2igan.metrics.chunks import DistributedState, broadcast_from_main, feature_file, read_features, run_in_chunks, write_features
 from t2igan.metrics.images import ImageSet
 from t2igan.metrics.metric import METRICS, Metric
@@ -142,7 +142,7 @@ class ZeroShot:
                     folders[name, kind] = folder
         return folders
 
-    def embed_captions(self, clip: ClipFeatures, captions: list[str]) -> Path:
+    def embed_captions(self, clip: ClipScorer, captions: list[str]) -> Path:
         """Embeddings of the captions, with the protocol's prefix, to the folder that holds them."""
         prompts = [self.protocol.prompt(caption) for caption in captions]
         key = hashlib.sha256("\n".join([*prompts, clip.fingerprint()]).encode()).hexdigest()[:24]
@@ -165,7 +165,7 @@ class ZeroShot:
             return read_features(features[metric.network, kind], metric.layer, len(sets[kind]))
 
         network: FeatureNetwork = self.networks[metric.network]
-        return metric.compute(read) | {"network": network.account() | {"layer": metric.layer}}
+        return metric.compute(read) | {"network": network.provenance() | {"layer": metric.layer}}
 
     def describe_protocol(self, sets: dict[str, ImageSet], captions: list[str], reference: Reference) -> dict:
         """Every field in which two results must agree to be compared."""

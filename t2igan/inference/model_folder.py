@@ -1,21 +1,23 @@
 """A trained model to a folder and back: `config.json`, `model.safetensors` and a model card."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from t2igan.config import GeneratorConfig, Recipe, parse, to_dict
+from t2igan import text
+from t2igan.config import GeneratorConfig, Recipe, of_kind
 from t2igan.errors import UserError
 from t2igan.files import write_folder
 from t2igan.layers.folded import fold
+from t2igan.recipe import parse, to_dict
 from t2igan.synthesis.generator import Generator
 from t2igan.system import build_generator
-from t2igan.text import KINDS, build_text_encoder
 from t2igan.text.cache import CaptionEncoder
+from t2igan.types import TextDims
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class ModelConfig:
     name: str
     resolution: int
     generator: GeneratorConfig
-    text: object = field(metadata={"kinds": {name: config for name, (config, _) in KINDS.items()}})
+    text: object = of_kind(text.KINDS)
 
     @property
     def starts_from_image(self) -> bool:
@@ -65,8 +67,8 @@ def load_generator(folder: Path, config: ModelConfig, device: str | torch.device
     Raises:
         UserError: the weights do not load, or the text encoder is missing.
     """
-    encoder = build_text_encoder(config.text)
-    generator = build_generator(config.generator, encoder.token_dim, encoder.text_dim)
+    encoder = config.text.build()
+    generator = build_generator(config.generator, config.resolution, TextDims(encoder.token_dim, encoder.text_dim))
     try:
         generator.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -87,9 +89,9 @@ def save_model(folder: Path, generator: Generator, recipe: Recipe, facts: dict) 
 def model_card(run: str, generator: Generator, recipe: Recipe, facts: dict) -> str:
     """What the model is, what it was trained on and the command that uses it, in Markdown; `run` is the name of its run folder."""
     if recipe.generator.synthesis.starts_from_image:
-        what = f"An upsampler GAN, {recipe.generator.synthesis.low} to {recipe.resolution} px"
+        what = f"An upsampler GAN, {recipe.generator.synthesis.input_resolution(recipe.resolution)} to {recipe.resolution} px"
         use = f"t2igan upsample {run} image.png --out large"
-    elif build_text_encoder(recipe.text).conditional:
+    elif recipe.text.build().conditional:
         what, use = f"A text-to-image GAN, {recipe.resolution} px", f't2igan sample {run} "a prompt" --out image.png'
     else:
         what, use = f"An unconditional GAN, {recipe.resolution} px", f"t2igan sample {run} --seeds 0-7 --out images.png"

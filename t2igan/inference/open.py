@@ -8,6 +8,7 @@ from t2igan.inference.hub import resolve
 from t2igan.inference.model_folder import model_folder, read_config
 from t2igan.inference.pipeline import Pipeline
 from t2igan.inference.upsampler import Upsampler
+from t2igan.synthesis.base import SynthesisConfig
 
 
 def open_model(path_or_hub_id: Path | str, device: str | torch.device | None = None, cache: Path | None = None) -> Pipeline | Upsampler:
@@ -22,5 +23,9 @@ def open_model(path_or_hub_id: Path | str, device: str | torch.device | None = N
     """
     folder = model_folder(resolve(path_or_hub_id))
     config = read_config(folder)
-    runner = Upsampler if config.starts_from_image else Pipeline
-    return runner.from_folder(folder, config, device, cache)
+    return runner_class(config.generator.synthesis).from_folder(folder, config, device, cache)
+
+
+def runner_class(config: SynthesisConfig) -> type[Pipeline] | type[Upsampler]:
+    """The class that runs a generator with this synthesis network."""
+    return Upsampler if config.starts_from_image else Pipeline

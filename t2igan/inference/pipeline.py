@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import torch
-from einops import repeat
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -22,6 +21,8 @@ from t2igan.text.cache import CaptionEncoder
 from t2igan.types import TextDescriptors
 
 Runner = TypeVar("Runner", bound="GeneratorRunner")  # beartype takes no Self where methods alone are checked
+Rows = list[list[Image.Image]]
+PREVIEW_SEEDS, PREVIEW_IMAGES = 4, 8
 NO_PROMPT = ""  # of each image of an unconditional model, and of images whose content is left open
 
 
@@ -53,7 +54,7 @@ class GeneratorRunner:
     def __init__(self, generator: Generator, encode_text: CaptionEncoder, resolution: int):
         self.generator, self.encode_text, self.resolution = generator, encode_text, resolution
         self.bf16 = False  # autocast: pays where the device computes faster in it, images differ by about a step of 1/255
-        self._synthesize = generator.draw
+        self._synthesize = generator.synthesize
 
     @property
     def device(self) -> torch.device:
@@ -66,10 +67,14 @@ class GeneratorRunner:
 
     def compile(self) -> None:
         """Uses torch.compile for synthesis from now on: some seconds for the first image of each batch size, then faster ones."""
-        self._synthesize = torch.compile(self.generator.draw, dynamic=False)
+        self._synthesize = torch.compile(self.generator.synthesize, dynamic=False)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def preview(self, prompts: Sequence[str], images: Float[Tensor, "b 3 r r"], captions: Sequence[str]) -> tuple[Rows, list[str]]:
+        """Rows of images and a caption for each, which show what the model does: for prompts, or with the first images of the data."""
+        raise TypeError(f"{type(self).__name__} shows nothing")
 
     def refuse_unusable(self, prompts: Sequence[str]) -> None:
         """Raises UserError where the model takes no prompt and there is one."""
@@ -129,6 +134,13 @@ class Pipeline(GeneratorRunner):
         images = [to_pil(image) for image in self.sample_tensor(prompts, seeds, truncation, batch, global_truncation)]
         return [images[start : start + len(seeds)] for start in range(0, len(images), len(seeds))]
 
+    def preview(self, prompts: Sequence[str], images: Float[Tensor, "b 3 r r"], captions: Sequence[str]) -> tuple[Rows, list[str]]:
+        """A row of a few seeds for each prompt; without text, one row."""
+        if self.conditional and not prompts:
+            return [], []
+        shown = list(prompts) if self.conditional else [NO_PROMPT]
+        return self(shown, seeds=range(PREVIEW_SEEDS if self.conditional else PREVIEW_IMAGES)), shown
+
     def sample_tensor(
         self,
         prompts: Sequence[str] = (),
@@ -167,15 +179,15 @@ class Pipeline(GeneratorRunner):
             UserError: prompts as in `__call__`, or global truncation by a model whose mean style was never measured.
         """
         self.check(prompts)
-        mapper, stages = self.generator.mapper, self.generator.synthesis.stages_count
+        mapper, stages = self.generator.mapper, self.generator.synthesis.num_styles
         if global_truncation != 1 and not mapper.mean_style.any():
             raise UserError("this model has no mean style to truncate to; it is measured when its training ends")
         text = self.encode_text(list(prompts)).to(self.device)  # outside autocast, so that cached features do not depend on it
         z = torch.stack([self.latent(seed) for seed in seeds]).to(self.device)
         with self.autocast():
             text = self.generator.adapt(text)
-            w = mapper(z, text, truncation, global_truncation)
-        return StyleCodes(repeat(w, "b d -> b l d", l=stages), (text,) * stages)
+            styles = mapper(z, text, stages, truncation, global_truncation)
+        return StyleCodes(styles, (text,) * stages)
 
     @torch.no_grad()
     def synthesize(self, codes: StyleCodes) -> Float[Tensor, "b 3 r r"]:

@@ -6,7 +6,6 @@ from itertools import product
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import repeat
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -14,7 +13,8 @@ from tqdm import tqdm
 
 from t2igan.data.images import on_white, to_pil, to_signed
 from t2igan.errors import UserError
-from t2igan.inference.pipeline import NO_PROMPT, GeneratorRunner, draw_latent
+from t2igan.inference.pipeline import NO_PROMPT, PREVIEW_IMAGES, GeneratorRunner, Rows, draw_latent
+from t2igan.layers.resample import resize_bicubic
 from t2igan.synthesis.generator import Generator
 from t2igan.text.cache import CaptionEncoder
 
@@ -33,7 +33,7 @@ class Upsampler(GeneratorRunner):
 
     def __init__(self, generator: Generator, encode_text: CaptionEncoder, resolution: int):
         super().__init__(generator, encode_text, resolution)
-        self.low_resolution, self.multiple = generator.synthesis.low, generator.synthesis.multiple
+        self.low_resolution, self.multiple = generator.synthesis.low_resolution, generator.synthesis.multiple
         self.factor = resolution // self.low_resolution
 
     def check(self, sizes: Sequence[tuple[int, int]], tile: int | None = None, overlap: int | None = None) -> None:
@@ -77,6 +77,15 @@ class Upsampler(GeneratorRunner):
             done.append(to_pil(self.upsample_tensor(to_signed(pixels[None]), prompt, seed, tile, overlap, batch)[0]))
         return done
 
+    def preview(self, prompts: Sequence[str], images: Float[Tensor, "b 3 r r"], captions: Sequence[str]) -> tuple[Rows, list[str]]:
+        """A row of a small image, its enlargement and the real image for each of the first images of the data."""
+        real = [to_pil(image) for image in images[:PREVIEW_IMAGES]]
+        captions = list(captions[:PREVIEW_IMAGES])
+        small = [to_pil(image) for image in resize_bicubic(images[:PREVIEW_IMAGES], self.low_resolution)]
+        large = self(small, captions if self.conditional else None)
+        rows = [[a.resize(b.size, Image.Resampling.NEAREST), b, c] for a, b, c in zip(small, large, real, strict=True)]
+        return rows, captions
+
     @torch.no_grad()
     def upsample_tensor(
         self,
@@ -92,10 +101,10 @@ class Upsampler(GeneratorRunner):
         height, width = image.shape[2:]
         self.check([(width, height)], tile, overlap)
         tile, overlap = self.tile_layout(tile, overlap)
-        stages = self.generator.synthesis.stages_count
+        stages = self.generator.synthesis.num_styles
         text = self.generator.adapt(self.encode_text([prompt]).to(self.device))
         z = draw_latent(seed, self.generator.mapper.z_dim)[None].to(self.device)
-        styles = repeat(self.generator.mapper(z, text), "1 d -> 1 l d", l=stages)
+        styles = self.generator.mapper(z, text, stages)
 
         padded = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
         sizes = padded.shape[2:]
@@ -107,7 +116,7 @@ class Upsampler(GeneratorRunner):
             tiles = torch.cat([padded[:, :, y : y + sides[0], x : x + sides[1]] for y, x in corners]).to(self.device)
             texts = [text[[0] * len(corners)]] * stages
             with self.autocast():
-                large = self._synthesize(styles.expand(len(corners), -1, -1), texts, low=tiles).pyramid.finest.cpu()
+                large = self._synthesize(styles.expand(len(corners), -1, -1), texts, tiles).pyramid.finest.cpu()
             for (y, x), enlarged in zip(corners, large, strict=True):
                 down, across = (
                     tile_weight(side, overlap, f, first=start == 0, last=start + side == size)

@@ -11,7 +11,7 @@ class Frozen:
     """A network in eval mode without gradients of its own; gradients still pass through it to its input.
 
     It is no nn.Module: assigned to a module's attribute, its weights are in no state dict, no optimizer and no average of that module,
-    and `train()` or `to()` of that module do not reach it. `copy.deepcopy` shares it, so that copies of the module need no second set of weights.
+    and `train()` or `to()` of that module do not reach it. `copy.deepcopy` shares it, so copies of the module need no second set.
     """
 
     def __init__(self, network: nn.Module):

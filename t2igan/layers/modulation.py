@@ -45,7 +45,9 @@ def gram(bank: Float[Tensor, "n o i k k"]) -> Float[Tensor, "pairs o i"]:
     return torch.stack([(p * q).sum((2, 3)) * (1 if p is q else 2) for p, q in pairs])
 
 
-def demodulation(products: Float[Tensor, "pairs o i"], scale: Float[Tensor, "b i"], kernel_weights: Float[Tensor, "b n"]) -> Float[Tensor, "b o"]:
+def demodulation(
+    products: Float[Tensor, "pairs o i"], scale: Float[Tensor, "b i"], kernel_weights: Float[Tensor, "b n"]
+) -> Float[Tensor, "b o"]:
     """1 / norm of each sample's mixed and modulated kernel, per output channel, from the Gram matrices of the bank."""
     norms = scale.square() @ rearrange(products, "p o i -> i (p o)")
     pairs = combinations_with_replacement(range(kernel_weights.shape[1]), 2)
@@ -120,7 +122,8 @@ class AdaptiveConv2d(nn.Module):
         self.modulate = EqualizedLinear(style_dim, in_channels, bias_init=1.0)
         self.kernel_selector = EqualizedLinear(style_dim, num_kernels) if num_kernels > 1 else None
         self.num_kernels = num_kernels
-        self.weight = nn.Parameter(torch.randn(num_kernels * out_channels, in_channels, kernel_size, kernel_size) * weight_init)  # (n o) i k k
+        shape = num_kernels * out_channels, in_channels, kernel_size, kernel_size  # (n o) i k k
+        self.weight = nn.Parameter(torch.randn(shape) * weight_init)
         self.gain = 1 / math.sqrt(in_channels * kernel_size * kernel_size)
         self.demodulate = demodulate
         self.bias = nn.Parameter(torch.zeros(out_channels, 1, 1)) if bias else None

@@ -30,7 +30,7 @@ def path_lengths(
     Args:
         distance: squared perceptual distance of images in [-1, 1].
     """
-    text, count = generator.adapt(text), generator.synthesis.stages_count
+    text, count = generator.adapt(text), generator.synthesis.num_styles
     first, second = (generator.mapper(z[:, i], text) for i in (0, 1))
 
     def image_at(fraction: Tensor) -> Tensor:

@@ -86,6 +86,6 @@ class FiniteDifferenceR1(Term):
 
 
 def perturb(pyramid: ImagePyramid, noise: ImagePyramid, sigma: float) -> ImagePyramid:
-    """Images plus noise of deviation `sigma` at the finest level, and of the side's share of it at a coarser one: R1's weights of the levels."""
+    """Images plus noise of deviation `sigma` at the finest level and, as R1 weighs levels, of the side's share of it at coarser ones."""
     finest = pyramid.finest.shape[-1]
     return ImagePyramid(tuple(x + sigma * x.shape[-1] / finest * n for x, n in zip(pyramid.levels, noise.levels, strict=True)))

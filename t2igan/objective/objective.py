@@ -71,8 +71,9 @@ class Objective(nn.Module):
             outputs = critic(list(named.values()), batch.text, batch.draws, now, twice)
         verdicts = dict(zip(named, outputs, strict=True))
         critic.augment.observe(verdicts["real"][0])
+        real_mismatched, fake_mismatched = wrong(verdicts["real"], verdicts["fake"])
         inputs = LossInputs(
-            now, batch, fake, verdicts["fake"][0], real, fakes, verdicts["real"][0], *wrong(verdicts["real"], verdicts["fake"]), has_mismatch
+            now, batch, fake, verdicts["fake"][0], real, fakes, verdicts["real"][0], real_mismatched, fake_mismatched, has_mismatch
         )
         of_term = {name: {key: verdicts[f"{name}/{key}"][0] for key in found} for name, found in extra.items()}
         losses = weighted_sum(due, "discriminator", inputs, of_term)

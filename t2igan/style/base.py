@@ -50,7 +50,9 @@ class StyleNetwork(nn.Module, ABC):
         """Latents for training, a function of `draws`; a network whose latents carry cluster labels takes them from the text."""
         return draws.normal("latents", self.z_dim)
 
-    def spread(self, w: Float[Tensor, "b style_dim"], num_styles: int, text: TextDescriptors, draws: Draws | None) -> Float[Tensor, "b l d"]:
+    def spread(
+        self, w: Float[Tensor, "b style_dim"], num_styles: int, text: TextDescriptors, draws: Draws | None
+    ) -> Float[Tensor, "b l style_dim"]:
         """A style for every stage. With `draws`, that is in training, a network may mix in the styles of other latents."""
         return repeat(w, "b d -> b l d", l=num_styles)
 

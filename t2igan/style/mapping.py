@@ -51,7 +51,7 @@ def assign_clusters(z: Float[Tensor, "b z_dim"], cluster: Int[Tensor, " b"], num
 
 
 class MappingNetwork(StyleNetwork):
-    """z and the global descriptor, each scaled to unit mean square and joined, to w. With clusters, the vector of z's cluster joins them."""
+    """z and the global descriptor, each scaled to unit mean square and joined, to w; with clusters, the vector of z's cluster too."""
 
     def __init__(self, config: MappingConfig, text_dim: int):
         super().__init__(config.z_dim, config.style_dim)

@@ -62,3 +62,16 @@ class SynthesisNetwork(nn.Module, ABC):
     def condition(self, images: Float[Tensor, "b 3 r r"], draws: Draws) -> Float[Tensor, "b 3 h w"] | None:
         """What training gives to `forward` as `condition`, made of the real images; None where the network starts from styles alone."""
         return None
+
+
+class UpsamplingNetwork(SynthesisNetwork):
+    """A synthesis network that starts from an image of any size.
+
+    Args:
+        low_resolution: px, the side of the images that it is trained to start from.
+        multiple: the sides of an image must be divisible by it.
+    """
+
+    def __init__(self, num_styles: int, style_dim: int, low_resolution: int, multiple: int):
+        super().__init__(num_styles, style_dim)
+        self.low_resolution, self.multiple = low_resolution, multiple

@@ -18,7 +18,7 @@ from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import downsample, resize_bicubic, upsample
 from t2igan.layers.stages import check_stages, checkpoint_stage
-from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
+from t2igan.synthesis.base import SynthesisConfig, UpsamplingNetwork
 from t2igan.synthesis.gigagan import PER_STAGE, ResidualBlock, SynthesisStage, UpBlock, check_synthesis
 from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
 
@@ -90,17 +90,16 @@ class AdaptiveDownBlock(nn.Module):
         return y + self.skip(downsample(x)) * 0.5**0.5
 
 
-class GigaGANUpsampler(SynthesisNetwork):
+class GigaGANUpsampler(UpsamplingNetwork):
     """A small image, styles and local descriptors (one of each per stage of the way up) to images of its size and above, finest first.
 
     Ours: the small image itself is the first of the images that add up, so that the network makes what it lacks.
     """
 
     def __init__(self, config: GigaGANUpsamplerConfig, style_dim: int, token_dim: int):
-        super().__init__(len(config.channels), style_dim)
-        self.low_resolution, self.noise = config.low_resolution, config.noise
+        super().__init__(len(config.channels), style_dim, config.low_resolution, 2**config.num_downsamples)
+        self.noise = config.noise
         self.activation_checkpointing = config.activation_checkpointing
-        self.multiple = 2**config.num_downsamples  # the sides of a small image must be divisible by it
         c, downs = config.channels, config.num_downsamples
         sides = [(config.low_resolution >> downs) * 2**i for i in range(self.num_styles)]
         self.from_rgb = EqualizedConv2d(3, c[downs])

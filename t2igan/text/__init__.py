@@ -3,11 +3,10 @@
 Each config of KINDS builds its encoder: `config.build() -> TextEncoder`, without reading weights.
 """
 
-from t2igan.text.encoder import TextEncoder
-from t2igan.text.label import LabelText, LabelTextConfig
-from t2igan.text.none import NoText, NoTextConfig
-from t2igan.text.open_clip import OpenClipText, OpenClipTextConfig
-from t2igan.text.transformers import TransformersText, TransformersTextConfig
+from t2igan.text.label import LabelTextConfig
+from t2igan.text.none import NoTextConfig
+from t2igan.text.open_clip import OpenClipTextConfig
+from t2igan.text.transformers import TransformersTextConfig
 
 KINDS = {
     "transformers": TransformersTextConfig,

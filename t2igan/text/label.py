@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from t2igan.errors import UserError
 from t2igan.text.encoder import TextEncoder
-from t2igan.types import PartConfig, TextDescriptors, Tokens
+from t2igan.types import CheckContext, PartConfig, TextDescriptors, Tokens
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class LabelTextConfig(PartConfig):
     num_classes: int
     names: tuple[str, ...] = ()  # of the classes, in the order of their numbers; without names, prompts are class numbers
 
-    def check(self, resolution: int) -> None:
+    def check(self, context: CheckContext) -> None:
         if self.num_classes < 1:
             raise ValueError(f"num_classes is {self.num_classes}, needs a whole number above 0")
         if self.names and len(self.names) != self.num_classes:

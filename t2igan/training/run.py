@@ -1,6 +1,5 @@
 """A run: its folder, its loop, its checkpoints, its samples and the model at its end."""
 
-import os
 import time
 import warnings
 from datetime import timedelta
@@ -13,8 +12,9 @@ from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
 from t2igan.config import Recipe
 from t2igan.data.shards import PairedBatches, Shards, TrainingBatches, batches
 from t2igan.errors import UserError
+from t2igan.files import write_text
 from t2igan.inference.model_folder import save_model
-from t2igan.inference.runner import make_runner
+from t2igan.inference.open import runner_class
 from t2igan.objective.term import PrepareContext
 from t2igan.recipe import differences, dump_recipe, load_recipe
 from t2igan.system import System
@@ -190,7 +190,8 @@ class Run:
 
     def runner(self):
         """The averaged generator, ready for prompts or for images."""
-        return make_runner(self.recipe.generator.synthesis, self.trainer.ema.model, self.trainer.encode_text, self.recipe.resolution)
+        runner = runner_class(self.recipe.generator.synthesis)
+        return runner(self.trainer.ema.model, self.trainer.encode_text, self.recipe.resolution)
 
     # ------------------------------------------------------------------------------------------------ checkpoints and the model
 
@@ -232,9 +233,3 @@ class Run:
         text = self.trainer.encode_text(captions[:: -(-len(captions) // MEAN_PROMPTS)]).to(self.device)
         average.mapper.measure_mean(average.adapt(text))
         save_model(self.out / "model", average, self.recipe, {"images_seen": self.trainer.images, "dataset_size": len(self.shards)})
-
-
-def write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -73,7 +73,7 @@ class Trainer:
         now, log = self.now(), {}
         parts = batch.split(self.micro_batch_size)
         micro_batches = [self.prepare(part, "D") for part in parts]
-        share = self.config.reuse_fakes and len(parts) == 1  # one pass of G for both halves; with several parts it is repeated, to save memory
+        share = self.config.reuse_fakes and len(parts) == 1  # one pass of G; with several parts it is repeated, to save memory
         fakes: list[Fake | None] = []
         for m in self.accumulate(self.D, micro_batches):
             with self.autocast(), torch.set_grad_enabled(share):

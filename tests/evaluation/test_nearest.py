@@ -7,12 +7,13 @@ import torch
 from PIL import Image
 from tiny import tiny_recipe
 
-from t2igan.config import Recipe, parse
+from t2igan.config import Recipe
+from t2igan.recipe import parse
 from t2igan.data.images import decode, to_signed
 from t2igan.data.shards import Shards
 from t2igan.data.write import write_shards
 from t2igan.evaluation.nearest import NearestNeighbors, nearest_neighbors
-from t2igan.features.open_clip import ClipFeatures
+from t2igan.features.open_clip import ClipScorer
 from t2igan.inference.pipeline import Pipeline, save_model
 from t2igan.metrics.chunks import distributed_state
 from t2igan.system import build_system
@@ -43,7 +44,7 @@ def near(kit, data, run):
 
     def find() -> NearestNeighbors:
         state, cache = distributed_state(), data / "cache"
-        clip = ClipFeatures(f"local-dir:{kit.clip}", None, cache)
+        clip = ClipScorer(f"local-dir:{kit.clip}", None, cache)
         clip.load_pretrained()
         clip.to(state.device)
         pipeline = Pipeline.load(run, state.device, cache)

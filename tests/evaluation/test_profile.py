@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from t2igan.config import load_recipe
+from t2igan.recipe import load_recipe
 from t2igan.evaluation.profile import profile, table
 
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 from tiny import tiny_recipe
 
-from t2igan.config import Recipe, parse
+from t2igan.config import Recipe
+from t2igan.recipe import parse
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 from t2igan.evaluation import splits

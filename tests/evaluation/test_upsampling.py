@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from tiny import tiny_upsampler
 
-from t2igan.config import Recipe, parse
+from t2igan.config import Recipe
+from t2igan.recipe import parse
 from t2igan.data.images import decode, to_bytes, to_signed
 from t2igan.data.shards import Shards
 from t2igan.data.write import write_shards

@@ -18,7 +18,8 @@ from PIL import Image
 from tiny import ROOT, environment, tiny_recipe
 from torch_fidelity import calculate_metrics
 
-from t2igan.config import Recipe, parse
+from t2igan.config import Recipe
+from t2igan.recipe import parse
 from t2igan.data.images import png_bytes
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shards

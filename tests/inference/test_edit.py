@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 from tiny import tiny_recipe
 
-from t2igan.config import Recipe, parse
+from t2igan.config import Recipe
+from t2igan.recipe import parse
 from t2igan.data.images import to_pil
 from t2igan.errors import UserError
 from t2igan.inference import edit

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny import TOKEN_DIM, tiny_upsampler
 
-from t2igan.config import Recipe, parse
+from t2igan.config import Recipe
+from t2igan.recipe import parse
 from t2igan.errors import UserError
 from t2igan.inference import open as opening
 from t2igan.inference.device import default_device

@@ -21,7 +21,7 @@ class Straight(nn.Module):
 class Linear(nn.Module):
     """Pictures that are a matrix times w, or the square of that."""
 
-    stages_count = 2
+    num_styles = 2
 
     def __init__(self, power: int):
         super().__init__()

@@ -7,7 +7,7 @@ import torch
 from tiny import override, tiny_recipe, tiny_upsampler, trainer_of
 from torch import nn
 
-from t2igan.config import load_recipe
+from t2igan.recipe import load_recipe
 from t2igan.errors import UserError
 from t2igan.inference.pipeline import Pipeline
 from t2igan.layers.attention import fused_allowed
