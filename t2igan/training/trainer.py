@@ -68,7 +68,7 @@ class Trainer:
         system.text_encoder.load_pretrained()
         self.describe = CaptionEncoder(system.text_encoder, cache, self.device, max_truncation_warnings=1 if self.accelerator.is_main_process else 0)
         self.objective, self.view = system.objective, system.view
-        self.objective.prepare(self.shards.names, self.device)
+        self.objective.prepare(self.shards.primary_captions, self.device)
         system.discriminator.prepare(self.device)
         self.drawings = self._sort_drawings() if self.config.drawings else None
         layout = torch.channels_last
