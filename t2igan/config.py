@@ -23,7 +23,7 @@ from t2igan.types import PartConfig
 
 def of_kind(kinds: dict, **options):
     """A field whose `kind:` key picks the config class from a room's table."""
-    return field(metadata={"kinds": {name: config[0] if isinstance(config, tuple) else config for name, config in kinds.items()}}, **options)
+    return field(metadata={"kinds": {name: cls[0] if isinstance(cls, tuple) else cls for name, cls in kinds.items()}}, **options)
 
 
 @dataclass(frozen=True, kw_only=True)

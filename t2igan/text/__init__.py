@@ -9,6 +9,8 @@ from t2igan.text.none import NoText, NoTextConfig
 from t2igan.text.open_clip import OpenClipText, OpenClipTextConfig
 from t2igan.text.transformers import TransformersText, TransformersTextConfig
 
+__all__ = ["KINDS", "LabelText", "NoText", "OpenClipText", "TextEncoder", "TransformersText"]
+
 KINDS = {
     "transformers": TransformersTextConfig,
     "open_clip": OpenClipTextConfig,
