@@ -42,8 +42,8 @@ class Vgg16(FeatureNetwork):
         super().__init__()
         check_layers(layers, (*MAPS, "fc2"), "VGG16")
         self.weights, self.layers, self.resize = weights, layers, resize
-        # the fully connected layers have nine tenths of the weights; maps need none of them
-        self.network = vgg16() if "fc2" in layers else nn.ModuleDict({"features": make_layers(cfgs["D"])})
+        # maps need neither the last pooling nor the fully connected layers, which have nine tenths of the weights
+        self.network = vgg16() if "fc2" in layers else nn.ModuleDict({"features": make_layers(cfgs["D"])[:-1]})
         self.register_buffer("mean", 2 * torch.tensor(MEAN)[:, None, None] - 1, persistent=False)
         self.register_buffer("std", 2 * torch.tensor(STD)[:, None, None], persistent=False)
 

@@ -113,10 +113,11 @@ def test_vggs_maps_are_those_after_its_last_relu_before_each_pooling(tmp_path):
     found, features = network(IMAGES), network.network.features
     assert [x.shape[1] for x in found.values()] == list(CHANNELS.values())
     assert [x.shape[2] for x in found.values()] == [40, 20, 10, 5, 2]
-    pooled = [layer for layer, kind in enumerate(features) if isinstance(kind, torch.nn.MaxPool2d)]
+    pooled = [layer for layer, kind in enumerate(features) if isinstance(kind, torch.nn.MaxPool2d)] + [len(features)]
     x = (IMAGES / 2 + 0.5 - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
     for end, value in zip(pooled, found.values(), strict=True):
         assert torch.allclose(features[:end](x), value, atol=1e-4)
+    assert network(IMAGES[..., :16, :16])["relu5_3"].shape == (3, 512, 1, 1)
     assert not any("classifier" in name for name in network.state_dict())
     with pytest.raises(UserError, match=r"VGG16 has no layer 'relu9'; its layers are relu1_2, .*fc2"):
         Vgg16(layers=("relu9",))
