@@ -27,11 +27,11 @@ def main() -> None:
     if min(arguments.prompts, arguments.pictures) < 2:
         raise UserError("--prompts and --pictures need 2 or more")
 
-    from t2igan.recipe import load_recipe
     from t2igan.evaluation.caption_effect import discriminator_effect, generator_effect, table
     from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json
     from t2igan.inference.pipeline import Pipeline
+    from t2igan.recipe import load_recipe
     from t2igan.system import build_system
     from t2igan.text.cache import default_cache
     from t2igan.training.checkpoint import Checkpoints
