@@ -83,9 +83,8 @@ def test_the_script_for_upsampling(script, model, kit, tmp_path, capsys):
     words = ["--model", model, "--out", tmp_path / "new/result.json", "--picture", tmp_path / "grid.png"]
     assert script("upsampling", *words, "--data", kit.shards) == 0
     result = json.loads((tmp_path / "new/result.json").read_text())
-    assert {"data", "model", "pictures", "reduced_by", "bicubic", "lanczos", "upsampler", "gain_over_bicubic", "gain_over_lanczos"} == set(
-        result
-    )
+    methods = ("bicubic", "lanczos", "upsampler", "gain_over_bicubic", "gain_over_lanczos")
+    assert set(result) == {"data", "model", "pictures", "reduced_by", *methods}
     printed = capsys.readouterr().out
     assert "over lanczos: " in printed and "23 images" in printed
     assert Image.open(tmp_path / "grid.png").size[0] >= 5 * 68
