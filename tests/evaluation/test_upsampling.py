@@ -9,7 +9,6 @@ from PIL import Image
 from tiny import tiny_upsampler
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.data.images import decode, to_bytes, to_signed
 from t2igan.data.shards import Shards
 from t2igan.data.write import write_shards
@@ -21,6 +20,7 @@ from t2igan.inference.upsampler import Upsampler
 from t2igan.layers.resample import upsample
 from t2igan.metrics.similarity import psnr
 from t2igan.pyramid import shrink
+from t2igan.recipe import parse
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]
