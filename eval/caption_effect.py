@@ -47,8 +47,7 @@ def main() -> None:
     D = build_system(recipe).discriminator
     D.load_state_dict(checkpoints.read(latest)[0]["discriminator"])
     D.prepare("cpu")
-    sides = recipe.discriminator.network.inputs
-    of_d = discriminator_effect(D, pipeline.describe, sides, recipe.resolution, arguments.data, arguments.pictures)
+    of_d = discriminator_effect(D, pipeline.encode_text, recipe.resolution, arguments.data, arguments.pictures)
     of_g = generator_effect(pipeline, clip, arguments.data, arguments.prompts)
     result = {"discriminator": of_d, "generator": of_g.figures}
     write_json(arguments.out, result)
