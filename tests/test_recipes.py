@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from tiny import ROOT, shrink, trainer_of
 
-from t2igan.recipe import load_recipe
 from t2igan.inference.pipeline import Pipeline
 from t2igan.inference.upsampler import Upsampler
+from t2igan.recipe import load_recipe
 
 pytest_plugins = ["kit"]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
