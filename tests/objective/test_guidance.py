@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
+from t2igan.features.open_clip import ClipScorer
 from t2igan.layers.frozen import Frozen
 from t2igan.objective.guidance import (
     ClipContrastive,
@@ -20,20 +20,20 @@ from t2igan.objective.term import PrepareContext
 SCALE = 5.0
 
 
-class Embeddings(nn.Module):
+class Embeddings(ClipScorer):
     """Stands in for a CLIP: an image's embedding is its first eight red values, a caption's is looked up."""
 
     logit_scale = SCALE
 
     def __init__(self, captions: dict[str, torch.Tensor]):
-        super().__init__()
-        self.captions = captions
+        super().__init__("unused")
+        self.embeddings = captions
 
     def images(self, images):
         return F.normalize(images[:, 0].flatten(1)[:, :8], dim=1)
 
     def text(self, captions):
-        return torch.stack([self.captions[caption] for caption in captions])
+        return torch.stack([self.embeddings[caption] for caption in captions])
 
 
 def images_of(embeddings) -> torch.Tensor:
