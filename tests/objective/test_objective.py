@@ -12,7 +12,6 @@ from t2igan.pyramid import build_pyramid
 from t2igan.schedule import constant, parse_schedule
 from t2igan.types import ImageSet, TrainingTime
 
-
 START = TrainingTime(0)
 
 
