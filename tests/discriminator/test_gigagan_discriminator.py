@@ -213,7 +213,7 @@ def test_the_stages_run_once_for_all_sets_and_the_heads_once_per_assignment(desc
 
 @pytest.mark.parametrize("minibatch_std", [0, 2])
 def test_fused_attention_that_is_differentiated_twice_equals_math(minibatch_std, descriptors, randomised):
-    """R1's gradient with respect to D's weights and images, with `twice_differentiable` as the penalty asks for it."""
+    """R1's gradient with respect to D's weights and images, with `twice_differentiable` as for the penalty."""
     text, images, found = descriptors([6, 2], dtype=torch.float64), pyramid_of(2, dtype=torch.float64), []
     for backend in ("math", "sdpa", "auto"):
         torch.manual_seed(5)

@@ -90,7 +90,7 @@ NEEDS = [(), ("mismatched",), ("real_leaves",), ("fake_leaves",), ("real_output"
 
 
 @pytest.mark.parametrize("needs", NEEDS)
-def test_ds_half_asks_d_once_for_what_is_needed(needs, play, make_critic):
+def test_ds_half_calls_d_once_with_what_is_needed(needs, play, make_critic):
     critic, entry = make_critic(), term(needs=needs)
     play([entry], critic=critic)
     ((sets, twice, _),) = critic.network.calls
@@ -112,7 +112,7 @@ def test_ds_half_asks_d_once_for_what_is_needed(needs, play, make_critic):
 
 
 @pytest.mark.parametrize("needs", NEEDS)
-def test_gs_half_asks_d_for_generated_images_and_only_where_needed_for_real_ones(needs, play, make_critic):
+def test_gs_half_calls_d_with_generated_images_and_only_where_needed_with_real_ones(needs, play, make_critic):
     critic, entry, generated = make_critic(), term(needs=needs), torch.randn(2, 3, 8, 8, requires_grad=True)
     play([entry], half="generator", critic=critic, generated=generated)
     ((sets, twice, _),) = critic.network.calls
@@ -159,7 +159,7 @@ def test_the_penalty_sees_reals_only_and_only_when_due(play, make_critic):
 
 
 class Shifted(Constant):
-    """Asks for the real images, brighter, and for the generated ones."""
+    """Adds a set of the real images, brighter, and one of the generated images."""
 
     def extra_sets(self, batch, real, fake, own):
         self.given = (batch, real, fake, own)
@@ -171,7 +171,7 @@ class Shifted(Constant):
 
 
 def test_each_term_gets_the_verdicts_on_its_own_extra_sets(play, make_critic):
-    """Two terms that name their sets alike do not mix; D is asked once for all of them, in D's half alone."""
+    """Two terms that name their sets alike do not mix; D is called once with all of them, in D's half alone."""
     terms = [ScheduledTerm(f"shifted.{i}", Shifted(value), constant(1.0)) for i, value in enumerate((1.0, 2.0))]
     terms.append(term(0.0))
     critic = make_critic()
