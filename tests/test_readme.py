@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
 SHORT = ["training.total_images=48", "training.checkpoint_every=24", "training.sample_every=24"]
 LINKS = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
 
@@ -55,8 +56,7 @@ def run(folder: Path, command: str) -> str:
     line = re.sub(r"\.venv/bin/(t2igan|python)", lambda match: here[match[1]], command)
     if " train " in line:
         line = line.replace(" --out", f" {' '.join(SHORT)} --out")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(line, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -84,13 +84,7 @@ def test_command_runs(clone, command):
 
 
 def test_the_python_lines_run_after_the_demo(clone):
-    done = subprocess.run(
-        [sys.executable, "-c", PYTHON[0]],
-        cwd=clone,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([sys.executable, "-c", PYTHON[0]], cwd=clone, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert Image.open(clone / "heart.png").size == (32, 32)
 
