@@ -11,10 +11,10 @@ from PIL import Image
 
 from benchmarks.gigagan import ALONE, PENALTY_EVERY
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.data.write import Sample, write_shards
 from t2igan.layers.folded import fold
 from t2igan.pyramid import build_pyramid
+from t2igan.recipe import parse
 from t2igan.system import build_discriminator, build_generator, build_system
 from t2igan.training.trainer import Trainer
 from t2igan.types import Fake, TextDescriptors, Tokens, TrainingTime

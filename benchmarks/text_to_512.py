@@ -112,8 +112,8 @@ def our_system(arguments: argparse.Namespace, clip: Path, device):
     """(prompt to 512 px, its parts by name)."""
     import torch
 
-    from t2igan.recipe import load_recipe
     from t2igan.layers.folded import fold
+    from t2igan.recipe import load_recipe
     from t2igan.system import build_generator
 
     write_clip(clip)

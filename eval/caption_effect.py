@@ -27,11 +27,11 @@ def main() -> None:
     if min(arguments.prompts, arguments.pictures) < 2:
         raise UserError("--prompts and --pictures need 2 or more")
 
-    from t2igan.recipe import load_recipe
     from t2igan.evaluation.caption_effect import discriminator_effect, generator_effect, table
     from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json
     from t2igan.inference.pipeline import Pipeline
+    from t2igan.recipe import load_recipe
     from t2igan.system import build_system
     from t2igan.text.cache import default_cache
     from t2igan.training.checkpoint import Checkpoints
@@ -47,8 +47,7 @@ def main() -> None:
     D = build_system(recipe).discriminator
     D.load_state_dict(checkpoints.read(latest)[0]["discriminator"])
     D.prepare("cpu")
-    sides = recipe.discriminator.network.inputs
-    of_d = discriminator_effect(D, pipeline.describe, sides, recipe.resolution, arguments.data, arguments.pictures)
+    of_d = discriminator_effect(D, pipeline.encode_text, recipe.resolution, arguments.data, arguments.pictures)
     of_g = generator_effect(pipeline, clip, arguments.data, arguments.prompts)
     result = {"discriminator": of_d, "generator": of_g.figures}
     write_json(arguments.out, result)

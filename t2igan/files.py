@@ -60,11 +60,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes strict JSON atomically: keys sorted, one space of indentation.
+    """Writes strict JSON atomically: keys sorted, one space of indentation. Missing parent folders are made.
 
     Raises:
         ValueError: `value` holds NaN or an infinity, which JSON does not have.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 

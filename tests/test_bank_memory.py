@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from t2igan.recipe import load_recipe
 from t2igan.evaluation.profile import blank_text
 from t2igan.layers import modulation
+from t2igan.recipe import load_recipe
 from t2igan.system import build_system
 
 BATCH = 7  # a prime that no other dimension has

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from t2igan.config import Recipe
-from t2igan.recipe import apply_override, differences, dump_recipe, load_recipe, parse, to_dict
 from t2igan.errors import UserError
+from t2igan.recipe import apply_override, differences, dump_recipe, load_recipe, parse, to_dict
 from t2igan.schedule import Schedule
 from t2igan.system import build_system, check_sizes
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from t2igan.recipe import load_recipe
 from t2igan.inference.pipeline import save_model
+from t2igan.recipe import load_recipe
 from t2igan.system import build_system
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,7 @@ from torch import Tensor
 from t2igan.data.images import decode, to_signed
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
-from t2igan.inference.upsampler import Upsampler, starts
+from t2igan.inference.upsampler import Upsampler, tile_starts
 
 ENHANCED = 32  # factor of the difference in the image
 NEAR = 2  # px of the small image, on either side of the middle of an overlap
@@ -38,8 +38,8 @@ def measure_seams(
     """
     if cell < 1 or side < cell or side % cell:
         raise UserError(f"--side is {side}, needs a multiple of --piece {cell}")
-    tile, overlap = upsampler.layout(tile, overlap)
-    begins = starts(side, min(tile, side), overlap, upsampler.multiple)
+    tile, overlap = upsampler.tile_layout(tile, overlap)
+    begins = tile_starts(side, min(tile, side), overlap, upsampler.multiple)
     if len(begins) < 2:
         raise UserError(f"a mosaic of {side} px is one tile; choose a larger one")
     image = mosaic(Shards(data), side, cell)

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -58,7 +59,7 @@ def measure_speed(models: Sequence[TimedModel], batches: Sequence[int], rounds: 
         for batch in batches:
             for round in range(rounds + 1):
                 for model in models:
-                    seconds = timed(model, batch, device)
+                    seconds = timed(partial(model.generate, batch), device)
                     if round:  # the first one warms up
                         times.setdefault((model.name, batch), []).append(seconds)
             for model in models:
@@ -71,12 +72,12 @@ def measure_speed(models: Sequence[TimedModel], batches: Sequence[int], rounds: 
     return {"device": where, "precision": "bf16" if bf16 else "fp32", "rows": [asdict(row) for row in rows]}
 
 
-def timed(model: TimedModel, batch: int, device: torch.device) -> float:
-    """Seconds of one call."""
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that `work` takes."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
-    model.generate(batch)
+    work()
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start

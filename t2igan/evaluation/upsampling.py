@@ -18,8 +18,8 @@ from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.grids import grid
 from t2igan.inference.upsampler import Upsampler
+from t2igan.layers.resample import resize_bicubic
 from t2igan.metrics.similarity import psnr, ssim
-from t2igan.pyramid import shrink
 
 SHOWN = 6  # images in the grid
 PILLOW = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
@@ -67,7 +67,7 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic")
     Raises:
         UserError: there are fewer than two images.
     """
-    shards, low = Shards(data), upsampler.low
+    shards, low = Shards(data), upsampler.low_resolution
     side, found = low * upsampler.factor, Upsampling()
     if len(shards) < 2:
         raise UserError(f"{data} holds {len(shards)} image; give two or more")
@@ -92,7 +92,7 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic")
 def reduced(real: Float[Tensor, "1 3 r r"], side: int, method: str) -> UInt8[Tensor, "1 3 s s"]:
     """The image at `side` px, in bytes, as a file of it would hold."""
     if method == "bicubic":
-        return to_bytes(shrink(real, side))
+        return to_bytes(resize_bicubic(real, side))
     return resized(real, side, method)
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import vgg16
+from torchvision.models.vgg import cfgs, make_layers
 
 from t2igan.features.base import FeatureNetwork, check_layers
 from t2igan.features.resize import tensorflow_bilinear
@@ -41,9 +42,8 @@ class Vgg16(FeatureNetwork):
         super().__init__()
         check_layers(layers, (*MAPS, "fc2"), "VGG16")
         self.weights, self.layers, self.resize = weights, layers, resize
-        self.network = vgg16()
-        if "fc2" not in layers:
-            self.network.classifier = nn.Identity()  # nine tenths of the weights
+        # maps need neither the last pooling nor the fully connected layers, which have nine tenths of the weights
+        self.network = vgg16() if "fc2" in layers else nn.ModuleDict({"features": make_layers(cfgs["D"])[:-1]})
         self.register_buffer("mean", 2 * torch.tensor(MEAN)[:, None, None] - 1, persistent=False)
         self.register_buffer("std", 2 * torch.tensor(STD)[:, None, None], persistent=False)
 

@@ -22,7 +22,7 @@ DINOV2 = "vit_large_patch14_dinov2.lvd142m"
 
 
 class VisionTransformer(FeatureNetwork):
-    """Images to `class`, the class token after the last norm, and `block0`, `block1` ..., the patches' map [b c h w] after each block.
+    """Images to `class`, the class token after the last norm, and `block0`, `block1`...: the patches' map [b c h w] after each block.
 
     Images are resized to 224 px by Pillow's bicubic, with its rounding to bytes, through which gradients pass.
 

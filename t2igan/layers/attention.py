@@ -131,7 +131,7 @@ class L2SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Tokens to tokens: each attends, by dot product, to a prompt's tokens up to its true end, with `attention_bias` added to the logits."""
+    """Tokens to tokens: each attends, by dot product, to a prompt's tokens up to its true end; the logits take `attention_bias`."""
 
     def __init__(self, dim: int, context_dim: int, head_dim: int = 32, backend: Backend = "auto", out_init: float = 0.0):
         super().__init__()

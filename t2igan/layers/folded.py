@@ -33,7 +33,7 @@ MIN_FLOPS_SEPARATE = 10**8  # products in a sample's convolution: by itself it i
 class FoldedAdaptiveConv2d(nn.Module):
     """Feature maps and a style to feature maps, as the AdaptiveConv2d it replaces, with the scaled bank and its Gram matrices precomputed.
 
-    A single sample has a kernel of its own. Where each sample has one and maps are larger than kernels, modulation scales kernels, not maps.
+    A single sample has a kernel of its own. Where each has one and maps have more values than kernels, modulation scales the kernels.
     """
 
     def __init__(self, conv: AdaptiveConv2d):

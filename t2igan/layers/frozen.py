@@ -10,8 +10,8 @@ from torch import nn
 class Frozen:
     """A network in eval mode without gradients of its own; gradients still pass through it to its input.
 
-    It is no nn.Module: assigned to a module's attribute, its weights are in no state dict, no optimizer and no average of that module,
-    and `train()` or `to()` of that module do not reach it. `copy.deepcopy` shares it, so copies of the module need no second set.
+    It is not an nn.Module: in a module that holds it, its weights are in no state dict, no optimizer and no EMA, and that module's
+    `train()` and `to()` do not reach it. `copy.deepcopy` shares it, so that copies of the holder need no second set of weights.
     """
 
     def __init__(self, network: nn.Module):

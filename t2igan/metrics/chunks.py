@@ -1,7 +1,5 @@
 """Long work in chunks of fixed size, one file per chunk: an interrupted run resumes, and several processes share the chunks."""
 
-import os
-import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from t2igan.errors import UserError
+from t2igan.files import atomic_file
 
 CHUNK_SIZE = 50  # images in a chunk, and in a batch of a feature network
 LONGEST_WAIT = timedelta(hours=48)  # how long a process that has finished waits for the others before it gives up
@@ -82,9 +81,8 @@ def run_in_chunks(
 
 def write_features(features: dict[str, Tensor], file: Path) -> None:
     """Features by layer to one file, atomically."""
-    temporary = file.with_name(f".{file.name}.{socket.gethostname()}.{os.getpid()}")  # two evaluations may share a reference
-    save_file({name: value.detach().float().cpu().contiguous() for name, value in features.items()}, temporary)
-    os.replace(temporary, file)
+    with atomic_file(file) as temporary:  # two evaluations may share a reference
+        save_file({name: value.detach().float().cpu().contiguous() for name, value in features.items()}, temporary)
 
 
 def read_features(folder: Path, layer: str, count: int) -> Iterator[Tensor]:

@@ -119,7 +119,7 @@ def load_open_clip(model: str, pretrained: str | None = None) -> tuple[nn.Module
 
 
 def _own_text_tower(name: str) -> dict:
-    """Options that point a local folder's Hugging Face text tower to its present path: the folder may have been moved."""
+    """Options that point a local folder's Hugging Face text tower to the folder's present path, as the folder may have been moved."""
     folder = Path(name.removeprefix("local-dir:"))
     if not name.startswith("local-dir:") or not (folder / "config.json").is_file():
         return {}

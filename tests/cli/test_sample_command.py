@@ -9,9 +9,9 @@ from tiny import override
 from t2igan.cli import main
 from t2igan.commands.arguments import parse_seeds
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.errors import UserError
 from t2igan.inference.model_folder import save_model
+from t2igan.recipe import parse
 from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]

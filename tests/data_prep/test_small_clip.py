@@ -196,7 +196,7 @@ def test_recolouring_changes_what_the_name_says_and_nothing_else(coloured):
 
 def test_the_projection_starts_whitened():
     """With power 1 the projected sentences have the same deviation in every direction and no mean; with power 0 they keep theirs."""
-    directions, deviations = torch.linalg.qr(torch.randn(384, 384))[0], torch.logspace(0, -1.5, 384)
+    directions, deviations = torch.linalg.qr(torch.randn(384, 384))[0], torch.logspace(0, -6, 384)
     sentences = torch.randn(2000, 384) * deviations @ directions + 3 * directions[0]
 
     def spread(power: float) -> torch.Tensor:
@@ -205,7 +205,7 @@ def test_the_projection_starts_whitened():
         projected = model.proj(torch.nn.functional.normalize(sentences, dim=1)).detach()
         return torch.linalg.svdvals(projected - projected.mean(0))
 
-    assert spread(1.0)[0] / spread(1.0)[-1] < 1.5 < spread(0.0)[0] / spread(0.0)[-1]
+    assert spread(1.0)[0] / spread(1.0)[-1] < 1.2 < 2 < spread(0.0)[0] / spread(0.0)[-1]
 
 
 def test_outlines_darken_or_lighten_and_keep_flat_areas():

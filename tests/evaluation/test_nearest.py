@@ -8,7 +8,6 @@ from PIL import Image
 from tiny import tiny_recipe
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.data.images import decode, to_signed
 from t2igan.data.shards import Shards
 from t2igan.data.write import write_shards
@@ -16,6 +15,7 @@ from t2igan.evaluation.nearest import NearestNeighbors, nearest_neighbors
 from t2igan.features.open_clip import ClipScorer
 from t2igan.inference.pipeline import Pipeline, save_model
 from t2igan.metrics.chunks import distributed_state
+from t2igan.recipe import parse
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from t2igan.recipe import load_recipe
 from t2igan.evaluation.profile import profile, table
+from t2igan.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")

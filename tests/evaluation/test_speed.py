@@ -8,12 +8,12 @@ import torch
 import transformers
 from tiny import tiny_recipe, write_recipe
 
-from t2igan.recipe import load_recipe
 from t2igan.errors import UserError
 from t2igan.evaluation.diffusion import diffusion_model
 from t2igan.evaluation.profile import profile
 from t2igan.evaluation.speed import TimedModel, measure_speed, memory_of_call, recipe_models, run_models
 from t2igan.inference.pipeline import save_model
+from t2igan.recipe import load_recipe
 from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]

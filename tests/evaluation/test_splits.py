@@ -11,12 +11,12 @@ from PIL import Image
 from tiny import tiny_recipe
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 from t2igan.evaluation import splits
 from t2igan.evaluation.splits import SplitScores, read_splits, training_facts
 from t2igan.inference.pipeline import save_model
+from t2igan.recipe import parse
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]

@@ -9,7 +9,6 @@ from PIL import Image
 from tiny import tiny_upsampler
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.data.images import decode, to_bytes, to_signed
 from t2igan.data.shards import Shards
 from t2igan.data.write import write_shards
@@ -21,6 +20,7 @@ from t2igan.inference.upsampler import Upsampler
 from t2igan.layers.resample import upsample
 from t2igan.metrics.similarity import psnr
 from t2igan.pyramid import shrink
+from t2igan.recipe import parse
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]
@@ -83,9 +83,8 @@ def test_the_script_for_upsampling(script, model, kit, tmp_path, capsys):
     words = ["--model", model, "--out", tmp_path / "new/result.json", "--picture", tmp_path / "grid.png"]
     assert script("upsampling", *words, "--data", kit.shards) == 0
     result = json.loads((tmp_path / "new/result.json").read_text())
-    assert {"data", "model", "pictures", "reduced_by", "bicubic", "lanczos", "upsampler", "gain_over_bicubic", "gain_over_lanczos"} == set(
-        result
-    )
+    methods = ("bicubic", "lanczos", "upsampler", "gain_over_bicubic", "gain_over_lanczos")
+    assert set(result) == {"data", "model", "pictures", "reduced_by", *methods}
     printed = capsys.readouterr().out
     assert "over lanczos: " in printed and "23 images" in printed
     assert Image.open(tmp_path / "grid.png").size[0] >= 5 * 68

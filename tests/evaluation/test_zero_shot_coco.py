@@ -19,7 +19,6 @@ from tiny import ROOT, environment, tiny_recipe
 from torch_fidelity import calculate_metrics
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.data.images import png_bytes
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shards
@@ -32,6 +31,7 @@ from t2igan.metrics.chunks import distributed_state
 from t2igan.metrics.images import ImageSet
 from t2igan.metrics.metric import METRICS
 from t2igan.metrics.protocol import PROTOCOLS
+from t2igan.recipe import parse
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]

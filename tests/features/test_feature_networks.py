@@ -102,23 +102,24 @@ def test_vgg_is_torch_fidelitys(tmp_path):
     network.load_pretrained()
     expected = FeatureExtractorVGG16("v", ["fc2_relu"], str(tmp_path / "vgg.pth"))(BYTES[:2])[0]
     assert torch.allclose(network(IMAGES[:2])["fc2"], expected, rtol=1e-4, atol=1e-6) and expected.std() > 0
+    check_gradients(network)
 
 
 def test_vggs_maps_are_those_after_its_last_relu_before_each_pooling(tmp_path):
     torch.manual_seed(0)
-    whole = Vgg16()
-    torch.save(whole.network.state_dict(), tmp_path / "vgg.pth")
     network = Vgg16(tmp_path / "vgg.pth", tuple(MAPS), resize=False)
+    torch.save(network.network.state_dict() | {"classifier.0.weight": torch.zeros(1)}, tmp_path / "vgg.pth")
     network.load_pretrained()
     found, features = network(IMAGES), network.network.features
     assert [x.shape[1] for x in found.values()] == list(CHANNELS.values())
     assert [x.shape[2] for x in found.values()] == [40, 20, 10, 5, 2]
-    pooled = [layer for layer, kind in enumerate(features) if isinstance(kind, torch.nn.MaxPool2d)]
+    pooled = [layer for layer, kind in enumerate(features) if isinstance(kind, torch.nn.MaxPool2d)] + [len(features)]
     x = (IMAGES / 2 + 0.5 - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
     for end, value in zip(pooled, found.values(), strict=True):
         assert torch.allclose(features[:end](x), value, atol=1e-4)
+    assert network(IMAGES[..., :16, :16])["relu5_3"].shape == (3, 512, 1, 1)
     assert not any("classifier" in name for name in network.state_dict())
-    with pytest.raises(UserError, match="VGG16 has no layer 'relu9'; its layers are relu1_2, .*fc2"):
+    with pytest.raises(UserError, match=r"VGG16 has no layer 'relu9'; its layers are relu1_2, .*fc2"):
         Vgg16(layers=("relu9",))
 
 
@@ -151,19 +152,23 @@ def test_a_vision_transformer_gives_the_map_after_a_block():
     maps_alone = VisionTransformer(None, "vit_tiny_patch16_224", ("block1",)).eval()
     maps_alone.load_state_dict(network.state_dict())
     assert torch.equal(maps_alone(IMAGES)["block1"], found["block1"])
-    with pytest.raises(UserError, match="has no layer 'block12'; its layers are class, block0, block1, ..., block11"):
+    with pytest.raises(UserError, match=r"has no layer 'block12'; its layers are class, block0, block1, ..., block11"):
         VisionTransformer(None, "vit_tiny_patch16_224", ("block12",))
 
 
 @pytest.mark.parametrize("make", [
     lambda: Inception("tensorflow", ("pool", "spatial", "logits")), lambda: Inception("clean", ("pool",)),
-    Vgg16, lambda: Vgg16(layers=tuple(MAPS), resize=False), lambda: VisionTransformer(None, "vit_tiny_patch16_224", ("class", "block3")),
+    lambda: Vgg16(layers=tuple(MAPS), resize=False), lambda: VisionTransformer(None, "vit_tiny_patch16_224", ("class", "block3")),
 ])  # fmt: skip
 def test_gradients_of_every_layer_reach_the_images(make):
     torch.manual_seed(0)
     network = make().eval().requires_grad_(False)
     if isinstance(network, Inception):
         initialise(network, 0)
+    check_gradients(network)
+
+
+def check_gradients(network):
     images = (torch.rand(2, 3, 64, 64) * 2 - 1).requires_grad_()
     for layer, value in network(images).items():
         assert value.dtype == torch.float32

@@ -5,8 +5,8 @@ import torch
 from tiny import tiny_recipe
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.inference.model_folder import save_model
+from t2igan.recipe import parse
 from t2igan.system import build_system
 
 

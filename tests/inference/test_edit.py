@@ -6,12 +6,12 @@ from PIL import Image
 from tiny import tiny_recipe
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.data.images import to_pil
 from t2igan.errors import UserError
 from t2igan.inference import edit
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.pipeline import Pipeline
+from t2igan.recipe import parse
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]

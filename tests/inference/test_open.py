@@ -7,7 +7,6 @@ import torch
 from tiny import TOKEN_DIM, tiny_upsampler
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.errors import UserError
 from t2igan.inference import open as opening
 from t2igan.inference.device import default_device
@@ -15,6 +14,7 @@ from t2igan.inference.model_folder import save_model
 from t2igan.inference.open import open_model
 from t2igan.inference.pipeline import Pipeline
 from t2igan.inference.upsampler import Upsampler
+from t2igan.recipe import parse
 from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]

@@ -6,10 +6,10 @@ import torch
 from tiny import override, tiny_recipe
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.errors import UserError
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.pipeline import Pipeline
+from t2igan.recipe import parse
 from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]

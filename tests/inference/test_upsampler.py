@@ -6,12 +6,12 @@ from PIL import Image
 from tiny import override, tiny_upsampler
 
 from t2igan.config import Recipe
-from t2igan.recipe import parse
 from t2igan.errors import UserError
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.pipeline import Pipeline
 from t2igan.inference.upsampler import PADDING_REACH, Upsampler, tile_starts, tile_weight
 from t2igan.layers.resample import upsample
+from t2igan.recipe import parse
 from t2igan.system import build_generator, build_system
 
 pytest_plugins = ["kit"]

@@ -6,8 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from t2igan.data.images import to_bytes
-from t2igan.data.images import center_square
+from t2igan.data.images import center_square, to_bytes
 from t2igan.errors import UserError
 from t2igan.metrics.protocol import PROTOCOLS, captions_hash, given_requests, sample_requests
 from t2igan.text.open_clip import load_open_clip

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2igan import folders
+from t2igan import files as folders
 from t2igan.errors import UserError
 from t2igan.training.checkpoint import Checkpoints, optimizer_tensors, restore_optimizer
 

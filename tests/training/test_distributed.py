@@ -96,8 +96,8 @@ def test_every_process_ends_with_identical_weights(case, recorded):
 @pytest.mark.slow
 def test_accelerate_launch_trains_the_demo_recipe_with_two_processes(kit, tmp_path):
     """On a few hundred real emoji; guided, where the recipe says so, by a random CLIP in the place of the trained one."""
-    from t2igan.recipe import load_recipe
     from t2igan.inference.pipeline import Pipeline
+    from t2igan.recipe import load_recipe
 
     environ = environment(tmp_path / "cache")
     data = tmp_path / "emoji_32"

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from t2igan.training.randomness import PURPOSES, generator
 from tiny import tiny_upsampler, trainer_of
 
-from t2igan.training.randomness import PURPOSES, generator
 from t2igan.training.trainer import Trainer
 from t2igan.types import TrainingTime
 

@@ -7,11 +7,11 @@ import torch
 from tiny import override, tiny_recipe, tiny_upsampler, trainer_of
 from torch import nn
 
-from t2igan.recipe import load_recipe
 from t2igan.errors import UserError
 from t2igan.inference.pipeline import Pipeline
 from t2igan.layers.attention import fused_allowed
 from t2igan.pyramid import shrink
+from t2igan.recipe import load_recipe
 from t2igan.style.mapping import latent_mode
 from t2igan.training.clusters import Drawings
 from t2igan.training.trainer import frozen
