@@ -239,6 +239,16 @@ def record_gradients(trainer) -> dict[str, list[dict[str, torch.Tensor | None]]]
     return found
 
 
+def weights(module) -> dict[str, torch.Tensor]:
+    """A copy of every parameter, by name."""
+    return {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+def moved(module, before: dict[str, torch.Tensor]) -> set[str]:
+    """The names of the parameters that differ from those of `weights`."""
+    return {name for name, p in module.named_parameters() if not torch.equal(p, before[name])}
+
+
 # ------------------------------------------------------------------------------------------------ commands
 
 
