@@ -1,5 +1,7 @@
 """The two halves of a step: which latents and which real images each takes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import record_gradients, take_steps
@@ -65,21 +67,17 @@ def test_a_reused_pass_gives_g_the_gradients_of_a_pass_of_its_own(watched):
     for reuse in (True, False):
         run, _, halves = watched(training__reuse_fakes=reuse, training__discriminator_optimizer={"lr": 0.0})
         trainer = run.trainer
-        if not reuse:  # the same latents, in a second pass
-            trainer.with_draws = lambda part, images, text, half, make=trainer.with_draws, draws=trainer.draws: _with(
-                make(part, images, text, "D"), draws(part, half)
+        if not reuse:  # the latents of D's half, in a second pass
+            make = trainer.with_draws
+            own = lambda part, images, text, half, make=make, draws=trainer.draws: replace(  # noqa: E731
+                make(part, images, text, "D"), draws=draws(part, half)
             )
+            trainer.with_draws = own
         gradients = record_gradients(trainer)
         take_steps(run, 1)
         found[reuse] = gradients["G"][0]
         assert torch.equal(halves["D"][0][1].pyramid.finest, halves["G"][0][1].pyramid.finest)
     assert all(torch.allclose(found[True][name], g, rtol=1e-5, atol=1e-6 * g.abs().max()) for name, g in found[False].items())
-
-
-def _with(micro_batch, draws):
-    from dataclasses import replace
-
-    return replace(micro_batch, draws=draws)
 
 
 def test_views_of_the_halves_differ(watched):
