@@ -214,9 +214,15 @@ class PairedBatches(Dataset):
         return first, second
 
 
+def as_read(batch):
+    """What a data set returns, unchanged; the loader's own conversion would make a list of a pair."""
+    return batch
+
+
 def batches(dataset: Dataset, positions: range, workers: int = 0) -> Iterator:
     """The batches at these positions in order, decoded ahead by `workers` processes."""
+    options = {"batch_size": None, "collate_fn": as_read, "num_workers": workers, "persistent_workers": False}
     try:
-        yield from DataLoader(dataset, batch_size=None, sampler=positions, num_workers=workers, persistent_workers=False)
+        yield from DataLoader(dataset, sampler=positions, **options)
     except UserError as error:  # a worker's comes wrapped in its traceback
         raise UserError(str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")) from None
