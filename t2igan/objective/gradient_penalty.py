@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from t2igan.layers.precision import full_precision
 from t2igan.objective.term import LossInputs, MicroBatch, Term, TermOptions
 from t2igan.schedule import Schedule, constant
 from t2igan.types import CheckContext, ImagePyramid, ImageSet, Verdict
@@ -42,7 +43,8 @@ def squared_gradient_norm(verdict: Verdict, images: ImagePyramid) -> Float[Tenso
     Every level is its own leaf: through the pyramid's averaging a coarse level's gradient would all but vanish.
     """
     score = verdict.primary().mean(lambda logit: logit).sum()
-    gradients = torch.autograd.grad(score, images.levels, create_graph=True)
+    with full_precision(score.device):  # backward passes run outside autocast, as fp32 islands have fp32 gradients
+        gradients = torch.autograd.grad(score, images.levels, create_graph=True)
     finest = images.finest.shape[-1]
     return sum(g.float().square().sum((1, 2, 3)) * (g.shape[-1] / finest) ** 2 for g in gradients)
 
