@@ -2,16 +2,18 @@
 
     torchrun --nproc_per_node 2 processes.py CASES.json OUT
 
-CASES.json: {name: {"recipe": {...}, "steps": n, "sgd": bool}}. Process r writes OUT/NAME.R.safetensors.
+CASES.json: {name: {"recipe": {...}, "steps": n, "sgd": bool, "folder": path or null, "resume": bool}}. Process r writes
+OUT/NAME.R.safetensors. In a `folder` the steps begin a run or resume it, and end with a checkpoint.
 """
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from tiny import trainer_of
+from safetensors.torch import load_file, save_file
+from tiny import ROOT, environment, on_cpu, record_gradients, run_of, take_steps
 
 
 def run(case: dict, out: Path) -> dict[str, torch.Tensor]:
@@ -20,27 +22,54 @@ def run(case: dict, out: Path) -> dict[str, torch.Tensor]:
     `sgd` takes plain gradient descent in Adam's place: Adam divides a gradient by its own size, so that a weight whose gradient is
     rounding noise moves as far as any other, and two correct runs part.
     """
-    trainer, found = trainer_of(case["recipe"], out), {}
+    folder = case.get("folder")
+    one = run_of(case["recipe"], Path(folder or out))
+    trainer = one.trainer
     if case["sgd"]:
-        trainer.g_optimizer, trainer.d_optimizer = plain_descent(trainer.g_optimizer), plain_descent(trainer.d_optimizer)
-    update = trainer._update
-
-    def recorded(optimizer, module, config, now, report, half):
-        found.update({f"gradient/{now.step}/{half}/{name}": p.grad.clone() for name, p in module.named_parameters()})
-        update(optimizer, module, config, now, report, half)
-
-    trainer._update = recorded
-    for step in range(case["steps"]):
-        trainer.step(trainer.dataset[step])
+        for optimizer in (trainer.g_optimizer, trainer.d_optimizer):
+            optimizer.adam = plain_descent(optimizer.adam)
+    if folder:
+        one.open(case["resume"])
+    else:
+        one.begin()
+    first, gradients = trainer.steps, record_gradients(trainer)
+    take_steps(one, case["steps"])
+    found = {"world": torch.tensor(trainer.accelerator.num_processes), "images": torch.tensor(trainer.images)}
+    for half, steps in gradients.items():
+        for step, of_step in enumerate(steps, first):
+            found |= {f"gradient/{step}/{half}/{name}": g for name, g in of_step.items() if g is not None}
     for half, module in (("G", trainer.generator), ("D", trainer.discriminator), ("ema", trainer.ema.model)):
         found |= {f"weight/{half}/{name}": p.detach().clone() for name, p in module.named_parameters()}
-    found["world"] = torch.tensor(trainer.accelerator.num_processes)
+    if folder:
+        one.save()
     return found
 
 
 def plain_descent(adam: torch.optim.Optimizer) -> torch.optim.SGD:
     """The same parameters in the same groups."""
-    return torch.optim.SGD([{"params": group["params"], "rate": group["rate"]} for group in adam.param_groups], lr=1.0)
+    return torch.optim.SGD([{"params": group["params"], "lr_factor": group["lr_factor"]} for group in adam.param_groups], lr=1.0)
+
+
+def launch(cases: dict, world: int, folder: Path) -> list[dict[str, dict[str, torch.Tensor]]]:
+    """What each of `world` processes finds, by case; one process is this one."""
+    if world == 1:
+        with on_cpu():
+            return [{name: run(case, folder / "single") for name, case in cases.items()}]
+    (folder / "cases.json").write_text(json.dumps(cases))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world)]
+    script = [str(Path(__file__)), str(folder / "cases.json"), str(folder)]
+    done = subprocess.run(torchrun + script, env=environment(folder / "cache"), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [{name: load_file(folder / f"{name}.{rank}.safetensors") for name in cases} for rank in range(world)]
+
+
+def close(one: torch.Tensor, two: torch.Tensor) -> bool:
+    """Relative 1e-4, with an absolute floor of 1e-5 of the tensor's largest entry for the entries that are sums of cancelling terms."""
+    return torch.allclose(two, one, rtol=1e-4, atol=1e-5 * float(one.abs().max()))
+
+
+def names(found: dict, prefix: str) -> list[str]:
+    return [name for name in found if name.startswith(prefix)]
 
 
 def main() -> None:

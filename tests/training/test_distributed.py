@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-import processes
 import pytest
 import torch
-from safetensors.torch import load_file
-from tiny import ROOT, environment, on_cpu, override, tiny_recipe, tiny_upsampler
+from processes import close, launch, names
+from tiny import ROOT, environment, override, tiny_recipe, tiny_upsampler
+
+from t2igan.inference.pipeline import Pipeline
+from t2igan.recipe import load_recipe
 
 pytest_plugins = ["kit"]
 STEPS = {"one pass": 3, "accumulated": 2, "adam": 2, "upsampler": 2}  # R1 is due in every second one, the first among them
@@ -21,7 +22,7 @@ def recorded(kit, tmp_path_factory):
     recipe = override(tiny_recipe(kit), training__batch=8)
     rate = {"lr": 0.01}
     slow = override(recipe, training__generator_optimizer=rate, training__discriminator_optimizer=rate)
-    # one process goes through the batch in the parts that two processes have, as minibatch statistics and wrong captions stay inside a part
+    # one process goes through the batch in the parts that two have: minibatch statistics and mismatched captions stay inside a part
     cases = {
         "one pass": {"recipe": override(slow, training__micro_batch=4), "sgd": True},
         "accumulated": {"recipe": override(slow, training__micro_batch=2), "sgd": True},
@@ -32,26 +33,9 @@ def recorded(kit, tmp_path_factory):
     cases["upsampler"] = {"recipe": override(upsampler, training__micro_batch=4), "sgd": True}
     cases = {name: case | {"steps": STEPS[name]} for name, case in cases.items()}
     folder = tmp_path_factory.mktemp("distributed")
-    (folder / "cases.json").write_text(json.dumps(cases))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    script = [str(Path(processes.__file__)), str(folder / "cases.json"), str(folder)]
-    done = subprocess.run(launch + script, env=environment(folder / "cache"), cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
-    found = {}
-    for name, case in cases.items():
-        pair = [load_file(folder / f"{name}.{rank}.safetensors") for rank in (0, 1)]
-        with on_cpu():
-            found[name] = (processes.run(case, folder / "single"), *pair)
-    return found
-
-
-def close(one: torch.Tensor, two: torch.Tensor) -> bool:
-    """Relative 1e-4, with an absolute floor of 1e-5 of the tensor's largest entry for the entries that are sums of cancelling terms."""
-    return torch.allclose(two, one, rtol=1e-4, atol=1e-5 * float(one.abs().max()))
-
-
-def names(found: dict, prefix: str) -> list[str]:
-    return [name for name in found if name.startswith(prefix)]
+    first, second = launch(cases, 2, folder)
+    (single,) = launch(cases, 1, folder)
+    return {name: (single[name], first[name], second[name]) for name in cases}
 
 
 def test_the_launch_really_had_two_processes(recorded):
@@ -96,22 +80,19 @@ def test_every_process_ends_with_identical_weights(case, recorded):
 @pytest.mark.slow
 def test_accelerate_launch_trains_the_demo_recipe_with_two_processes(kit, tmp_path):
     """On a few hundred real emoji; guided, where the recipe says so, by a random CLIP in the place of the trained one."""
-    from t2igan.inference.pipeline import Pipeline
-    from t2igan.recipe import load_recipe
-
     environ = environment(tmp_path / "cache")
     data = tmp_path / "emoji_32"
     prepare = [sys.executable, ROOT / "data_prep" / "emoji.py", "--out", data, "--size", "32"]
     subprocess.run(prepare, env=environ, check=True, timeout=600)
     overrides = [
         f"data.shards={data / 'train'}",
-        "training.images=192",
+        "training.total_images=192",
         "training.batch=16",
         "training.log_every=1",
         "training.checkpoint_every=96",
         "training.sample_every=192",
         "training.precision=fp32",
-        f"training.drawings=local-dir:{kit.clip}",
+        f"training.cluster_features=local-dir:{kit.clip}",
     ]
     demo = load_recipe(ROOT / "configs" / "emoji_32.yaml")
     for number, term in enumerate(demo.objective.generator):
@@ -125,5 +106,5 @@ def test_accelerate_launch_trains_the_demo_recipe_with_two_processes(kit, tmp_pa
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == [16 * step for step in range(1, 13)]
     assert all(line["skipped_steps"] == 0 for line in lines)
-    ((picture,),) = Pipeline.load(tmp_path / "run")(["red heart"])
-    assert picture.size == (32, 32)
+    ((image,),) = Pipeline.load(tmp_path / "run")(["red heart"])
+    assert image.size == (32, 32)

@@ -58,6 +58,7 @@ def one_step(request, kit, tmp_path):
     def take(precision, watch=lambda trainer: None):
         recipe = override(tiny_recipe(kit), training__precision=precision, training__batch=4, training__reuse_fakes=request.param)
         run = run_of(recipe, tmp_path)
+        run.begin()
         watch(run.trainer)
         (losses,) = take_steps(run, 1)
         assert run.trainer.g_optimizer.skipped == run.trainer.d_optimizer.skipped == 0
@@ -72,7 +73,7 @@ def test_a_step_in_bf16_ends_in_float32_and_stays_near_the_step_in_fp32(one_step
         fakes, verdicts, convolutions = [], [], []
 
         def watch(trainer, fakes=fakes, verdicts=verdicts, convolutions=convolutions):
-            trainer.generator.register_forward_hook(lambda module, inputs, fake: fakes.append(fake))
+            trainer.generator.register_forward_hook(lambda module, inputs, out: fakes.append(out))
             trainer.discriminator.register_forward_hook(lambda module, inputs, sets: verdicts.extend(v for found in sets for v in found))
             block = trainer.generator.synthesis.stages["8"].blocks[0]
             block.conv2.register_forward_hook(lambda module, inputs, out: convolutions.append(out.dtype))
