@@ -11,6 +11,7 @@ it; "G" is the rest of the step: its passes, forward and backward, its other los
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -87,28 +88,22 @@ def measure(path: str, overrides: list[str], rounds: int, without: list[str] | N
     steps = (rounds + 1) * len(variants) * period
     loader = batches(run.dataset, range(0, steps * batch, batch))
     for round in range(rounds + 1):
-        for name, objective in variants.items():
-            trainer.objective = objective
-            seconds, halves = [], []
-            for _ in range(period):
-                start = time.perf_counter()
-                found = next(loader)
-                data = time.perf_counter() - start
-                given = found if isinstance(found, tuple) else (found,)
-                captions = [part.captions for part in given]
-                text = [timed_encoding(trainer.encode_text, listed) for listed in captions]
-                half.seconds = 0.0
-                start = time.perf_counter()
-                trainer.step(*given)
-                seconds.append(time.perf_counter() - start)
-                halves.append(half.seconds)
-                if round:
-                    times["data"].append(data)
-                    times["text"].append(sum(text))
-            if round:  # the first round warms up
-                times[name].append(sum(seconds) / period)
-                if not name:
-                    times["D half"].append(sum(halves) / period)
+        sums = dict.fromkeys(times, 0.0)
+        for step, (name, objective) in itertools.product(range(period), variants.items()):
+            start = time.perf_counter()
+            found = next(loader)
+            sums["data"] += (time.perf_counter() - start) / len(variants)
+            given = found if isinstance(found, tuple) else (found,)
+            sums["text"] += sum(timed_encoding(trainer.encode_text, part.captions) for part in given) / len(variants)
+            trainer.objective, trainer.steps = objective, step  # neighbours in time have the same losses due, but for the one left out
+            half.seconds = 0.0
+            start = time.perf_counter()
+            trainer.step(*given)
+            sums[name] += time.perf_counter() - start
+            sums["D half"] += 0.0 if name else half.seconds
+        if round:  # the first round warms up
+            for name, seconds in sums.items():
+                times[name].append(seconds / period)
     losses = {name: statistics.median(a - b for a, b in zip(times[""], times[name], strict=True)) for name in variants if name}
     median = {name: statistics.median(values) for name, values in times.items()}
     total = median[""] + median["data"]
