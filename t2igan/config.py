@@ -97,7 +97,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EMAConfig:
-    half_life: Schedule = constant(500_000)  # images until an old weight counts half
+    half_life: Schedule = constant(500_000.0)  # images until an old weight counts half
     rampup: float | None = 0.05  # the half-life is at most this share of the images seen; none: no limit
 
 

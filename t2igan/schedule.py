@@ -33,9 +33,9 @@ class Schedule:
         return f"{{{self.kind}: [{self.start:g}, {self.end:g}, {self.begin}, {self.until}]}}"
 
 
-def constant(value: float) -> Schedule:
+def constant(value: float | int) -> Schedule:
     """The same value at all times."""
-    return Schedule("constant", value, value)
+    return Schedule("constant", float(value), float(value))
 
 
 def parse_schedule(value: Any) -> Schedule:
@@ -45,7 +45,7 @@ def parse_schedule(value: Any) -> Schedule:
         ValueError: anything else, naming the forms that are allowed.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return constant(float(value))
+        return constant(value)
     forms = "a number, {linear: [from, to, images]} or {cosine: [from, to, begin, until]}"
     if not isinstance(value, dict) or len(value) != 1:
         raise ValueError(f"got {value!r}, needs {forms}")

@@ -71,25 +71,25 @@ def png():
     """png(colour or array, size) -> PNG bytes."""
 
     def encode(content, size: int = 16) -> bytes:
-        picture = Image.fromarray(content) if isinstance(content, np.ndarray) else Image.new("RGB", (size, size), content)
+        image = Image.fromarray(content) if isinstance(content, np.ndarray) else Image.new("RGB", (size, size), content)
         stream = io.BytesIO()
-        picture.save(stream, "PNG")
+        image.save(stream, "PNG")
         return stream.getvalue()
 
     return encode
 
 
 def noise_samples(count: int, size: int, png) -> list[Sample]:
-    """Pictures of noise, no two alike, each with a name and two further captions; three neighbours share a name."""
+    """Images of noise, no two alike, each with three captions; three neighbours share the first caption."""
     rng = np.random.default_rng(0)
-    pictures = [png(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(count)]
+    images = [png(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(count)]
     captions = [[f"thing {i // 3}", f"thing {i // 3} in style {i % 3}", f"number {i}"] for i in range(count)]
-    return [Sample(f"{i:05d}", picture, captions[i], {"style": f"style {i % 3}"}) for i, picture in enumerate(pictures)]
+    return [Sample(f"{i:05d}", image, captions[i], {"style": f"style {i % 3}"}) for i, image in enumerate(images)]
 
 
 @pytest.fixture(scope="session")
 def samples(png) -> list[Sample]:
-    """23 captioned pictures of 16 px."""
+    """23 captioned images of 16 px."""
     return noise_samples(23, 16, png)
 
 

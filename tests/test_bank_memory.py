@@ -30,7 +30,7 @@ class Shapes(TorchDispatchMode):
 
 
 def step(root) -> tuple[torch.nn.Module, set[tuple[int, ...]]]:
-    """The generator, and the shapes of a step: pictures, gradients, an update of AdamW."""
+    """The generator, and the shapes of a step: images, gradients, an update of AdamW."""
     with torch.device("meta"):
         system = build_system(load_recipe(root / "configs" / "gigagan_64_ablation.yaml"))
         G, text, z = system.generator, blank_text(system).repeat(BATCH), torch.empty(BATCH, system.generator.mapper.z_dim)
@@ -50,8 +50,8 @@ def expanded(G: torch.nn.Module, shapes: set[tuple[int, ...]]) -> list[tuple[int
     """
     found = []
     for layer in G.modules():
-        if isinstance(layer, modulation.AdaptiveConv2d) and layer.kernels > 1:
-            n, (rows, i, k, _) = layer.kernels, layer.weight.shape
+        if isinstance(layer, modulation.AdaptiveConv2d) and layer.num_kernels > 1:
+            n, (rows, i, k, _) = layer.num_kernels, layer.weight.shape
             o = rows // n
             for shape in shapes:
                 tall = math.prod(shape) == BATCH * n * o * i * k * k
@@ -63,7 +63,7 @@ def expanded(G: torch.nn.Module, shapes: set[tuple[int, ...]]) -> list[tuple[int
 
 def test_no_tensor_of_batch_kernels_out_and_in_in_a_step_of_the_ablation(root):
     G, shapes = step(root)
-    assert sum(isinstance(m, modulation.AdaptiveConv2d) and m.kernels > 1 for m in G.modules()) == 14
+    assert sum(isinstance(m, modulation.AdaptiveConv2d) and m.num_kernels > 1 for m in G.modules()) == 14
     assert len(shapes) > 200 and not expanded(G, shapes)
 
 
@@ -71,9 +71,12 @@ def test_no_tensor_of_batch_kernels_out_and_in_in_a_step_of_the_ablation(root):
 def test_the_watch_catches_an_expanded_bank(root, monkeypatch, taps):
     """With the taps, as other implementations do; or a sum over them, as a demodulation sample by sample would."""
 
-    def naive(x, bank, mixture, strategy):
-        kernels = bank[None] * mixture[:, :, None, None, None, None] if taps else bank.sum((3, 4))[None] * mixture[:, :, None, None]
-        summed = kernels.sum(1) if taps else kernels.sum(1)[..., None, None].expand(-1, -1, -1, *bank.shape[3:])
+    def naive(x, bank, kernel_weights, strategy):
+        if taps:
+            summed = (bank[None] * kernel_weights[:, :, None, None, None, None]).sum(1)
+        else:
+            summed = (bank.sum((3, 4))[None] * kernel_weights[:, :, None, None]).sum(1)
+            summed = summed[..., None, None].expand(-1, -1, -1, *bank.shape[3:])
         return modulation.conv_per_sample(x, summed)
 
     monkeypatch.setattr(modulation, "mixed_conv", naive)

@@ -1,9 +1,9 @@
-"""The same pictures at falling resolutions."""
+"""The same images at falling resolutions."""
 
 import pytest
 import torch
 
-from t2igan.pyramid import build_pyramid, concatenate, select
+from t2igan.pyramid import build_pyramid, concatenate, select_levels
 
 
 def test_levels_are_means_of_blocks():
@@ -20,10 +20,11 @@ def test_a_level_that_halving_does_not_reach_is_refused():
         build_pyramid(torch.zeros(1, 3, 16, 16), (32,))
 
 
-def test_select_and_concatenate():
+def test_select_levels_and_concatenate():
     a, b = (build_pyramid(torch.randn(n, 3, 16, 16), (16, 8, 4)) for n in (2, 3))
-    chosen = select(a, (16, 4))
+    chosen = select_levels(a, (16, 4))
     assert chosen.levels[0] is a.levels[0] and chosen.levels[1] is a.levels[2]
+    assert [level.shape[-1] for level in select_levels(a, (4, 16)).levels] == [4, 16], "in the order of the sides"
     both = concatenate(a, b)
     assert [len(level) for level in both.levels] == [5, 5, 5]
-    assert torch.equal(both.levels[1][2:], b.levels[1])
+    assert torch.equal(both.levels[1][:2], a.levels[1]) and torch.equal(both.levels[1][2:], b.levels[1])

@@ -1,4 +1,4 @@
-"""Every shell block of the README runs, in a folder laid out as a clone."""
+"""Every shell and Python block of the README runs, in a folder laid out as a clone."""
 
 import os
 import re
@@ -10,20 +10,23 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from t2igan.inference.pipeline import save_model
+from t2igan.inference.model_folder import save_model
 from t2igan.recipe import load_recipe
 from t2igan.system import build_system
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
-SHORT = ["training.images=48", "training.checkpoint_every=24", "training.sample_every=24"]
-LINKS = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text())
+PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+SHORT = ["training.total_images=48", "training.checkpoint_every=24", "training.sample_every=24"]
+LINKS = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """The project's files, a folder of the user's pictures, and what `make demo` leaves, from trainings of a few steps."""
+    """The project's files, a folder of the user's images, and what `make demo` leaves, from trainings of a few steps."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("configs", "data_prep", "eval", "benchmarks", "t2igan", "Makefile", "pyproject.toml", "constraints.txt"):
         os.symlink(ROOT / name, folder / name)
@@ -49,18 +52,17 @@ def clone(tmp_path_factory):
 
 def run(folder: Path, command: str) -> str:
     """A line of the README, as typed, with this Python for the clone's; training is cut to a few steps."""
-    own = {"t2igan": f"{sys.executable} -m t2igan", "python": sys.executable}
-    line = re.sub(r"\.venv/bin/(t2igan|python)", lambda match: own[match[1]], command)
+    here = {"t2igan": f"{sys.executable} -m t2igan", "python": sys.executable}
+    line = re.sub(r"\.venv/bin/(t2igan|python)", lambda match: here[match[1]], command)
     if " train " in line:
         line = line.replace(" --out", f" {' '.join(SHORT)} --out")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(line, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def test_the_readme_has_the_commands_a_stranger_needs():
-    assert COMMANDS[:1] == ["make demo"] and "make test" in COMMANDS
+    assert COMMANDS[:2] == ["make demo", "make test"] and len(PYTHON) == 1
     assert sum("my_pictures" in command or "runs/mine" in command for command in COMMANDS) == 3
 
 
@@ -79,6 +81,12 @@ def test_command_runs(clone, command):
     run(clone, command)
     out = re.search(r"--out (\S+)", command)
     assert out is None or (clone / out.group(1)).exists()
+
+
+def test_the_python_lines_run_after_the_demo(clone):
+    done = subprocess.run([sys.executable, "-c", PYTHON[0]], cwd=clone, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(clone / "heart.png").size == (32, 32)
 
 
 @pytest.mark.slow

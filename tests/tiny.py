@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -14,7 +14,7 @@ from t2igan.config import Recipe
 from t2igan.recipe import parse
 
 ROOT = Path(__file__).resolve().parents[1]
-TOKEN_DIM, TEXT_DIM, MAX_TOKENS = 32, 24, 20  # of the towers below; a transformers tower pools to TOKEN_DIM
+TOKEN_DIM, TEXT_DIM, MAX_TOKENS, TOWER_WIDTH = 32, 24, 20, 32  # of the towers below; a transformers tower pools to TOKEN_DIM
 
 
 # ------------------------------------------------------------------------------------------------ frozen networks
@@ -43,7 +43,7 @@ def write_clip(folder: Path, size: int = 16) -> Path:
     folder.mkdir(parents=True)
     model = {
         "embed_dim": TEXT_DIM,
-        "vision_cfg": {"image_size": size, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+        "vision_cfg": {"image_size": size, "layers": 2, "width": TOWER_WIDTH, "head_width": 16, "patch_size": 8},
         "text_cfg": {"context_length": MAX_TOKENS, "vocab_size": 49408, "width": TOKEN_DIM, "heads": 2, "layers": 2},
     }
     preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
@@ -86,8 +86,9 @@ class Kit:
 
 
 def tiny_recipe(kit: Kit, guided: bool = True) -> dict:
-    """As YAML says it: every term and every kind of layer, at 16 px and 8 channels."""
-    optimizer = {"lr": {"linear": [0.002, 0.001, 400]}, "warmup": 24, "weight_decay": 0.001, "attention_weight_decay": 0.01}
+    """As YAML would give it: every term and every kind of layer, at 16 px and 8 channels."""
+    optimizer = {"lr": {"linear": [0.002, 0.001, 400]}, "warmup": 24, "weight_decay": 0.001}
+    optimizer["groups"] = [{"match": "*.attention.to_*", "weight_decay": 0.01}]
     recipe = {
         "name": "tiny",
         "resolution": 16,
@@ -95,14 +96,14 @@ def tiny_recipe(kit: Kit, guided: bool = True) -> dict:
         "data": {"shards": str(kit.shards)},
         "text": {"kind": "transformers", "model": str(kit.bert), "token_dim": TOKEN_DIM, "max_tokens": MAX_TOKENS},
         "generator": {
-            "adapter": {"depth": 1, "width": 16, "head_dim": 8, "summary": "pooled"},
-            "style": {"kind": "mapping", "z_dim": 8, "style_dim": 16, "depth": 2, "lr_multiplier": 0.1, "modes": 2},
+            "adapter": {"depth": 1, "width": 16, "head_dim": 8, "pooling": "pooled"},
+            "style": {"kind": "mapping", "z_dim": 8, "style_dim": 16, "depth": 2, "lr_multiplier": 0.1, "num_clusters": 2},
             "synthesis": {
                 "kind": "gigagan",
                 "input": "style",
                 "channels": [8, 8, 8],
                 "blocks": [1, 2, 1],
-                "kernels": [1, 2, 1],
+                "num_kernels": [1, 2, 1],
                 "self_attention": [0, 1, 0],
                 "cross_attention": [0, 1, 0],
                 "head_dim": 8,
@@ -110,7 +111,7 @@ def tiny_recipe(kit: Kit, guided: bool = True) -> dict:
             },
         },
         "discriminator": {
-            "adapter": {"depth": 1, "width": 16, "head_dim": 8, "summary": "pooled"},
+            "adapter": {"depth": 1, "width": 16, "head_dim": 8, "pooling": "pooled"},
             "network": {
                 "kind": "gigagan",
                 "channels": [8, 8, 8],
@@ -125,7 +126,7 @@ def tiny_recipe(kit: Kit, guided: bool = True) -> dict:
                 "minibatch_std": 2,
             },
         },
-        "augment": {"probability": 0.7},
+        "augment": {"kind": "diffaugment", "probability": 0.7},
         "objective": {
             "discriminator": [
                 {"kind": "nonsaturating"},
@@ -139,13 +140,13 @@ def tiny_recipe(kit: Kit, guided: bool = True) -> dict:
             ],
         },
         "training": {
-            "images": 32,
+            "total_images": 32,
             "batch": 8,
             "precision": "fp32",
-            "drawings": f"local-dir:{kit.clip}",
+            "cluster_features": f"local-dir:{kit.clip}",
             "generator_optimizer": optimizer,
             "discriminator_optimizer": optimizer,
-            "ema": {"half_life": 100, "ramp": 0.5},
+            "ema": {"half_life": 100, "rampup": 0.5},
             "log_every": 1,
             "checkpoint_every": 16,
             "sample_every": 16,
@@ -163,15 +164,15 @@ def tiny_upsampler(kit: Kit) -> dict:
     recipe = tiny_recipe(kit)
     recipe["name"] = "tiny_upsampler"
     recipe["data"]["caption_dropout"] = 0.3
-    recipe["generator"]["style"]["modes"] = 0
+    recipe["generator"]["style"]["num_clusters"] = 0
     recipe["generator"]["synthesis"] = {
         "kind": "gigagan_upsampler",
-        "low": 8,
-        "downs": 1,
+        "low_resolution": 8,
+        "num_downsamples": 1,
         "noise": 0.1,
         "channels": [8, 8, 8],
         "blocks": [1, 2, 1],
-        "kernels": [1, 2, 1],
+        "num_kernels": [1, 2, 1],
         "self_attention": [1, 0, 0],
         "cross_attention": [1, 0, 0],
         "head_dim": 8,
@@ -179,7 +180,7 @@ def tiny_upsampler(kit: Kit) -> dict:
     }
     recipe["objective"]["generator"][2]["sides"] = [16, 8]
     recipe["objective"]["generator"].append({"kind": "lpips", "weight": 0.1, "vgg": str(kit.vgg), "heads": str(kit.heads)})
-    recipe["training"] |= {"drawings": None, "prompts": []}
+    recipe["training"] |= {"cluster_features": None, "prompts": []}
     return recipe
 
 
@@ -200,104 +201,52 @@ def override(recipe: dict, **values) -> dict:
     return recipe
 
 
-def trainer_of(recipe: dict | Recipe, out: Path):
-    """The Trainer of a recipe, as `t2igan train` makes it."""
+def run_of(recipe: dict | Recipe, out: Path):
+    """The Run of a recipe, as `t2igan train` makes it; nothing is written before its `train`."""
     from t2igan.system import build_system
-    from t2igan.training.trainer import Trainer
+    from t2igan.training.run import Run
 
     recipe = parse(Recipe, recipe, "") if isinstance(recipe, dict) else recipe
     torch.manual_seed(recipe.seed)
-    return Trainer(recipe, build_system(recipe), out)
+    return Run(recipe, build_system(recipe), out)
 
 
-def shrink(recipe: Recipe, kit: Kit) -> Recipe:
-    """A recipe at its own resolution and number of stages, with everything it switches on, small enough for a test.
+def take_steps(run, count: int) -> list[dict[str, torch.Tensor]]:
+    """So many steps from where the run stands, without its folder; the values of each."""
+    trainer, values = run.trainer, []
+    for _ in range(count):
+        data = run.dataset[trainer.images]
+        values.append(trainer.step(*data if isinstance(data, tuple) else (data,)))
+    return values
 
-    Cut to at most: 8 channels per stage and head, width 16 of adapters, z and style of 16, depth 1 of adapters, mapping, heads and
-    attention, 2 blocks per stage, 2 kernels per bank, 8 negatives, batch 2, a lazy term at every 2nd step and from the start. LPIPS at 32
-    px. No attention over more than 64 x 64 places. The text tower, every CLIP and VGG are replaced by random ones of the same kind.
-    float32, as few CPUs compute in bf16. Two steps are trained.
-    """
-    limits = {
-        "channels": 8,
-        "head_dim": 8,
-        "width": 16,
-        "z_dim": 16,
-        "style_dim": 16,
-        "depth": 1,
-        "head_depth": 1,
-        "self_attention": 1,
-        "cross_attention": 1,
-        "blocks": 2,
-        "kernels": 2,
-        "negatives": 8,
-        "batch": 2,
-        "micro_batch": 2,
-        "every": 2,
-        "after": 0,
-        "minibatch_std": 2,
-        "mlp_ratio": 1,
-        "workers": 0,
-        "warmup": 4,
-    }
 
-    def cut(config):
-        def value(name, old):
-            if name in limits and isinstance(old, int | tuple):
-                return tuple(min(x, limits[name]) for x in old) if isinstance(old, tuple) else min(old, limits[name])
-            if isinstance(old, tuple):
-                return tuple(cut(item) for item in old)
-            return cut(old)
+def record_gradients(trainer) -> dict[str, list[dict[str, torch.Tensor | None]]]:
+    """{"D": [...], "G": [...]}: a mapping for each update from now on, from every parameter that is trained to its gradient."""
+    found = {"D": [], "G": []}
 
-        if not is_dataclass(config):
-            return config
-        return replace(config, **{f.name: value(f.name, getattr(config, f.name)) for f in fields(config)})
+    def record(half, optimizer):
+        step = optimizer.step
 
-    def local(term):
-        if term.kind == "lpips":
-            return replace(term, options=replace(term.options, vgg=str(kit.vgg), heads=str(kit.heads), side=32))
-        is_clip = term.kind.startswith("clip_")
-        return replace(term, options=replace(term.options, model=f"local-dir:{kit.clip}", pretrained=None)) if is_clip else term
+        def recorded(now):
+            parameters = {name: p for name, p in optimizer.module.named_parameters() if p.requires_grad}
+            found[half].append({name: None if p.grad is None else p.grad.clone() for name, p in parameters.items()})
+            return step(now)
 
-    def small_maps(synthesis):
-        if synthesis.low is None:
-            return synthesis
-        sides = [(synthesis.low >> synthesis.downs) * 2**i for i in range(len(synthesis.channels))]
-        depths = {name: getattr(synthesis, name) for name in ("self_attention", "cross_attention")}
-        return replace(synthesis, **{name: tuple(d * (s <= 64) for d, s in zip(ds, sides, strict=True)) for name, ds in depths.items()})
+        optimizer.step = recorded
 
-    kind = type(recipe.text).__name__
-    sizes = {"token_dim": TOKEN_DIM, "max_tokens": MAX_TOKENS}
-    towers = {
-        "TransformersTextConfig": {"model": str(kit.bert), "sha256": None, **sizes},
-        "OpenClipTextConfig": {"model": f"local-dir:{kit.clip}", "pretrained": None, "text_dim": TEXT_DIM, **sizes},
-        "NoTextConfig": {},
-    }
-    small, vision = cut(recipe), recipe.discriminator.vision_aided
-    if vision is not None:
-        tower = {"model": f"local-dir:{kit.clip}", "pretrained": None, "width": 32, "layers": (0, 1)}
-        vision = replace(vision, **tower, channels=8, head_depth=1)
-    return replace(
-        small,
-        generator=replace(small.generator, synthesis=small_maps(small.generator.synthesis)),
-        discriminator=replace(small.discriminator, vision_aided=vision),
-        data=replace(small.data, shards=str(kit.shards)),
-        text=replace(recipe.text, **towers[kind]),
-        objective=replace(
-            small.objective,
-            discriminator=tuple(map(local, small.objective.discriminator)),
-            generator=tuple(map(local, small.objective.generator)),
-        ),
-        training=replace(
-            small.training,
-            drawings=small.training.drawings and f"local-dir:{kit.clip}",
-            images=4,
-            precision="fp32",
-            log_every=1,
-            sample_every=4,
-            prompts=() if recipe.generator.synthesis.low else ("thing 1",),
-        ),
-    )
+    record("D", trainer.d_optimizer)
+    record("G", trainer.g_optimizer)
+    return found
+
+
+def weights(module) -> dict[str, torch.Tensor]:
+    """A copy of every parameter, by name."""
+    return {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+def moved(module, before: dict[str, torch.Tensor]) -> set[str]:
+    """The names of the parameters that differ from those of `weights`."""
+    return {name for name, p in module.named_parameters() if not torch.equal(p, before[name])}
 
 
 # ------------------------------------------------------------------------------------------------ commands

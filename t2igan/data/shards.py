@@ -1,6 +1,6 @@
 """Webdataset tar shards to batches: random access through an index, exact resume from one integer, equal batches on every rank.
 
-Which samples a step reads, and which of an image's captions it takes, depends on (seed, step) alone: not on the number of processes,
+Which samples a step reads, and which of an image's captions it takes, depends on (seed, position) alone: not on the number of processes,
 workers or restarts. A broken sample is replaced by its successor and counted.
 """
 
@@ -81,9 +81,14 @@ def parse_captions(txt: bytes, meta: bytes) -> tuple[list[str], dict]:
 
 
 class Shards:
-    """Samples of a set of shards by number, read at random through the index."""
+    """Samples of a set of shards by number, read at random through the index.
 
-    def __init__(self, pattern: str):
+    Args:
+        captioned: whether a sample without a caption is broken; else it has an empty one, for systems without text.
+    """
+
+    def __init__(self, pattern: str, captioned: bool = True):
+        self.captioned = captioned
         self.files = find_shards(pattern)
         indices = [self._index(file) for file in self.files]
         self.starts = np.cumsum([0] + [len(index) for index in indices])
@@ -120,9 +125,9 @@ class Shards:
         row = self.rows[number]
         image, txt, meta = (os.pread(self._descriptors[shard], int(row[2 * i + 1]), int(row[2 * i])) for i in range(3))
         captions, meta = parse_captions(txt, meta)
-        if not captions:
+        if not captions and self.captioned:
             raise ValueError(f"sample {number} has no caption")
-        return Record(image, captions, meta)
+        return Record(image, captions or [""], meta)
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_descriptors"}
@@ -209,9 +214,15 @@ class PairedBatches(Dataset):
         return first, second
 
 
+def as_read(batch):
+    """What a data set returns, unchanged; the loader's own conversion would make a list of a pair."""
+    return batch
+
+
 def batches(dataset: Dataset, positions: range, workers: int = 0) -> Iterator:
     """The batches at these positions in order, decoded ahead by `workers` processes."""
+    options = {"batch_size": None, "collate_fn": as_read, "num_workers": workers, "persistent_workers": False}
     try:
-        yield from DataLoader(dataset, batch_size=None, sampler=positions, num_workers=workers, persistent_workers=False)
+        yield from DataLoader(dataset, sampler=positions, **options)
     except UserError as error:  # a worker's comes wrapped in its traceback
         raise UserError(str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")) from None

@@ -58,7 +58,7 @@ class Run:
         self.recipe, self.config, self.out = recipe, recipe.training, Path(out)
         self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
         micro_batch_size(self.config.batch, self.config.micro_batch, self.accelerator.num_processes)
-        self.shards = Shards(recipe.data.shards)
+        self.shards = Shards(recipe.data.shards, captioned=system.text_encoder.conditional)
         self.dataset = self._batches()
         self.dataset[0]  # data that cannot be read is refused before anything is written
         system.text_encoder.load_pretrained()

@@ -264,3 +264,13 @@ def test_a_tar_cut_inside_its_last_member_is_found_although_its_index_is_newer(t
     os.utime(tar, (0, 0))
     with pytest.raises(UserError, match="cut off"):
         Shards(str(tmp_path / "train"))
+
+
+def test_samples_without_captions_are_read_for_systems_without_text(samples, tmp_path):
+    from dataclasses import replace as changed
+
+    write_shards([changed(sample, captions=[""]) for sample in samples], tmp_path / "train")
+    with pytest.raises(ValueError, match="has no caption"):
+        Shards(str(tmp_path / "train")).read(0)
+    shards = Shards(str(tmp_path / "train"), captioned=False)
+    assert shards.read(0).captions == [""] and shards.primary_captions() == [""]

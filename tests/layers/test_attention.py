@@ -7,8 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from t2igan.layers import attention, memory_efficient
-from t2igan.layers.attention import CrossAttention, CrossAttentionBlock, L2SelfAttention, SelfAttentionBlock, attend, l2_attend
+from t2igan.layers import attention, xformers
+from t2igan.layers.attention import (
+    CrossAttention,
+    CrossAttentionBlock,
+    L2SelfAttention,
+    SelfAttentionBlock,
+    attend,
+    choose_backend,
+    l2_attend,
+)
 
 TAU = 0.3
 
@@ -69,6 +77,33 @@ def test_which_backend_takes_fused_kernels(monkeypatch):
     with torch.no_grad():
         l2_attend(*inputs, TAU, "auto")
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "math", "xformers"])
+def test_what_is_differentiated_twice_takes_math_whatever_the_backend(backend, device, grad):
+    """Everything else takes the backend of the recipe; `auto` is math where gradients are recorded on a CPU."""
+    device = torch.device(device)
+    with torch.set_grad_enabled(grad):
+        assert choose_backend(backend, device, twice_differentiable=True) == "math"
+        expected = backend if backend != "auto" else "math" if device.type == "cpu" and grad else "sdpa"
+        assert choose_backend(backend, device) == expected
+
+
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "xformers"])
+def test_an_attention_block_that_is_differentiated_twice_calls_no_fused_kernel(backend, monkeypatch, randomised):
+    """The argument reaches the kernels through every layer, and changes nothing but the kernels."""
+    calls, block = count_fused(monkeypatch), randomised(SelfAttentionBlock(8, 4, 0.3, backend)).double()
+    x = torch.randn(2, 6, 8, dtype=torch.float64)
+    with torch.no_grad():  # where `auto` would take the fused kernel
+        twice = block(x, twice_differentiable=True)
+        assert not calls
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # xformers is for CUDA
+            once = block(x)
+    assert len(calls) == 1
+    assert (twice - once).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "math"])
@@ -174,11 +209,11 @@ def test_a_block_is_two_residuals_with_the_gain(randomised):
     assert (expected - x).abs().max() > 0.1
 
 
-def test_xformers_on_a_cpu_says_so_once_and_leaves_it_to_torch():
+def test_xformers_on_a_cpu_warns_once_and_torch_takes_over():
     q, k, v = (torch.randn(2, 2, n, 4) for n in (5, 7, 7))
     mask = torch.tensor([[True] * 3 + [False] * 4] * 2)
-    memory_efficient._attention.cache_clear()
-    memory_efficient._say.cache_clear()
+    xformers._attention.cache_clear()
+    xformers._say.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = [attend(q, k, v, 0.5, mask=mask, backend="xformers") for _ in range(3)]
@@ -189,7 +224,7 @@ def test_xformers_on_a_cpu_says_so_once_and_leaves_it_to_torch():
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_what_xformers_is_handed_means_the_same(masked, monkeypatch):
+def test_xformers_gets_arguments_that_mean_the_same(masked, monkeypatch):
     """Its layout (tokens before heads), its aligned bias and its scale, computed by hand in its place."""
 
     def by_its_documentation(q, k, v, attn_bias, scale):
@@ -199,7 +234,7 @@ def test_what_xformers_is_handed_means_the_same(masked, monkeypatch):
             logits = logits + attn_bias
         return torch.einsum("bhts,bshd->bthd", logits.softmax(-1), v)
 
-    monkeypatch.setattr(memory_efficient, "_attention", lambda device: by_its_documentation)
+    monkeypatch.setattr(xformers, "_attention", lambda device: by_its_documentation)
     q, k, v = (torch.randn(2, 2, n, 4, dtype=torch.float64) for n in (5, 7, 7))
     mask = torch.tensor([[True] * 3 + [False] * 4, [True] * 7]) if masked else None
     bias = torch.randn(2, 2, 1, 7, dtype=torch.float64) if masked else None
@@ -207,12 +242,12 @@ def test_what_xformers_is_handed_means_the_same(masked, monkeypatch):
     assert (attend(q, k, v, **arguments, backend="xformers") - attend(q, k, v, **arguments, backend="math")).abs().max() < 1e-12
 
 
-def test_kernels_that_fail_are_told_of_once(monkeypatch):
+def test_kernels_that_fail_give_one_warning(monkeypatch):
     def broken(*arguments, **options):
         raise NotImplementedError("No operator found\nfor this device")
 
-    monkeypatch.setattr(memory_efficient, "_attention", lambda device: broken)
-    memory_efficient._say.cache_clear()
+    monkeypatch.setattr(xformers, "_attention", lambda device: broken)
+    xformers._say.cache_clear()
     q = torch.randn(1, 1, 3, 4)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -222,19 +257,19 @@ def test_kernels_that_fail_are_told_of_once(monkeypatch):
     assert "does not work here (No operator found); torch's" in str(warning.message)
 
 
-def test_memory_that_runs_out_is_not_taken_for_a_missing_kernel(monkeypatch):
+def test_running_out_of_memory_is_not_taken_for_a_missing_kernel(monkeypatch):
     def full(*arguments, **options):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(memory_efficient, "_attention", lambda device: full)
+    monkeypatch.setattr(xformers, "_attention", lambda device: full)
     q = torch.randn(1, 1, 3, 4)
     with pytest.raises(torch.OutOfMemoryError):
         attend(q, q, q, 1.0, backend="xformers")
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "math"])
-def test_emphasis_weighs_words(backend, randomised):
-    """A word that counts as much as log 2 more is a word said twice; one of -inf is not there."""
+def test_an_attention_bias_weighs_words(backend, randomised):
+    """A bias of log 2 equals the same word twice; a bias of -inf equals its absence."""
     layer = randomised(CrossAttention(8, 5, 4, backend)).double()
     x, words = torch.randn(2, 6, 8, dtype=torch.float64), torch.randn(2, 3, 5, dtype=torch.float64)
     twice = layer(x, torch.cat([words, words[:, 2:]], 1))

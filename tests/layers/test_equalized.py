@@ -34,7 +34,7 @@ def test_one_adam_step_moves_the_function_by_the_learning_rate_multiplier():
     assert moved(0.01) == pytest.approx(0.01 * moved(1.0), rel=0.01)
 
 
-def test_bias_starts_where_it_is_told():
+def test_bias_starts_at_its_initial_value_whatever_the_multiplier():
     assert torch.allclose(EqualizedLinear(4, 3, bias_init=1.0, lr_multiplier=0.01)(torch.zeros(1, 4)), torch.ones(1, 3))
     assert EqualizedLinear(4, 3, bias=False).bias is None
 
@@ -44,14 +44,26 @@ def test_convolution_keeps_unit_variance():
     assert abs(y.std() - 1) < 0.05
 
 
-@pytest.mark.parametrize(("kernel", "stride", "side"), [(3, 1, 8), (1, 1, 8), (3, 2, 4)])
-def test_convolution_is_the_scaled_one_with_same_padding(kernel, stride, side):
-    layer = EqualizedConv2d(4, 5, kernel, stride).double()
+@pytest.mark.parametrize(("kernel_size", "stride", "side"), [(3, 1, 8), (1, 1, 8), (3, 2, 4)])
+def test_convolution_is_the_scaled_one_with_same_padding(kernel_size, stride, side):
+    layer = EqualizedConv2d(4, 5, kernel_size, stride).double()
     torch.nn.init.normal_(layer.bias)
     x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
     y = layer(x)
     assert y.shape == (2, 5, side, side)
-    assert torch.allclose(y, F.conv2d(x, layer.weight / (4 * kernel**2) ** 0.5, layer.bias, stride, kernel // 2))
+    assert torch.allclose(y, F.conv2d(x, layer.weight / (4 * kernel_size**2) ** 0.5, layer.bias, stride, kernel_size // 2))
+
+
+@pytest.mark.parametrize(("padding", "side"), [(0, 5), (1, 7), (None, 8)])
+def test_convolution_pads_by_as_many_zeros_as_given(padding, side):
+    """None: half the kernel, rounded down. A 4x4 kernel without padding is what ends a discriminator."""
+    kernel_size = 4 if padding is not None else 3
+    layer = EqualizedConv2d(4, 5, kernel_size, padding=padding).double()
+    x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    y = layer(x)
+    assert y.shape == (2, 5, side, side)
+    zeros = kernel_size // 2 if padding is None else padding
+    assert torch.allclose(y, F.conv2d(F.pad(x, (zeros,) * 4), layer.weight / (4 * kernel_size**2) ** 0.5, layer.bias))
 
 
 def test_leaky_relu_has_stylegan2s_constants():

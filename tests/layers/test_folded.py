@@ -22,17 +22,17 @@ CASES = [("dense", 1, 3), (None, 1, 1), *((strategy, n, 3) for strategy in ("out
 def ways(request, monkeypatch):
     """Each test with the convolutions that small layers take, and with those of large layers on a CPU."""
     if request.param == "as large layers":
-        for name, value in (("FEW_PIXELS", 10**9), ("LARGE_KERNEL", 0), ("LONG", 0)):
+        for name, value in (("MAX_PIXELS_GEMM", 10**9), ("MIN_KERNEL_GEMM", 0), ("MIN_FLOPS_SEPARATE", 0)):
             monkeypatch.setattr(folded, name, value)
 
 
 @pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("side", [4, 12])  # maps smaller than kernels, and larger
-@pytest.mark.parametrize("demodulate", [True, False])
-@pytest.mark.parametrize(("strategy", "kernels", "k"), CASES)
-def test_a_folded_adaptive_convolution_is_the_trained_one(batch, side, demodulate, strategy, kernels, k, randomised):
-    layer = randomised(AdaptiveConv2d(6, 7, 5, k, kernels, demodulate, strategy)).double()
+@pytest.mark.parametrize(("demodulate", "bias"), [(True, True), (False, False), (True, False)])
+@pytest.mark.parametrize(("strategy", "num_kernels", "kernel_size"), CASES)
+def test_a_folded_adaptive_convolution_is_the_trained_one(batch, side, demodulate, bias, strategy, num_kernels, kernel_size, randomised):
+    layer = randomised(AdaptiveConv2d(6, 7, 5, kernel_size, num_kernels, demodulate, bias, strategy)).double()
     x, style = torch.randn(batch, 6, side, side, dtype=torch.float64), torch.randn(batch, 5, dtype=torch.float64)
     expected = layer(x, style)
     got = fold(layer)(x, style)
@@ -45,51 +45,58 @@ def test_a_folded_adaptive_convolution_is_the_trained_one(batch, side, demodulat
         (EqualizedLinear(5, 7, bias_init=1.0, lr_multiplier=0.01), (3, 5)),
         (EqualizedLinear(5, 7, bias=False), (2, 3, 5)),
         (EqualizedConv2d(5, 7), (2, 5, 6, 6)),
-        (EqualizedConv2d(5, 7, kernel=1, stride=2, bias=False), (2, 5, 6, 6)),
+        (EqualizedConv2d(5, 7, kernel_size=1, stride=2, bias=False), (2, 5, 6, 6)),
+        (EqualizedConv2d(5, 7, kernel_size=4, padding=0), (2, 5, 4, 4)),
     ],
 )
 def test_folded_linear_layers_and_convolutions(layer, shape, randomised):
     layer, x = randomised(layer).double(), torch.randn(shape, dtype=torch.float64)
-    drawn = fold(deepcopy(layer))
-    assert type(drawn) in (nn.Linear, nn.Conv2d)
-    assert (drawn(x) - layer(x)).abs().max() < 1e-12
+    folded_layer = fold(deepcopy(layer))
+    assert type(folded_layer) in (nn.Linear, nn.Conv2d)
+    assert (folded_layer(x) - layer(x)).abs().max() < 1e-12
 
 
 def generator(kind: str) -> Generator:
-    sizes = {"kernels": (1, 2, 3), "self_attention": (0, 1, 0), "cross_attention": (0, 1, 0), "channels": (12, 12, 8), "blocks": (1, 2, 1)}
+    sizes = {
+        "num_kernels": (1, 2, 3),
+        "self_attention": (0, 1, 0),
+        "cross_attention": (0, 1, 0),
+        "channels": (12, 12, 8),
+        "blocks": (1, 2, 1),
+    }
     if kind == "base":
         synthesis = GigaGANSynthesis(GigaGANSynthesisConfig(**sizes, head_dim=4, input="style"), 8, 12)
     else:
-        synthesis = GigaGANUpsampler(GigaGANUpsamplerConfig(**sizes, head_dim=4, low=8, downs=1), 8, 12)
+        synthesis = GigaGANUpsampler(GigaGANUpsamplerConfig(**sizes, head_dim=4, low_resolution=8, num_downsamples=1), 8, 12)
     return Generator(None, MappingNetwork(MappingConfig(z_dim=6, style_dim=8, depth=2), 10), synthesis).eval().requires_grad_(False)
 
 
 @pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("kind", ["base", "upsampler"])
-def test_a_folded_generator_draws_the_same_pictures(kind, batch, descriptors, randomised):
+def test_a_folded_generator_makes_the_same_images(kind, batch, descriptors, randomised):
     trained, text, z = randomised(generator(kind)), descriptors([5, 3][:batch]), torch.randn(batch, 6)
-    low = None if kind == "base" else torch.randn(batch, 3, 8, 8)
-    expected = trained(z, text, low=low).pyramid
-    drawing = fold(deepcopy(trained))
-    for ours, wanted in zip(drawing(z, text, low=low).pyramid.levels, expected.levels, strict=True):
+    condition = None if kind == "base" else torch.randn(batch, 3, 8, 8)
+    expected = trained(z, text, condition=condition).pyramid
+    inference = fold(deepcopy(trained))
+    for ours, wanted in zip(inference(z, text, condition=condition).pyramid.levels, expected.levels, strict=True):
         assert (ours - wanted).abs().max() < 1e-4 * wanted.abs().max()
-    left = [type(m).__name__ for m in drawing.modules() if isinstance(m, AdaptiveConv2d | EqualizedLinear | EqualizedConv2d)]
-    assert not left and any(isinstance(m, FoldedAdaptiveConv2d) for m in drawing.modules())
+    left = [type(m).__name__ for m in inference.modules() if isinstance(m, AdaptiveConv2d | EqualizedLinear | EqualizedConv2d)]
+    assert not left and any(isinstance(m, FoldedAdaptiveConv2d) for m in inference.modules())
 
 
 def test_bf16_autocast_keeps_the_norms_in_single_precision(randomised, monkeypatch):
-    layer, seen = randomised(AdaptiveConv2d(32, 32, 16, 3, 4)), []
+    layer, calls = randomised(AdaptiveConv2d(32, 32, 16, 3, 4)), []
 
-    def watched(products, scale, mixture):
-        seen.append((torch.is_autocast_enabled("cpu"), products.dtype, scale.dtype, mixture.dtype))
-        return demodulation(products, scale, mixture)
+    def watched(products, scale, kernel_weights):
+        calls.append((torch.is_autocast_enabled("cpu"), products.dtype, scale.dtype, kernel_weights.dtype))
+        return demodulation(products, scale, kernel_weights)
 
     monkeypatch.setattr(folded, "demodulation", watched)
     for batch, side in ((4, 8), (1, 24)):
         x, style = torch.randn(batch, 32, side, side), torch.randn(batch, 16)
-        expected, drawing = layer(x, style), fold(deepcopy(layer))
+        expected, inference = layer(x, style), fold(deepcopy(layer))
         with torch.autocast("cpu", torch.bfloat16):
-            got = drawing(x, style)
+            got = inference(x, style)
         assert (got.float() - expected).norm() / expected.norm() < 0.02
-    assert seen == [(False, torch.float32, torch.float32, torch.float32)] * 2
+    assert calls == [(False, torch.float32, torch.float32, torch.float32)] * 2

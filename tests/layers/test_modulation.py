@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from t2igan.layers.modulation import EPS, AdaptiveConv2d, choose_strategy, mixed_conv, mixture_of
+from t2igan.layers.modulation import EPS, AdaptiveConv2d, choose_strategy, kernel_weights_of, mixed_conv
 
 MIXING = ("output_mix", "input_mix", "grouped")
 CASES = [("dense", 1, 3)] + [(strategy, n, 3) for strategy in MIXING for n in (1, 2, 5, 8)] + [("grouped", 5, 1), (None, 5, 3)]
@@ -17,15 +17,16 @@ def affine(linear, w):
 
 def loop_over_samples(layer: AdaptiveConv2d, x, style):
     """Equation by equation and sample by sample: select a kernel, modulate it, demodulate it, convolve."""
-    bank = (layer.weight * layer.gain).unflatten(0, (layer.kernels, -1))
+    bank = (layer.weight * layer.gain).unflatten(0, (layer.num_kernels, -1))
     done = []
     for one, w in zip(x, style, strict=True):
         scale = affine(layer.modulate, w)
-        mixture = w.new_ones(1) if layer.select is None else affine(layer.select, w).softmax(0)
-        kernel = sum(share * one_kernel for share, one_kernel in zip(mixture, bank, strict=True)) * scale[:, None, None]
+        kernel_weights = w.new_ones(1) if layer.kernel_selector is None else affine(layer.kernel_selector, w).softmax(0)
+        kernel = sum(share * one_kernel for share, one_kernel in zip(kernel_weights, bank, strict=True)) * scale[:, None, None]
         if layer.demodulate:
             kernel = kernel / (kernel.square().sum((1, 2, 3), keepdim=True) + EPS).sqrt()
-        done.append(F.conv2d(one[None], kernel, padding=kernel.shape[-1] // 2))
+        y = F.conv2d(one[None], kernel, padding=kernel.shape[-1] // 2)
+        done.append(y if layer.bias is None else y + layer.bias)
     return torch.cat(done)
 
 
@@ -36,9 +37,9 @@ def value_and_gradients(function, layer, x, style):
     return y, torch.autograd.grad((y * weights).sum(), [x, style, *layer.parameters()])
 
 
-@pytest.mark.parametrize(("strategy", "kernels", "k"), CASES)
-def test_modulated_conv_equals_a_loop_over_samples(strategy, kernels, k, randomised):
-    layer = randomised(AdaptiveConv2d(6, 7, 5, k, kernels, strategy=strategy)).double()
+@pytest.mark.parametrize(("strategy", "num_kernels", "kernel_size"), CASES)
+def test_modulated_conv_equals_a_loop_over_samples(strategy, num_kernels, kernel_size, randomised):
+    layer = randomised(AdaptiveConv2d(6, 7, 5, kernel_size, num_kernels, strategy=strategy)).double()
     x, style = torch.randn(3, 6, 5, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
     y, gradients = value_and_gradients(layer, layer, x, style)
     expected, expected_gradients = value_and_gradients(lambda x, style: loop_over_samples(layer, x, style), layer, x, style)
@@ -49,8 +50,10 @@ def test_modulated_conv_equals_a_loop_over_samples(strategy, kernels, k, randomi
         assert (got - wanted).abs().max() < 1e-10
 
 
-def test_without_demodulation_it_is_the_loop_too(randomised):
-    layer = randomised(AdaptiveConv2d(6, 3, 5, 1, demodulate=False)).double()
+@pytest.mark.parametrize("bias", [True, False])
+def test_without_demodulation_it_is_the_loop_too(bias, randomised):
+    layer = randomised(AdaptiveConv2d(6, 3, 5, 1, demodulate=False, bias=bias)).double()
+    assert ("bias" in layer.state_dict()) == bias
     x, style = torch.randn(2, 6, 4, 4, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
     assert (layer(x, style) - loop_over_samples(layer, x, style)).abs().max() < 1e-12
 
@@ -64,31 +67,31 @@ def test_single_precision_is_as_exact_as_single_precision_is():
     assert (y - exact).abs().max() < 1e-5
 
 
-def test_bf16_autocast_keeps_scales_mixtures_and_norms_in_single_precision():
+def test_bf16_autocast_keeps_scales_kernel_weights_and_norms_in_single_precision():
     layer = AdaptiveConv2d(32, 32, 16, 3, 4)
     x, style = torch.randn(4, 32, 8, 8), torch.randn(4, 16)
     exact = loop_over_samples(layer, x, style)
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x, style)
-        assert mixture_of(layer.select, style).dtype == torch.float32
+        assert kernel_weights_of(layer.kernel_selector, style).dtype == torch.float32
     assert (y.float() - exact).norm() / exact.norm() < 0.01
 
 
-@pytest.mark.parametrize("kernels", [1, 4])
-def test_demodulated_output_has_unit_variance(kernels, randomised):
-    layer = randomised(AdaptiveConv2d(64, 48, 16, 3, kernels))  # any weights, scales and mixtures, not only the initial ones
+@pytest.mark.parametrize("num_kernels", [1, 4])
+def test_demodulated_output_has_unit_variance(num_kernels, randomised):
+    layer = randomised(AdaptiveConv2d(64, 48, 16, 3, num_kernels, bias=False))  # any weights and scales, not only the initial ones
     x = torch.randn(16, 64, 20, 20)
     y = layer(x, 3 * torch.randn(16, 16))[:, :, 1:-1, 1:-1]  # at the border a part of the kernel sees nothing
     assert abs(y.var() - 1) < 0.02
     assert (y.var((0, 2, 3)) - 1).abs().max() < 0.15
 
 
-def test_the_mixture_is_convex_and_starts_near_uniform():
+def test_kernel_weights_are_convex_and_start_near_uniform():
     layer = AdaptiveConv2d(4, 4, 64, 3, 5)
-    mixture = mixture_of(layer.select, torch.randn(100, 64))
-    assert torch.allclose(mixture.sum(1), torch.ones(100))
-    assert (mixture > 0).all()
-    assert (mixture.mean(0) - 0.2).abs().max() < 0.1
+    kernel_weights = kernel_weights_of(layer.kernel_selector, torch.randn(100, 64))
+    assert torch.allclose(kernel_weights.sum(1), torch.ones(100))
+    assert (kernel_weights > 0).all()
+    assert (kernel_weights.mean(0) - 0.2).abs().max() < 0.1
 
 
 def test_dense_refuses_a_bank():
@@ -100,9 +103,9 @@ def test_dense_refuses_a_bank():
 PAPER = [(4, 1600, 1, "dense"), (8, 1600, 1, "dense"), (16, 1024, 2, "output_mix"), (32, 512, 4, "grouped"), (64, 256, 8, "grouped")]
 
 
-@pytest.mark.parametrize(("side", "channels", "kernels", "expected"), PAPER)
-def test_the_rule_at_the_papers_sizes(side, channels, kernels, expected):
-    assert choose_strategy(kernels, side * side, channels, 9) == expected
+@pytest.mark.parametrize(("side", "channels", "num_kernels", "expected"), PAPER)
+def test_the_rule_at_the_papers_sizes(side, channels, num_kernels, expected):
+    assert choose_strategy(num_kernels, side * side, channels, 9) == expected
 
 
 class Largest(TorchDispatchMode):
@@ -132,35 +135,36 @@ def naive_bank_expansion(layer: AdaptiveConv2d):
     """What users of other implementations run out of memory with: every sample gets a modulated copy of the whole bank."""
 
     def forward(x, style):
-        bank = (layer.weight * layer.gain).unflatten(0, (layer.kernels, -1))
+        bank = (layer.weight * layer.gain).unflatten(0, (layer.num_kernels, -1))
         scaled = bank[None] * layer.modulate(style)[:, None, None, :, None, None]
-        kernels = (scaled * mixture_of(layer.select, style)[:, :, None, None, None, None]).sum(1)
+        kernels = (scaled * kernel_weights_of(layer.kernel_selector, style)[:, :, None, None, None, None]).sum(1)
         kernels = kernels / (kernels.square().sum((2, 3, 4), keepdim=True) + EPS).sqrt()
-        return F.conv2d(x.flatten(0, 1)[None], kernels.flatten(0, 1), padding=1, groups=len(x)).unflatten(1, (len(x), -1))[0]
+        y = F.conv2d(x.flatten(0, 1)[None], kernels.flatten(0, 1), padding=1, groups=len(x)).unflatten(1, (len(x), -1))[0]
+        return y + layer.bias
 
     return forward
 
 
 # Sizes at which every tensor that may exist (activations, the bank, its Gram matrices, one mixed kernel per sample) stays below the limit.
-SIZES = dict(batch=16, channels=32, kernels=12, side=4)  # 12 kernels: more than 3 x 3 taps
+SIZES = dict(batch=16, channels=32, num_kernels=12, side=4)  # 12 kernels: more than 3 x 3 taps
 
 
 @pytest.mark.parametrize("strategy", [*MIXING, None])
 def test_no_tensor_of_batch_kernels_out_and_in_exists(strategy):
-    layer = AdaptiveConv2d(SIZES["channels"], SIZES["channels"], 8, 3, SIZES["kernels"], strategy=strategy)
+    layer = AdaptiveConv2d(SIZES["channels"], SIZES["channels"], 8, 3, SIZES["num_kernels"], strategy=strategy)
     x = torch.randn(SIZES["batch"], SIZES["channels"], SIZES["side"], SIZES["side"], requires_grad=True)
     style = torch.randn(SIZES["batch"], 8, requires_grad=True)
-    limit = SIZES["batch"] * SIZES["kernels"] * SIZES["channels"] ** 2  # without taps: stricter by a factor of nine
+    limit = SIZES["batch"] * SIZES["num_kernels"] * SIZES["channels"] ** 2  # without taps: stricter by a factor of nine
     assert largest_tensor(layer, x, style, layer.parameters()) < limit
 
 
-@pytest.mark.parametrize("kernels", [1, 2, 8])
+@pytest.mark.parametrize("num_kernels", [1, 2, 8])
 @pytest.mark.parametrize("side", [4, 16])
-def test_no_tensor_of_batch_and_bank_exists_whichever_way_is_chosen(kernels, side):
+def test_no_tensor_of_batch_and_bank_exists_whichever_way_is_chosen(num_kernels, side):
     batch, channels = 16, 64
-    layer = AdaptiveConv2d(channels, channels, 8, 3, kernels)
+    layer = AdaptiveConv2d(channels, channels, 8, 3, num_kernels)
     x, style = torch.randn(batch, channels, side, side, requires_grad=True), torch.randn(batch, 8, requires_grad=True)
-    assert largest_tensor(layer, x, style, layer.parameters()) < batch * kernels * channels**2 * 9
+    assert largest_tensor(layer, x, style, layer.parameters()) < batch * num_kernels * channels**2 * 9
 
 
 def test_one_kernel_is_never_copied_per_sample():
@@ -170,10 +174,10 @@ def test_one_kernel_is_never_copied_per_sample():
 
 
 def test_the_watch_catches_a_naive_expansion():
-    layer = AdaptiveConv2d(SIZES["channels"], SIZES["channels"], 8, 3, SIZES["kernels"])
+    layer = AdaptiveConv2d(SIZES["channels"], SIZES["channels"], 8, 3, SIZES["num_kernels"])
     x = torch.randn(SIZES["batch"], SIZES["channels"], SIZES["side"], SIZES["side"], requires_grad=True)
     style = torch.randn(SIZES["batch"], 8, requires_grad=True)
     naive = naive_bank_expansion(layer)
     assert torch.allclose(naive(x, style), layer(x, style), atol=1e-4)
-    whole = SIZES["batch"] * SIZES["kernels"] * SIZES["channels"] ** 2 * 9
+    whole = SIZES["batch"] * SIZES["num_kernels"] * SIZES["channels"] ** 2 * 9
     assert largest_tensor(naive, x, style, layer.parameters()) >= whole

@@ -1,4 +1,4 @@
-"""CLIP's opinion as a loss."""
+"""How well generated images fit their captions, by a frozen CLIP, as a loss."""
 
 import math
 
@@ -6,27 +6,37 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from t2igan.objective.guidance import ClipConfig, ClipContrastive, ClipSpherical, ContrastiveConfig, spherical_distance
+from t2igan.features.open_clip import ClipScorer
+from t2igan.layers.frozen import Frozen
+from t2igan.objective.guidance import (
+    ClipContrastive,
+    ClipContrastiveConfig,
+    ClipSpherical,
+    ClipSphericalConfig,
+    spherical_distance,
+)
+from t2igan.objective.term import PrepareContext
 
 SCALE = 5.0
 
 
-class Embeddings:
-    """Stands in for a CLIP: a picture's embedding is its first eight red values, a caption's is looked up."""
+class Embeddings(ClipScorer):
+    """Stands in for a CLIP: an image's embedding is its first eight red values, a caption's is looked up."""
 
     logit_scale = SCALE
 
     def __init__(self, captions: dict[str, torch.Tensor]):
-        self.captions = captions
+        super().__init__("unused")
+        self.embeddings = captions
 
     def images(self, images):
         return F.normalize(images[:, 0].flatten(1)[:, :8], dim=1)
 
     def text(self, captions):
-        return torch.stack([self.captions[caption] for caption in captions])
+        return torch.stack([self.embeddings[caption] for caption in captions])
 
 
-def pictures(embeddings) -> torch.Tensor:
+def images_of(embeddings) -> torch.Tensor:
     images = torch.zeros(len(embeddings), 3, 4, 4)
     images[:, 0].view(len(embeddings), 16)[:, :8] = embeddings
     return images
@@ -43,72 +53,84 @@ def words():
 
 
 def contrastive(words, bank=()) -> ClipContrastive:
-    term = ClipContrastive(ContrastiveConfig("unused"))
-    term.scorer, term.bank = Embeddings(words), list(bank)
+    term = ClipContrastiveConfig("unused").build()
+    term.clip, term.bank = Frozen(Embeddings(words)), list(bank)
     return term
 
 
-def test_equals_a_loop_over_pictures_without_captions_of_the_same_thing(words, make_round):
-    captions, names = ["a1", "b1", "a2", "c"], ["a", "b", "a", "c"]
+def test_equals_a_loop_over_images_without_captions_of_the_same_thing(words, make_inputs):
+    captions, primary = ["a1", "b1", "a2", "c"], ["a", "b", "a", "c"]
     embeddings = unit(4)
-    got = contrastive(words).generator(make_round(4, pictures=pictures(embeddings), captions=captions, names=names))
+    got = contrastive(words).generator(make_inputs(4, generated=images_of(embeddings), captions=captions, primary_captions=primary))
     losses = []
-    for i, name in enumerate(names):
-        others = [j for j in range(4) if names[j] != name]
+    for i, name in enumerate(primary):
+        others = [j for j in range(4) if primary[j] != name]
         scores = SCALE * torch.stack([embeddings[i] @ words[captions[j]] for j in [i, *others]])
         losses.append(-scores.log_softmax(0)[0])
     assert got.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
 
 
-def test_equals_a_loop_over_a_bank_of_names(words, make_round):
-    captions, names, bank = ["a1", "c"], ["a2", "c"], ["a2", "b1", "c", "d"]
+def test_equals_a_loop_over_a_bank_of_captions(words, make_inputs):
+    captions, primary, bank = ["a1", "c"], ["a2", "c"], ["a2", "b1", "c", "d"]
     embeddings = unit(2)
-    got = contrastive(words, bank).generator(make_round(2, pictures=pictures(embeddings), captions=captions, names=names))
+    got = contrastive(words, bank).generator(make_inputs(2, generated=images_of(embeddings), captions=captions, primary_captions=primary))
     losses = []
-    for embedding, caption, name in zip(embeddings, captions, names, strict=True):
+    for embedding, caption, name in zip(embeddings, captions, primary, strict=True):
         scores = SCALE * torch.stack([embedding @ words[c] for c in [caption, *(other for other in bank if other != name)]])
         losses.append(-scores.log_softmax(0)[0])
     assert got.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
 
 
-def test_a_perfect_match_lowers_the_loss(words, make_round):
+def test_a_perfect_match_lowers_the_loss(words, make_inputs):
     captions = ["a1", "b1", "c", "d"]
     own = torch.stack([words[caption] for caption in captions])
     term = contrastive(words)
-    perfect = term.generator(make_round(4, pictures=pictures(own), captions=captions, names=captions))
-    shuffled = term.generator(make_round(4, pictures=pictures(own.roll(1, 0)), captions=captions, names=captions))
-    assert perfect < term.generator(make_round(4, pictures=pictures(unit(4)), captions=captions, names=captions)) < shuffled
+    perfect = term.generator(make_inputs(4, generated=images_of(own), captions=captions, primary_captions=captions))
+    shuffled = term.generator(make_inputs(4, generated=images_of(own.roll(1, 0)), captions=captions, primary_captions=captions))
+    assert perfect < term.generator(make_inputs(4, generated=images_of(unit(4)), captions=captions, primary_captions=captions)) < shuffled
 
 
-def test_captions_of_the_same_thing_are_never_negatives(words, make_round):
+def test_captions_of_the_same_thing_are_never_negatives(words, make_inputs):
     """A batch of one thing has nothing to contrast with."""
     for bank in ((), ("a",)):
         words = words | {"a": unit(1)[0]}
-        round = make_round(2, pictures=pictures(unit(2)), captions=["a1", "a2"], names=["a", "a"])
-        assert contrastive(words, bank).generator(round).item() == 0
+        inputs = make_inputs(2, generated=images_of(unit(2)), captions=["a1", "a2"], primary_captions=["a", "a"])
+        assert contrastive(words, bank).generator(inputs).item() == 0
+
+
+@pytest.mark.parametrize("config", [ClipContrastiveConfig, ClipSphericalConfig])
+def test_an_image_whose_caption_is_left_out_is_held_against_its_first_caption(config, words, make_inputs):
+    term = config("unused").build()
+    term.clip = Frozen(Embeddings(words))
+    images = images_of(unit(2))
+    left_out = make_inputs(2, generated=images, captions=["", "c"], primary_captions=["a1", "d"])
+    given = make_inputs(2, generated=images, captions=["a1", "c"], primary_captions=["a1", "d"])
+    assert term.generator(left_out).item() == term.generator(given).item() > 0
 
 
 def clip_term(kind, folder, **options):
-    config = ContrastiveConfig if kind is ClipContrastive else ClipConfig
-    term = kind(config(f"local-dir:{folder}", **options))
-    term.prepare(lambda: [f"thing {i}" for i in range(10)], torch.device("cpu"))
+    config = ClipContrastiveConfig if kind is ClipContrastive else ClipSphericalConfig
+    term = config(f"local-dir:{folder}", **options).build()
+    assert type(term) is kind
+    term.prepare(PrepareContext(torch.device("cpu"), lambda: [f"thing {i}" for i in range(10)], None))
     return term
 
 
 @pytest.mark.parametrize("kind", [ClipContrastive, ClipSpherical])
-def test_following_the_gradient_of_a_real_clip_brings_the_picture_closer_to_its_caption(kind, open_clip_folder, make_round):
+def test_following_the_gradient_of_a_real_clip_brings_the_image_closer_to_its_caption(kind, open_clip_folder, make_inputs):
     term = clip_term(kind, open_clip_folder)
     images = (torch.rand(2, 3, 20, 20) - 0.5).requires_grad_()
-    fields = dict(captions=["a red heart", "a cat"], names=["heart", "cat"])
-    loss = term.generator(make_round(2, pictures=images, **fields))
+    fields = dict(captions=["a red heart", "a cat"], primary_captions=["heart", "cat"])
+    loss = term.generator(make_inputs(2, generated=images, **fields))
     (gradient,) = torch.autograd.grad(loss, images)
     assert (gradient.flatten(1).abs().amax(1) > 0).all()
     step = 0.02 * gradient / gradient.abs().max()
-    assert term.generator(make_round(2, pictures=(images - step).detach(), **fields)) < loss
+    assert term.generator(make_inputs(2, generated=(images - step).detach(), **fields)) < loss
     assert not any(p.requires_grad for p in term.scorer.clip.parameters())
+    assert not term.state_dict() and not list(term.parameters()), "the CLIP is in no checkpoint"
 
 
-def test_the_bank_is_an_even_sample_of_the_names(open_clip_folder):
+def test_the_bank_is_an_even_sample_of_the_first_captions(open_clip_folder):
     assert clip_term(ClipContrastive, open_clip_folder, negatives=4).bank == ["thing 0", "thing 2", "thing 5", "thing 7"]
     assert clip_term(ClipContrastive, open_clip_folder, negatives=99).bank == [f"thing {i}" for i in range(10)]
     assert clip_term(ClipContrastive, open_clip_folder).bank == []
@@ -132,7 +154,7 @@ def test_spherical_distance_grows_with_the_angle():
     assert (distances.diff() > 0).all()
 
 
-def test_a_perfect_picture_has_a_finite_gradient():
+def test_a_perfect_image_has_a_finite_gradient():
     u = F.normalize(torch.randn(2, 8), dim=1)
     v = u.clone().requires_grad_()
     spherical_distance(u, v).sum().backward()

@@ -4,8 +4,10 @@ import pytest
 import torch
 from tiny import write_lpips
 
-from t2igan.objective.perceptual import LpipsConfig, LpipsTerm
-from t2igan.pyramid import shrink
+from t2igan.layers.resample import resize_bicubic
+from t2igan.objective.perceptual import LpipsConfig
+from t2igan.objective.term import PrepareContext
+from t2igan.types import CheckContext
 
 
 @pytest.fixture(scope="module")
@@ -16,29 +18,29 @@ def files(tmp_path_factory):
 
 @pytest.fixture(params=[None, 16])
 def term(request, files):
-    term = LpipsTerm(LpipsConfig(**files, side=request.param))
-    term.prepare(list, torch.device("cpu"))
+    term = LpipsConfig(**files, side=request.param).build()
+    term.prepare(PrepareContext(torch.device("cpu"), list, None))
     return term
 
 
-def test_it_is_the_mean_distance_from_the_real_pictures_at_the_asked_size(term, make_round):
+def test_it_is_the_mean_distance_from_the_real_images_at_the_given_size(term, make_inputs):
     fake, real = torch.rand(2, 3, 24, 24) * 2 - 1, torch.rand(2, 3, 24, 24) * 2 - 1
-    got = term.generator(make_round(2, pictures=fake, images=real))
-    pairs = (fake, real) if term.side is None else (shrink(fake, 16), shrink(real, 16))
-    assert got.item() == pytest.approx(term.network(*pairs).mean().item(), rel=1e-6) and got > 0
-    assert term.generator(make_round(2, pictures=real, images=real)).item() == pytest.approx(0, abs=1e-9)
+    got = term.generator(make_inputs(2, generated=fake, images=real))
+    pairs = (fake, real) if term.side is None else (resize_bicubic(fake, 16), resize_bicubic(real, 16))
+    assert got.item() == pytest.approx(term.lpips(*pairs).mean().item(), rel=1e-6) and got > 0
+    assert term.generator(make_inputs(2, generated=real, images=real)).item() == pytest.approx(0, abs=1e-9)
 
 
-def test_its_gradient_reaches_the_generated_pictures_alone(term, make_round):
+def test_its_gradient_reaches_the_generated_images_alone(term, make_inputs):
     fake = (torch.rand(2, 3, 24, 24) * 2 - 1).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = term.generator(make_round(2, pictures=fake, images=torch.zeros(2, 3, 24, 24)))
+        loss = term.generator(make_inputs(2, generated=fake, images=torch.zeros(2, 3, 24, 24)))
     assert loss.dtype == torch.float32
     loss.backward()
     assert fake.grad.isfinite().all() and fake.grad.any()
-    assert all(p.grad is None for p in term.network.parameters())
+    assert all(p.grad is None for p in term.lpips.network.parameters()) and not list(term.parameters()) and not term.state_dict()
 
 
 def test_too_small_a_side_is_refused():
     with pytest.raises(ValueError, match="side is 8, needs 16 px or more"):
-        LpipsConfig(side=8).check(64)
+        LpipsConfig(side=8).check(CheckContext(64, (64,)))

@@ -3,31 +3,39 @@
 import pytest
 import torch
 
+from t2igan.draws import Draws
 from t2igan.layers.resample import upsample
 from t2igan.layers.stages import resolutions
 from t2igan.synthesis.gigagan import GigaGANSynthesis, GigaGANSynthesisConfig
 
 SMALL = dict(
-    channels=(16, 12, 12), blocks=(2, 1, 2), kernels=(1, 2, 3), self_attention=(0, 1, 1), cross_attention=(0, 2, 1), head_dim=4, mlp_ratio=2
+    channels=(16, 12, 12),
+    blocks=(2, 1, 2),
+    num_kernels=(1, 2, 3),
+    self_attention=(0, 1, 1),
+    cross_attention=(0, 2, 1),
+    head_dim=4,
+    mlp_ratio=2,
 )
 
 
 def network(**options) -> GigaGANSynthesis:
-    return GigaGANSynthesis(GigaGANSynthesisConfig(**SMALL | options), style_dim=8, token_dim=12)
+    return GigaGANSynthesisConfig(**SMALL | options).build(16, style_dim=8, token_dim=12)
 
 
 @pytest.mark.parametrize("input", ["constant", "style"])
-def test_pictures_at_every_stage_finest_first_in_single_precision(input, descriptors):
+def test_images_at_every_stage_finest_first_in_single_precision(input, descriptors):
     pyramid = network(input=input)(torch.randn(2, 3, 8), [descriptors([6, 2])] * 3)
     assert [tuple(level.shape) for level in pyramid.levels] == [(2, 3, 16, 16), (2, 3, 8, 8), (2, 3, 4, 4)]
     with torch.autocast("cpu", torch.bfloat16):
         pyramid = network(input=input)(torch.randn(2, 3, 8), [descriptors([6, 2])] * 3)
     assert {level.dtype for level in pyramid.levels} == {torch.float32}
-    assert resolutions(16) == [4, 8, 16]
+    assert resolutions(16) == [4, 8, 16] and GigaGANSynthesisConfig(**SMALL).levels(16) == (16, 8, 4)
+    assert network().num_styles == 3 and network().condition(torch.zeros(1, 3, 16, 16), Draws(0, torch.zeros(1).long())) is None
 
 
 @pytest.mark.parametrize("input", ["constant", "style"])
-def test_a_picture_does_not_depend_on_the_others_in_its_batch(input, descriptors, randomised):
+def test_an_image_does_not_depend_on_the_others_in_its_batch(input, descriptors, randomised):
     synthesis = randomised(network(input=input))
     styles, text = torch.randn(3, 3, 8), descriptors([6, 2, 4])
     together = synthesis(styles, [text] * 3).finest
@@ -37,17 +45,17 @@ def test_a_picture_does_not_depend_on_the_others_in_its_batch(input, descriptors
     assert (together[0] - together[1]).abs().max() > 1e-2 * together.abs().max()
 
 
-def test_ways_of_mixing_kernels_give_one_picture(descriptors, randomised):
-    styles, text, pictures = torch.randn(2, 3, 8), descriptors([6, 2]), []
+def test_ways_of_mixing_kernels_give_one_image(descriptors, randomised):
+    styles, text, images = torch.randn(2, 3, 8), descriptors([6, 2]), []
     for strategy in ("output_mix", "input_mix", "grouped", None):
         torch.manual_seed(7)
-        synthesis = randomised(network(strategy=strategy, kernels=(2, 2, 3)))
-        pictures.append(synthesis(styles, [text] * 3).finest)
-    for picture in pictures[1:]:
-        assert (picture - pictures[0]).abs().max() < 1e-4 * pictures[0].abs().max()
+        synthesis = randomised(network(strategy=strategy, num_kernels=(2, 2, 3)))
+        images.append(synthesis(styles, [text] * 3).finest)
+    for image in images[1:]:
+        assert (image - images[0]).abs().max() < 1e-4 * images[0].abs().max()
 
 
-def test_a_picture_is_the_coarser_one_enlarged_plus_its_stages_share(descriptors, randomised):
+def test_an_image_is_the_coarser_one_enlarged_plus_its_stages_contribution(descriptors, randomised):
     synthesis = randomised(network())
     styles, text = torch.randn(2, 3, 8), descriptors([6, 2])
     before = synthesis(styles, [text] * 3)
@@ -70,7 +78,7 @@ def test_each_stage_has_its_own_style(descriptors, randomised):
         assert same == [True] * unchanged + [False] * (3 - unchanged)
 
 
-def test_words_are_silent_at_initialisation_and_speak_when_trained(descriptors, randomised):
+def test_words_have_no_effect_at_initialisation_and_one_when_trained(descriptors, randomised):
     synthesis, styles, text = network(), torch.randn(2, 3, 8), descriptors([6, 2])
     shuffled = type(text)(text.local.flip(0), text.pooled, text.source)
     assert torch.equal(synthesis(styles, [text] * 3).finest, synthesis(styles, [shuffled] * 3).finest)
@@ -78,7 +86,7 @@ def test_words_are_silent_at_initialisation_and_speak_when_trained(descriptors, 
     assert not torch.allclose(synthesis(styles, [text] * 3).finest, synthesis(styles, [shuffled] * 3).finest, rtol=1e-2)
 
 
-def test_words_after_the_true_end_stay_unread(descriptors, randomised):
+def test_words_after_the_true_end_have_no_effect(descriptors, randomised):
     synthesis, styles, text = randomised(network()), torch.randn(2, 3, 8), descriptors([6, 2])
     dirty = text.local.clone()
     dirty[1, 2:] = 99

@@ -1,16 +1,21 @@
 """The learned text layers: which states count, and that padding never does."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from t2igan.text.adapter import AdapterConfig, TextAdapter
-from t2igan.types import TextDescriptors, Tokens
+from t2igan.types import CheckContext, TextDescriptors, TextDims, Tokens
 
-CONFIGS = [AdapterConfig(depth=2, head_dim=4, summary=s, width=w) for s in ("end", "pooled") for w in (None, 8)]
+CONFIGS = [AdapterConfig(depth=2, head_dim=4, pooling=p, width=w) for p in ("eos", "pooled") for w in (None, 8)]
 
 
-def adapter(config, randomised):
-    return randomised(TextAdapter(config, token_dim=12, text_dim=10)).double()
+DIMS = TextDims(token=12, pooled=10)
+
+
+def adapter(config, randomised, num_clusters=0) -> TextAdapter:
+    return randomised(config.build(DIMS, num_clusters)).double()
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -51,18 +56,18 @@ def test_the_global_descriptor_is_the_state_at_the_true_end(descriptors, randomi
     assert torch.equal(learned.pooled, learned.local[[0, 1, 2], [5, 1, 3]])
 
 
-def test_only_the_pooled_summary_hears_the_towers_pooled_vector(descriptors, randomised):
+def test_only_pooling_pooled_reads_the_towers_pooled_vector(descriptors, randomised):
     text = descriptors([6, 2], dtype=torch.float64)
     other = TextDescriptors(text.local, text.pooled + torch.randn_like(text.pooled), text.source)
-    for summary, hears in (("end", False), ("pooled", True)):
-        layers = adapter(AdapterConfig(depth=1, head_dim=4, summary=summary), randomised)
-        assert torch.equal(layers(text).pooled, layers(other).pooled) != hears
+    for pooling, reads in (("eos", False), ("pooled", True)):
+        layers = adapter(AdapterConfig(depth=1, head_dim=4, pooling=pooling), randomised)
+        assert torch.equal(layers(text).pooled, layers(other).pooled) != reads
 
 
-def test_at_initialisation_the_layers_hand_on_the_towers_states(descriptors):
-    """Residual branches start at zero, so T starts as a normalisation of what the frozen tower says."""
+def test_at_initialisation_the_layers_pass_on_the_towers_states(descriptors):
+    """Residual branches start at zero, so T starts as a normalisation of the frozen tower's states."""
     text = descriptors([6, 2])
-    learned = TextAdapter(AdapterConfig(depth=3, head_dim=4), 12, 10)(text)
+    learned = AdapterConfig(depth=3, head_dim=4).build(DIMS)(text)
     expected = text.local / text.local.square().mean(-1, keepdim=True).sqrt()
     assert torch.allclose(learned.local, expected, atol=1e-5)
 
@@ -70,3 +75,38 @@ def test_at_initialisation_the_layers_hand_on_the_towers_states(descriptors):
 def test_one_prompt_does_not_reach_another(descriptors, randomised):
     layers, text = adapter(CONFIGS[0], randomised), descriptors([6, 2, 4], dtype=torch.float64)
     assert (layers(text).pooled[1:2] - layers(text[1:2]).pooled).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_cluster_labels_vector_is_added_to_the_global_descriptor(config, descriptors, randomised):
+    layers, text = adapter(config, randomised, num_clusters=2), descriptors([6, 2, 4], dtype=torch.float64)
+    labels = torch.tensor([2, 0, 1])
+    learned = layers(replace(text, cluster=labels))
+    plain = adapter(config, randomised)
+    plain.load_state_dict({name: value for name, value in layers.state_dict().items() if not name.startswith("cluster")})
+    expected = plain(text)
+    assert layers.cluster.weight.shape == (3, layers.width), "one vector per label and one for images without"
+    assert torch.equal(learned.pooled, expected.pooled + layers.cluster.weight[labels])
+    assert torch.equal(learned.local, expected.local)
+    assert torch.equal(learned.cluster, labels)
+
+
+def test_without_clusters_a_label_changes_nothing(descriptors, randomised):
+    layers, text = adapter(CONFIGS[0], randomised), descriptors([6, 2], dtype=torch.float64)
+    labelled = replace(text, cluster=torch.tensor([1, 2]))
+    assert torch.equal(layers(labelled).pooled, layers(text).pooled)
+
+
+@pytest.mark.parametrize(
+    ("options", "token_dim", "said"),
+    [
+        ({"width": 24, "head_dim": 16}, 32, "width is 24, needs a multiple of head_dim 16"),
+        ({"head_dim": 0}, 32, "needs a multiple of head_dim 0"),
+        ({"head_dim": 24}, 32, "head_dim is 24, needs a divisor of token_dim 32"),
+        ({}, 0, "depth: the system has no text"),
+    ],
+)
+def test_sizes_that_contradict_each_other_are_refused(options, token_dim, said):
+    AdapterConfig(head_dim=16).check(CheckContext(16, (16,), 32))
+    with pytest.raises(ValueError, match=said):
+        AdapterConfig(**options).check(CheckContext(16, (16,), token_dim))

@@ -1,4 +1,26 @@
-import sys
-from pathlib import Path
+"""A tiny run, ready for single steps."""
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/tiny.py and tests/kit.py, whichever folder pytest was given
+import pytest
+from tiny import override, run_of, tiny_recipe
+
+
+@pytest.fixture
+def tiny(kit, tmp_path):
+    """tiny(training__batch=4, ...) -> the Run of the tiny recipe with these values, in the same folder every time."""
+
+    def make(**values):
+        return run_of(override(tiny_recipe(kit, guided=False), **values), tmp_path / "run")
+
+    return make
+
+
+@pytest.fixture
+def begun(tiny):
+    """The same, begun: its cluster labels are found and its starting weights are in place."""
+
+    def make(**values):
+        run = tiny(**values)
+        run.begin()
+        return run
+
+    return make

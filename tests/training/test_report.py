@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, TensorBoard, grids, progress."""
+"""What a run reports: metrics.jsonl, TensorBoard, grids, progress."""
 
 import json
 
@@ -14,7 +14,7 @@ def report(tmp_path):
     made = []
 
     def make(images=0, main=True):
-        made.append(Report(tmp_path, total=100, images=images, main=main))
+        made.append(Report(tmp_path, total=100, images=images, main=main, losses=("D/nonsaturating", "G/nonsaturating")))
         return made[-1]
 
     yield make
@@ -42,7 +42,7 @@ def test_a_line_holds_clock_speed_values_and_rates(report, tmp_path):
     assert line["images_per_second"] > 0 and line["data_wait_share"] >= 0 and line["seconds"] >= 0
 
 
-def test_speed_is_of_the_pictures_since_the_last_line(report, tmp_path, monkeypatch):
+def test_speed_is_of_the_images_since_the_last_line(report, tmp_path, monkeypatch):
     seconds = iter([10.0, 12.0, 16.0])
     monkeypatch.setattr("t2igan.training.report.time.perf_counter", lambda: next(seconds))
     one = report(images=40)
@@ -81,8 +81,8 @@ def test_progress_is_plain_text_when_not_on_a_terminal(report, capsys):
     one.write(60, {"D/nonsaturating": 1.0}, {})
     one.write(100, {"D/nonsaturating": 1.0}, {})
     first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("50/100 pictures") and "images/s" in first and "left" in first and "D/nonsaturating 1.250" in first
-    assert last.startswith("100/100 pictures") and "0:00 left" in last, "lines are rare, but the last one is always there"
+    assert first.startswith("50/100 images") and "images/s" in first and "left" in first and "D/nonsaturating 1.250" in first
+    assert last.startswith("100/100 images") and "0:00 left" in last, "lines are rare, but the last one is always there"
     assert "\r" not in first + last and "\033" not in first + last
 
 
@@ -104,12 +104,12 @@ def test_time_left_reads_as_a_clock(seconds, text, report, capsys, monkeypatch):
 
 def test_grid_and_tensorboard_are_written(report, tmp_path):
     one = report()
-    picture = Image.new("RGB", (16, 16), (255, 0, 0))
-    one.grid(24, [[picture] * 3, [picture] * 3], ["thing 1", "thing 2"])
+    image = Image.new("RGB", (16, 16), (255, 0, 0))
+    one.grid(24, [[image] * 3, [image] * 3], ["thing 1", "thing 2"])
     one.write(24, {"D": 1.0}, {})
     one.close()
     grid = Image.open(tmp_path / "samples" / "000000000024.png").convert("RGB")
     red = sum(count for count, colour in grid.getcolors(1 << 20) if colour == (255, 0, 0))
-    assert red == 6 * 64 * 64, "six pictures, four times as large"
+    assert red == 6 * 64 * 64, "six images, four times as large"
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert events.stat().st_size > 1000

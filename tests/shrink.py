@@ -1,0 +1,111 @@
+"""A recipe of any system to one that trains in seconds."""
+
+from dataclasses import fields, is_dataclass, replace
+
+from tiny import MAX_TOKENS, TEXT_DIM, TOKEN_DIM, TOWER_WIDTH, Kit
+
+from t2igan import text
+from t2igan.config import Recipe
+from t2igan.schedule import Schedule
+
+LIMITS = {  # greatest values of whole numbers, by the names of their fields, in whichever section they stand
+    "channels": 8,
+    "groups": 2,
+    "head_dim": 8,
+    "width": 16,
+    "z_dim": 16,
+    "style_dim": 16,
+    "depth": 1,
+    "head_depth": 1,
+    "self_attention": 1,
+    "cross_attention": 1,
+    "blocks": 2,
+    "num_kernels": 2,
+    "negatives": 8,
+    "batch": 2,
+    "micro_batch": 2,
+    "every": 2,
+    "after": 0,
+    "minibatch_std": 2,
+    "mlp_ratio": 1,
+    "workers": 0,
+    "warmup": 4,
+}
+ATTENTION = ("self_attention", "cross_attention")
+ATTENTION_SIDE = 64  # px
+
+
+def shrink(recipe: Recipe, kit: Kit) -> Recipe:
+    """A recipe at its own resolution and number of stages, with everything that it switches on, small enough for a test.
+
+    It knows fields, not systems. Whole numbers and lists of them are cut to LIMITS, lazy terms are due at every 2nd step and from the
+    start, schedules stay. In synthesis, attention over more than 64 x 64 places is left out. The
+    text tower, every CLIP (`model` beside `pretrained`) and VGG (`vgg` beside `heads`) are replaced by random ones of the same kind. It
+    starts from no other run. float32, as few CPUs compute in bf16. Two steps are trained.
+    """
+    small = cut(recipe, kit)
+    steps = 2
+    return replace(
+        small,
+        generator=replace(small.generator, synthesis=small_maps(small.generator.synthesis, recipe.resolution)),
+        data=replace(small.data, shards=str(kit.shards)),
+        text=small_text(recipe.text, kit),
+        start=None,
+        training=replace(
+            small.training,
+            cluster_features=small.training.cluster_features and f"local-dir:{kit.clip}",
+            total_images=steps * small.training.batch,
+            precision="fp32",
+            log_every=1,
+            sample_every=steps * small.training.batch,
+            prompts=() if recipe.generator.synthesis.starts_from_image else ("thing 1",),
+        ),
+    )
+
+
+def cut(config, kit: Kit):
+    """A section with small numbers and the kit's frozen networks, and the sections inside it likewise."""
+    if not is_dataclass(config) or isinstance(config, Schedule):
+        return config
+
+    def value(name, old):
+        if name in LIMITS and type(old) is int:
+            return min(old, LIMITS[name])
+        if isinstance(old, tuple):
+            numbers = name in LIMITS and all(type(x) is int for x in old)
+            return tuple(min(x, LIMITS[name]) if numbers else cut(x, kit) for x in old)
+        return cut(old, kit)
+
+    values = {f.name: value(f.name, getattr(config, f.name)) for f in fields(config)}
+    return replace(config, **values | frozen_networks(values, kit))
+
+
+def frozen_networks(values: dict, kit: Kit) -> dict:
+    """The kit's networks in the place of those that a section names."""
+    if "vgg" in values:
+        return {"vgg": str(kit.vgg), "heads": str(kit.heads), "side": 32}
+    if not {"model", "pretrained"} <= set(values):
+        return {}
+    clip = {"model": f"local-dir:{kit.clip}", "pretrained": None}
+    if "layers" in values:  # maps of the image tower, which has two layers
+        clip |= {"layers": tuple(range(min(len(values["layers"]), 2))), "width": TOWER_WIDTH}
+    return clip
+
+
+def small_text(config, kit: Kit):
+    """The kit's text tower of the same kind; kinds without a tower stay."""
+    sizes = {"token_dim": TOKEN_DIM, "max_tokens": MAX_TOKENS}
+    towers = {
+        "transformers": {"model": str(kit.bert), "sha256": None, **sizes},
+        "open_clip": {"model": f"local-dir:{kit.clip}", "pretrained": None, "text_dim": TEXT_DIM, **sizes},
+    }
+    (kind,) = (name for name, cls in text.KINDS.items() if cls is type(config))
+    return replace(config, **towers.get(kind, {}))
+
+
+def small_maps(synthesis, resolution: int):
+    """Without attention over more than ATTENTION_SIDE px; the last entry of every list is that of the resolution."""
+    depths = {name: getattr(synthesis, name) for name in ATTENTION if hasattr(synthesis, name)}
+    sides = {name: [resolution >> i for i in reversed(range(len(entries)))] for name, entries in depths.items()}
+    small = {name: tuple(d * (s <= ATTENTION_SIDE) for d, s in zip(depths[name], sides[name], strict=True)) for name in depths}
+    return replace(synthesis, **small)
