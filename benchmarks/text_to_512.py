@@ -50,7 +50,7 @@ SD_TURBO = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default=str(ROOT / "configs" / "gigagan_64.yaml"), help="recipe of the base generator")
     parser.add_argument("--upsampler", default=str(ROOT / "configs" / "gigagan_upsampler_64_512.yaml"), help="recipe of the upsampler")
     parser.add_argument("--rounds", type=int, default=3, help="times each is timed, after one to warm up")
