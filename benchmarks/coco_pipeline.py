@@ -3,8 +3,8 @@
     python benchmarks/coco_pipeline.py --model runs/demo --emoji data/emoji_32 --clip runs/scorer_32 --count 30000 --out /tmp/coco
 
 The reference is emoji art in val2014's form, on crops of photographs where a folder of them is given (the wheels of scikit-image and
-scikit-learn carry some) and on blots of colour where none is. Inception has its real architecture with random weights: the figures of the
-metrics mean nothing here, what they cost does.
+scikit-learn carry some), otherwise on smooth random colours. Inception has its real architecture with random weights: the values of the
+metrics mean nothing here, only their cost does.
 """
 
 import argparse
@@ -14,8 +14,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
 
 from t2igan.errors import UserError, run_script
 
@@ -27,16 +25,16 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="run folder")
     parser.add_argument("--emoji", type=Path, required=True, help="folder made by data_prep/emoji.py")
     parser.add_argument("--clip", type=Path, required=True, help="folder made by data_prep/train_clip.py")
-    parser.add_argument("--count", type=int, default=30_000, help="pictures to draw (default: %(default)s)")
-    parser.add_argument("--real", type=int, default=600, help="pictures of the reference (default: %(default)s)")
-    parser.add_argument("--photographs", type=Path, help="folder of pictures to cut backgrounds from")
+    parser.add_argument("--count", type=int, default=30_000, help="images to generate (default: %(default)s)")
+    parser.add_argument("--real", type=int, default=600, help="images of the reference (default: %(default)s)")
+    parser.add_argument("--photographs", type=Path, help="folder of images to cut backgrounds from")
     parser.add_argument("--metrics", nargs="+", default=["fid", "kid", "clip_score"], help="(default: fid kid clip_score)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
     out = arguments.out
     if (out / "result").exists():
-        raise UserError(f"{out} holds an earlier run, of which nothing would be made and timed again; give a new --out")
+        raise UserError(f"{out} holds an earlier run, whose images and features would be reused instead of timed; give a new --out")
     write_val2014(out, arguments.emoji, arguments.real, arguments.photographs)
     write_inception(out / "inception.pth")
     prepare = ["--images", out / "val2014", "--captions", out / "captions_val2014.json", "--out", out / "data"]
@@ -51,7 +49,7 @@ def main() -> None:
 
 
 def run(cache: Path, script: str, *arguments) -> None:
-    """One of the scripts, with a cache in which nothing lies ready."""
+    """One of the scripts, with an empty cache."""
     environment = os.environ | {"T2IGAN_CACHE": str(cache)}
     code = subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], env=environment).returncode
     if code:
@@ -88,13 +86,13 @@ def write_val2014(folder: Path, emoji: Path, count: int, photographs: Path | Non
         name = f"COCO_val2014_{number:012d}.jpg"
         canvas.save(folder / "val2014" / name)
         images.append({"id": number, "file_name": name, "width": width, "height": height})
-        said = [record.captions[0], f"a picture of {record.captions[0]}", f"{record.captions[0]} number {number}"]
-        annotations += [{"id": 10 * number + nth, "image_id": number, "caption": caption} for nth, caption in enumerate(said)]
+        captions = [record.captions[0], f"a picture of {record.captions[0]}", f"{record.captions[0]} number {number}"]
+        annotations += [{"id": 10 * number + nth, "image_id": number, "caption": caption} for nth, caption in enumerate(captions)]
     (folder / "captions_val2014.json").write_text(json.dumps({"images": images, "annotations": annotations}))
 
 
 def write_inception(path: Path) -> None:
-    """Random weights in the form of the published file."""
+    """Random weights under the names of the published file."""
     import torch
 
     from t2igan.features.inception import Inception

@@ -1,6 +1,6 @@
-"""What benchmarks/gigagan.py measures, in a process of its own: `python benchmarks/gigagan_clock.py JOB`, JOB being a JSON object.
+"""What benchmarks/gigagan.py measures, in a process of its own: `python -m benchmarks.gigagan_clock JOB`, where JOB is a JSON object.
 
-The allocator reads its variables once, when a process starts; and what the first system holds is not counted as the second one's.
+The allocator reads its variables once, when a process starts, and the memory of the first system must not count as the second one's.
 """
 
 import json
@@ -11,8 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
-
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -22,36 +20,33 @@ from torch.utils.flop_counter import flop_registry
 from benchmarks.gigagan import ALONE, PENALTY_EVERY, SLOW, WORK
 from benchmarks.gigagan_ours import Ours
 from t2igan.errors import UserError
+from t2igan.evaluation.speed import peak_resident_kib
 from t2igan.memory import hand_back_freed_memory
 
 
-def inside(job: dict):
+def measure(job: dict):
+    """Rows of `compare`, or the GiB that a step of one system needs besides the system itself."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # the peer makes folders where it stands
+        os.chdir(folder)  # the peer makes folders in the current one
         if job["what"] == "memory":
             system = build(job["who"], job)
             hand_back_freed_memory()
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
-            before = resident("VmHWM")
+            before = peak_resident_kib()
             for number in (0, 1):
                 system.step(number)
-            return (resident("VmHWM") - before) / 2**20
+            return (peak_resident_kib() - before) / 2**20
         return compare({who: build(who, job) for who in ("ours", "peer")}, job)
 
 
 def build(who: str, job: dict):
     if who == "ours":
-        return Ours(job["size"], job["batch"], job["precision"])
+        return Ours(job["size"], job["batch"], job["precision"], job["reuse_fakes"])
     from benchmarks.gigagan_peer import Peer
 
     return Peer(job["size"], job["batch"], job["precision"])
-
-
-def resident(field: str) -> int:
-    """KiB, from Linux's account of this process."""
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
 
 
 def compare(systems: dict, job: dict) -> list[dict]:
@@ -66,9 +61,9 @@ def compare(systems: dict, job: dict) -> list[dict]:
             for who, system in compared.items():
                 start = time.perf_counter()
                 work(system)
-                if number or name in SLOW:  # the first one warms up, where it is not too dear
+                if number or name in SLOW:  # the first one warms up, unless it takes too long
                     seconds[who].append(time.perf_counter() - start)
-        row = {"work": name, "pictures": job["batch"] * (PENALTY_EVERY if name == "step" else 1), "ceiling_gflops": peak}
+        row = {"work": name, "images": job["batch"] * (PENALTY_EVERY if name == "step" else 1), "ceiling_gflops": peak}
         if name not in ALONE:
             row["ratio"] = statistics.median(peer / ours for ours, peer in zip(seconds["ours"], seconds["peer"], strict=True))
         for who, system in compared.items():
@@ -110,7 +105,7 @@ def counted(work, system) -> float:
 
 if __name__ == "__main__":
     try:
-        print("RESULT " + json.dumps(inside(json.loads(sys.argv[1]))))
+        print("RESULT " + json.dumps(measure(json.loads(sys.argv[1]))))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

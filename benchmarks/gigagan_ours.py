@@ -1,6 +1,5 @@
-"""Our side of benchmarks/gigagan.py: a recipe of the peer's widths, drawn and trained as every recipe is."""
+"""Our side of benchmarks/gigagan.py: a recipe of the peer's widths, generated from and trained as every recipe is."""
 
-import io
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +10,15 @@ from PIL import Image
 
 from benchmarks.gigagan import ALONE, PENALTY_EVERY
 from t2igan.config import Recipe
+from t2igan.data.images import png_bytes
 from t2igan.data.write import Sample, write_shards
 from t2igan.layers.folded import fold
 from t2igan.pyramid import build_pyramid
 from t2igan.recipe import parse
-from t2igan.system import build_discriminator, build_generator, build_system
-from t2igan.training.trainer import Trainer
-from t2igan.types import Fake, TextDescriptors, Tokens, TrainingTime
+from t2igan.system import build_generator, build_system
+from t2igan.text.encoder import TextEncoder
+from t2igan.training.run import Run
+from t2igan.types import Fake, TextDescriptors, TextDims, Tokens, TrainingTime
 
 SIZES = {"small": (16, 32, 64, 128, 256), "base": (64, 128, 256, 512, 512)}  # channels, 64 px first
 BLOCKS = {
@@ -30,19 +31,20 @@ TOKENS, TEXT_DIM, TEXT_WIDTH = 32, 512, 128
 class Ours:
     """A recipe of the peer's widths, and the trainer that every recipe has."""
 
-    def __init__(self, size: str, batch: int, precision: str):
-        self.precision = precision
-        recipe = parse(Recipe, our_recipe(size, batch, precision, write_noise(Path("shards"))), "")
-        self.trainer = our_trainer(recipe, Path("run"))
-        self.batch = self.trainer.dataset[0]
-        self.text = self.trainer.describe(self.batch.captions)
-        upsampler = build_generator(parse(Recipe, our_upsampler(batch), "").generator, TEXT_DIM, TEXT_DIM)
-        convolutional = build_generator(without_attention(recipe.generator), TEXT_DIM, TEXT_DIM)
+    def __init__(self, size: str, batch: int, precision: str, reuse_fakes: bool = True):
+        recipe = parse(Recipe, our_recipe(size, batch, precision, write_noise(Path("shards")), reuse_fakes), "")
+        run = our_run(recipe, Path("run"))
+        self.trainer, self.batch = run.trainer, run.dataset[0]
+        self.micro_batch = self.trainer.prepare(self.batch, "D")
+        self.fake = Fake(build_pyramid(self.batch.images, self.trainer.critic.levels), self.micro_batch.z[:, None])
+        text, enlarging = TextDims(TEXT_DIM, TEXT_DIM), parse(Recipe, our_upsampler(batch), "")
+        upsampler = build_generator(enlarging.generator, enlarging.resolution, text)
+        convolutional = build_generator(without_attention(recipe.generator), recipe.resolution, text)
         parts = {"u": upsampler, "G": self.trainer.generator, "D": self.trainer.discriminator} | dict.fromkeys(ALONE, convolutional)
         self.parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in parts.items()}
-        self.drawing = fold(deepcopy(self.trainer.generator))  # as Pipeline.load and Upsampler.load have them
+        self.generator = fold(deepcopy(self.trainer.generator))  # as Pipeline.load and Upsampler.load have them
         self.upsampler, self.convolutional = (fold(g.to(memory_format=torch.channels_last)) for g in (upsampler, convolutional))
-        self.z, self.low = torch.randn(batch, 128), torch.randn(batch, 3, 64, 64)
+        self.z, self.small_images = torch.randn(batch, 128), torch.randn(batch, 3, 64, 64)
         source = Tokens(torch.zeros(batch, TOKENS, dtype=torch.long), torch.ones(batch, TOKENS, dtype=torch.bool))
         self.text_of_upsampler = TextDescriptors(torch.randn(batch, TOKENS, TEXT_DIM), torch.randn(batch, TEXT_DIM), source)
 
@@ -53,48 +55,44 @@ class Ours:
 
     def g_forward(self) -> None:
         with torch.no_grad(), self.trainer.autocast():
-            self.drawing(self.z, self.text)
+            self.generator(self.z, self.micro_batch.text)
 
     def g_convolutional(self) -> None:
         with torch.no_grad(), self.trainer.autocast():
-            self.convolutional(self.z, self.text)
+            self.convolutional(self.z, self.micro_batch.text)
 
     def d_backward(self, penalty: bool) -> None:
-        levels = build_pyramid(self.batch.images, self.trainer.sides)
+        """D's half of a step on real images and on given ones for the generated ones, without its optimizer."""
         now = TrainingTime(0, 0 if penalty else 1)
         with self.trainer.autocast():
-            losses = self.trainer.objective.discriminator_losses(
-                self.trainer.discriminator,
-                levels,
-                Fake(levels, self.z[:, None]),
-                levels,
-                self.text,
-                self.batch.captions,
-                self.batch.names,
-                now,
-            )
-            losses.total.backward()
+            losses = self.trainer.objective.discriminator(self.trainer.critic, self.micro_batch, self.fake, now)
+        losses.total.backward()
         self.trainer.discriminator.zero_grad()
 
     def upsample(self) -> None:
         with torch.no_grad(), self.trainer.autocast():
-            self.upsampler(self.z, self.text_of_upsampler, low=self.low)
+            self.upsampler(self.z, self.text_of_upsampler, condition=self.small_images)
 
     def step(self, number: int) -> None:
-        self.trainer.images = number * self.trainer.config.batch
+        self.trainer.images, self.trainer.steps = number * self.trainer.batch, number
         self.trainer.step(self.batch)
 
 
-def our_recipe(size: str, batch: int, precision: str, shards: Path) -> dict:
-    channels, adapter = list(SIZES[size][::-1]), {"depth": 2, "width": TEXT_WIDTH, "head_dim": 64, "summary": "end"}
+def our_recipe(size: str, batch: int, precision: str, shards: Path, reuse_fakes: bool = True) -> dict:
+    """The peer's widths. As published results of this benchmark had it, one pass of G serves both halves of a step (`reuse_fakes`).
+
+    The papers, and the peer, take another pass with new latents for G's half: `reuse_fakes=False`.
+    """
+    channels, adapter = list(SIZES[size][::-1]), {"depth": 2, "width": TEXT_WIDTH, "head_dim": 64, "pooling": "eos"}
     return {
-        "name": size, "resolution": 64, "data": {"shards": str(shards)}, "text": {"kind": "none"},
+        "name": size, "resolution": 64, "data": {"shards": str(shards)},
+        "text": {"kind": "open_clip", "model": "none", "token_dim": TEXT_DIM, "text_dim": TEXT_DIM, "max_tokens": TOKENS},
         "generator": {
             "adapter": adapter,
             "style": {"kind": "mapping", "z_dim": 128, "style_dim": 512, "depth": 4},
             "synthesis": {
-                "kind": "gigagan", "channels": channels, "blocks": BLOCKS[size][0], "kernels": [2] * 5, "self_attention": [0, 0, 1, 1, 0],
-                "cross_attention": [0, 0, 1, 1, 0], "head_dim": 32,
+                "kind": "gigagan", "channels": channels, "blocks": BLOCKS[size][0], "num_kernels": [2] * 5,
+                "self_attention": [0, 0, 1, 1, 0], "cross_attention": [0, 0, 1, 1, 0], "head_dim": 32,
             },
         },
         "discriminator": {
@@ -109,7 +107,7 @@ def our_recipe(size: str, batch: int, precision: str, shards: Path) -> dict:
             "discriminator": [{"kind": "nonsaturating"}, {"kind": "matching"}, {"kind": "r1", "every": PENALTY_EVERY}],
             "generator": [{"kind": "nonsaturating"}, {"kind": "matching"}],
         },
-        "training": {"images": batch * 1000, "batch": batch, "precision": precision},
+        "training": {"total_images": batch * 1000, "batch": batch, "precision": precision, "reuse_fakes": reuse_fakes},
     }  # fmt: skip
 
 
@@ -121,54 +119,50 @@ def without_attention(generator):
 
 def our_upsampler(batch: int) -> dict:
     """The peer's U-Net of dim 16: 256 channels at 8 px to 16 at 128 and 256 px."""
-    recipe = our_recipe("small", batch, "fp32", Path("shards"))
+    recipe = our_recipe("small", batch, "fp32", Path("shards")) | {"resolution": 256}
     recipe["generator"]["synthesis"] = {
-        "kind": "gigagan_upsampler", "low": 64, "downs": 3, "channels": [256, 128, 64, 32, 16, 16], "blocks": [2] * 6, "kernels": [2] * 6,
-        "self_attention": [1, 1, 0, 0, 0, 0], "cross_attention": [1, 1, 0, 0, 0, 0], "head_dim": 32,
+        "kind": "gigagan_upsampler", "low_resolution": 64, "num_downsamples": 3, "channels": [256, 128, 64, 32, 16, 16], "blocks": [2] * 6,
+        "num_kernels": [2] * 6, "self_attention": [1, 1, 0, 0, 0, 0], "cross_attention": [1, 1, 0, 0, 0, 0], "head_dim": 32,
     }  # fmt: skip
     return recipe
 
 
-def our_trainer(recipe, out: Path):
-    """`t2igan train`'s Trainer with a text encoder that hands out encodings."""
+class RandomEncoder(TextEncoder):
+    """Stands where the text tower stands: random descriptors for every caption, which the trainer's cache keeps as it keeps a tower's."""
 
-    class Given(torch.nn.Module):
-        """Stands where the text tower stands: a random encoding for every caption, always the same one."""
+    def load_pretrained(self) -> None:
+        """Nothing to read."""
 
-        token_dim = text_dim = TEXT_DIM
-        max_tokens = TOKENS
+    def fingerprint(self) -> str:
+        return "random"
 
-        def load_pretrained(self) -> None:
-            pass
+    def count_parameters(self) -> int:
+        return 0
 
-        def tokenize(self, prompts) -> Tokens:
-            ids = torch.tensor([[abs(hash(prompt)) % 1000] * TOKENS for prompt in prompts])
-            return Tokens(ids, torch.ones_like(ids, dtype=torch.bool))
+    def tokenize(self, prompts: list[str]) -> Tokens:
+        ids = torch.ones(len(prompts), self.max_tokens, dtype=torch.long)
+        return Tokens(ids, torch.ones_like(ids, dtype=torch.bool))
 
-        def truncated_prompt(self, prompt: str) -> str:
-            return prompt
+    def truncated_prompt(self, prompt: str) -> str:
+        return prompt
 
-        def forward(self, tokens: Tokens) -> TextDescriptors:
-            n = len(tokens.ids)
-            return TextDescriptors(torch.randn(n, TOKENS, TEXT_DIM), torch.randn(n, TEXT_DIM), tokens)
+    def forward(self, tokens: Tokens) -> TextDescriptors:
+        n = len(tokens.ids)
+        return TextDescriptors(torch.randn(n, self.max_tokens, self.token_dim), torch.randn(n, self.text_dim), tokens)
 
-    system = replace(
-        build_system(recipe),
-        generator=build_generator(recipe.generator, TEXT_DIM, TEXT_DIM),
-        discriminator=build_discriminator(recipe.discriminator, TEXT_DIM, TEXT_DIM, 0),
-        text_encoder=Given(),
-    )
-    return Trainer(recipe, system, out)
+
+def our_run(recipe: Recipe, out: Path) -> Run:
+    """The Run of `t2igan train`, with random text descriptors."""
+    system = build_system(recipe)
+    text = system.text_encoder
+    return Run(recipe, replace(system, text_encoder=RandomEncoder(text.token_dim, text.text_dim, text.max_tokens)), out)
 
 
 def write_noise(folder: Path) -> Path:
-    """A few pictures of noise: nothing is read while the clock runs."""
+    """A few images of noise: nothing is read while the clock runs."""
     if folder.is_dir():
         return folder.resolve()
-    samples = []
-    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (64, 64, 64, 3), dtype=np.uint8)):
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "PNG")
-        samples.append(Sample(f"{number:03d}", stream.getvalue(), [f"thing {number}"], {}))
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 64, 3), dtype=np.uint8)
+    samples = [Sample(f"{number:03d}", png_bytes(Image.fromarray(x)), [f"thing {number}"]) for number, x in enumerate(pixels)]
     write_shards(samples, folder)
     return folder.resolve()

@@ -19,7 +19,7 @@ CAPACITY = {"small": (8, 256), "base": (32, 512)}  # its dim_capacity and dim_ma
 
 
 class Stub(peer.OpenClipAdapter):
-    """Stands where its CLIP stands: hands out encodings."""
+    """Stands where its CLIP stands: returns random encodings."""
 
     dim_latent = TEXT_DIM
 
@@ -32,7 +32,7 @@ class Stub(peer.OpenClipAdapter):
 
 
 class Peer:
-    """gigagan-pytorch as its README sets it up, with a CLIP that hands out encodings."""
+    """gigagan-pytorch as its README sets it up, with a stub for its CLIP."""
 
     def __init__(self, size: str, batch: int, precision: str):
         self.precision = precision
@@ -50,7 +50,7 @@ class Peer:
             },
             generator_contrastive_loss_weight=0.0, amp=precision == "bf16", mixed_precision_type="bf16",
         )  # fmt: skip
-        self.pictures, self.texts, self.batch = torch.rand(batch, 3, 64, 64), [f"thing {i}" for i in range(batch)], batch
+        self.images, self.texts, self.batch = torch.rand(batch, 3, 64, 64), [f"thing {i}" for i in range(batch)], batch
         self.noise, self.encodings = torch.randn(batch, 512), torch.randn(batch, TOKENS, TEXT_DIM)
         self.unet = UnetUpsampler(
             dim=16, image_size=256, input_image_size=64, style_network=style, text_encoder=text, unconditional=False, num_conv_kernels=2
@@ -74,18 +74,16 @@ class Peer:
             self.gan.unwrapped_G(noise=self.noise, text_encodings=self.encodings, return_all_rgbs=True)
 
     def d_backward(self, penalty: bool) -> None:
-        """On real and on generated pictures, as in its training step."""
+        """On real and on generated images, as in its training step."""
         D, total = self.gan.unwrapped_D, 0.0
         with self.autocast():
             for sign in (1, -1):
-                pictures = self.pictures.clone().requires_grad_(penalty)
-                logits, several, recon = D(
-                    pictures, D.real_images_to_rgbs(pictures), text_encodings=self.encodings, calc_aux_loss=sign == 1
-                )
+                images = self.images.clone().requires_grad_(penalty)
+                logits, several, recon = D(images, D.real_images_to_rgbs(images), text_encodings=self.encodings, calc_aux_loss=sign == 1)
                 total = total + (1 - sign * logits).relu().mean() + sum((1 - sign * x).relu().mean() for x in several) + sum(recon)
                 if penalty and sign == 1:  # on reals, as ours; its own step takes both
                     total = total + peer.gradient_penalty(
-                        pictures, outputs=[logits, *several], grad_output_weights=[1.0] + [0.1] * len(several)
+                        images, outputs=[logits, *several], grad_output_weights=[1.0] + [0.1] * len(several)
                     )
         total.backward()
         D.zero_grad()
@@ -93,11 +91,9 @@ class Peer:
     def upsample(self) -> None:
         with torch.no_grad(), self.autocast():
             tokens, fine, mask = self.embedded
-            self.unet(
-                self.pictures, noise=self.noise, global_text_tokens=tokens, fine_text_tokens=fine, text_mask=mask, return_all_rgbs=True
-            )
+            self.unet(self.images, noise=self.noise, global_text_tokens=tokens, fine_text_tokens=fine, text_mask=mask, return_all_rgbs=True)
 
     def step(self, number: int) -> None:
-        loader = repeat((self.pictures.clone(), self.texts))
+        loader = repeat((self.images.clone(), self.texts))
         self.gan.train_discriminator_step(loader, apply_gradient_penalty=number % PENALTY_EVERY == 0)
         self.gan.train_generator_step(batch_size=self.batch, dl_iter=loader)

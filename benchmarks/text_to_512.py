@@ -1,4 +1,4 @@
-"""A prompt to a 512 px picture: GigaGAN's base and upsampler, text tower included, beside SD-Turbo's architecture in one step.
+"""A prompt to a 512 px image: GigaGAN's base and upsampler, text tower included, beside SD-Turbo's architecture in one step.
 
     python benchmarks/text_to_512.py --rounds 3
 
@@ -10,13 +10,10 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # runs from a clone that is not installed
-
-from eval.speed import System, counted, diffusers_system, size, timed
 from t2igan.errors import UserError, run_script
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +50,7 @@ SD_TURBO = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default=str(ROOT / "configs" / "gigagan_64.yaml"), help="recipe of the base generator")
     parser.add_argument("--upsampler", default=str(ROOT / "configs" / "gigagan_upsampler_64_512.yaml"), help="recipe of the upsampler")
     parser.add_argument("--rounds", type=int, default=3, help="times each is timed, after one to warm up")
@@ -73,34 +70,33 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace) -> dict:
+    """`{"device", "precision", "rows", "ratio", "seconds_of_parts"}`; the ratio is SD-Turbo's seconds over ours."""
     import torch
+
+    from t2igan.evaluation.diffusion import diffusion_model
+    from t2igan.evaluation.speed import count_gflops, timed
+    from t2igan.inference.device import default_device
 
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     with tempfile.TemporaryDirectory() as folder:
-        ours, parts = our_system(arguments, Path(folder) / "clip", device)
+        ours, parts = our_model(arguments, Path(folder) / "clip", device)
         for name, content in SD_TURBO.items():
             path = Path(folder) / "sd_turbo" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(content))
-        theirs = diffusers_system(Path(folder) / "sd_turbo", 1, 0.0, device)
-    seconds = {system.name: [] for system in (ours, theirs)}
+        theirs = diffusion_model(Path(folder) / "sd_turbo", 1, 0.0, device)
+    models = (ours, theirs)
+    seconds: dict[str, list[float]] = {model.name: [] for model in models}
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):
         for number in range(arguments.rounds + 1):
-            for system in (ours, theirs):
-                took = timed(lambda system=system: system.draw(1), device)
-                if number:
-                    seconds[system.name].append(took)
-        rows = [
-            {
-                "system": system.name,
-                "seconds": statistics.median(seconds[system.name]),
-                "gflop": counted(system, 1),
-                "parameters": system.parameters,
-            }
-            for system in (ours, theirs)
-        ]
+            for model in models:
+                took = timed(partial(model.generate, 1), device)
+                if number:  # the first one warms up
+                    seconds[model.name].append(took)
+        medians = {name: statistics.median(values) for name, values in seconds.items()}
+        rows = [{"system": m.name, "seconds": medians[m.name], "gflop": count_gflops(m, 1), "parameters": m.parameters} for m in models]
         shares = {name: statistics.median(timed(part, device) for _ in range(arguments.rounds)) for name, part in parts.items()}
     ratio = statistics.median(b / a for a, b in zip(seconds[ours.name], seconds[theirs.name], strict=True))
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {arguments.threads} thread(s) of {os.cpu_count()} cores"
@@ -108,40 +104,49 @@ def measure(arguments: argparse.Namespace) -> dict:
     return {"device": where, "precision": how, "rows": rows, "ratio": ratio, "seconds_of_parts": shares}
 
 
-def our_system(arguments: argparse.Namespace, clip: Path, device):
-    """(prompt to 512 px, its parts by name)."""
+def our_model(arguments: argparse.Namespace, clip: Path, device):
+    """(prompt to 512 px, its parts by name).
+
+    Raises:
+        UserError: the upsampler does not take what the base makes.
+    """
     import torch
 
+    from t2igan.evaluation.speed import TimedModel, size_of
     from t2igan.layers.folded import fold
     from t2igan.recipe import load_recipe
     from t2igan.system import build_generator
+    from t2igan.types import TextDims
 
     write_clip(clip)
-    text = [f"text.model=local-dir:{clip}", "text.pretrained=null"]
-    base, upsampler = (load_recipe(path, text) for path in (arguments.base, arguments.upsampler))
-    if base.resolution != upsampler.generator.synthesis.low:
-        raise UserError(f"the upsampler takes {upsampler.generator.synthesis.low} px, the base draws {base.resolution} px")
+    overrides = [f"text.model=local-dir:{clip}", "text.pretrained=null"]
+    base, upsampler = (load_recipe(path, overrides) for path in (arguments.base, arguments.upsampler))
+    taken = upsampler.generator.synthesis.input_resolution(upsampler.resolution)
+    if base.resolution != taken:
+        needed = "takes no image" if taken is None else f"takes {taken} px"
+        raise UserError(f"--upsampler {arguments.upsampler} {needed}, and --base makes {base.resolution} px; choose a pair that fits")
     encoder = base.text.build()
     encoder.load_pretrained()
     encoder.to(device)
+    text_dims = TextDims(encoder.token_dim, encoder.text_dim)
 
     def built(recipe):
-        generator = build_generator(recipe.generator, encoder.token_dim, encoder.text_dim)
+        generator = build_generator(recipe.generator, recipe.resolution, text_dims)
         return fold(generator.to(device, memory_format=torch.channels_last).eval().requires_grad_(False))
 
     G, U = built(base), built(upsampler)
     run_g, run_u = (torch.compile(x) if arguments.compile else x for x in (G, U))
     tokens = encoder.tokenize([PROMPT]).to(device)
-    z, low = (torch.zeros(1, G.mapper.z_dim, device=device), torch.zeros(1, 3, base.resolution, base.resolution, device=device))
-    words = encoder(tokens)
+    z, low_res = (torch.zeros(1, G.mapper.z_dim, device=device), torch.zeros(1, 3, base.resolution, base.resolution, device=device))
+    text = encoder(tokens)
 
-    def draw(batch: int) -> None:
-        said = encoder(tokens)
-        run_u(z, said, low=run_g(z, said).pyramid.finest)
+    def generate(batch: int) -> None:
+        encoded = encoder(tokens)
+        run_u(z, encoded, condition=run_g(z, encoded).pyramid.finest)
 
-    parts = {"text": lambda: encoder(tokens), "base": lambda: run_g(z, words), "upsampler": lambda: run_u(z, words, low=low)}
+    parts = {"text": lambda: encoder(tokens), "base": lambda: run_g(z, text), "upsampler": lambda: run_u(z, text, condition=low_res)}
     name = f"{base.name} + {upsampler.name}"
-    return System(name, upsampler.resolution, *size(G, U, encoder), draw), parts
+    return TimedModel(name, upsampler.resolution, *size_of(G, U, encoder), generate), parts
 
 
 def write_clip(folder: Path) -> None:
@@ -160,7 +165,7 @@ def write_clip(folder: Path) -> None:
 
 def table(result: dict) -> str:
     width = max(len(row["system"]) for row in result["rows"])
-    lines = [f"a prompt to 512 px, {result['device']}, {result['precision']}, random weights"]
+    lines = [f"prompt to 512 px, {result['device']}, {result['precision']}, random weights"]
     lines.append(f"{'':{width}} {'seconds':>9} {'GFLOP':>10} {'GFLOP/s':>8} {'parameters':>15}")
     for row in result["rows"]:
         rate = row["gflop"] / row["seconds"]

@@ -137,7 +137,7 @@ class AdaptiveConv2d(nn.Module):
         if self.demodulate:
             with full_precision(x.device):  # norms of whole kernels
                 y = y * demodulation(gram(widen(bank)), scale, kernel_weights).to(y.dtype)[:, :, None, None]
-        return y if self.bias is None else y + self.bias.to(y.dtype)
+        return y if self.bias is None else y + self.bias
 
     def kernel_bank(self) -> Float[Tensor, "n o i k k"]:
         """The kernels as they are used."""

@@ -76,7 +76,7 @@ def test_a_step_in_bf16_ends_in_float32_and_stays_near_the_step_in_fp32(one_step
             trainer.generator.register_forward_hook(lambda module, inputs, out: fakes.append(out))
             trainer.discriminator.register_forward_hook(lambda module, inputs, sets: verdicts.extend(v for found in sets for v in found))
             block = trainer.generator.synthesis.stages["8"].blocks[0]
-            block.conv2.register_forward_hook(lambda module, inputs, out: convolutions.append(out.dtype))
+            block.conv2.modulate.register_forward_hook(lambda module, inputs, out: convolutions.append(out.dtype))
             assert {p.dtype for p in trainer.generator.parameters()} == {torch.float32}
 
         losses = one_step(precision, watch)

@@ -1,0 +1,176 @@
+"""The benchmarks measure what they say: the recipes, the terms left out, the figures of two checkouts."""
+
+import json
+import resource
+import runpy
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from tiny import ROOT, tiny_recipe
+
+from t2igan.config import ObjectiveConfig, Recipe
+from t2igan.errors import UserError
+from t2igan.recipe import parse
+from t2igan.system import build_generator, build_objective, build_system
+from t2igan.types import TextDims
+
+pytest_plugins = ["kit"]
+
+SCRIPTS = ("checkouts", "coco_pipeline", "gigagan", "text_to_512", "training")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_needs_no_torch(name):
+    code = (
+        "import runpy, sys\nsys.argv = [sys.argv[1], '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally:\n    print('torch' in sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, str(ROOT / "benchmarks" / f"{name}.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == "False\n", done.stderr
+    assert runpy.run_path(command[-1])["__doc__"].splitlines()[0] in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------ beside gigagan-pytorch
+
+
+@pytest.fixture
+def ours(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import gigagan_ours
+
+    return gigagan_ours
+
+
+def test_our_networks_have_the_sizes_of_published_results(ours, tmp_path):
+    """The peer's to a tenth: 8.4 and 8.6 million parameters in G and D of `small`, 13.3 in the upsampler."""
+    with torch.device("meta"):
+        system = build_system(parse(Recipe, ours.our_recipe("small", 4, "fp32", tmp_path), ""))
+        recipe = parse(Recipe, ours.our_upsampler(4), "")
+        upsampler = build_generator(recipe.generator, recipe.resolution, TextDims(ours.TEXT_DIM, ours.TEXT_DIM))
+    counts = [sum(p.numel() for p in module.parameters()) for module in (system.generator, system.discriminator, upsampler)]
+    assert counts == [8_351_237, 8_586_776, 13_273_973]
+
+
+def test_fresh_fakes_take_one_more_pass_of_the_generator(ours, tmp_path, monkeypatch):
+    from benchmarks.gigagan_clock import counted
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(ours.SIZES, "small", (4, 32, 32, 4, 4))
+    monkeypatch.setitem(ours.BLOCKS, "small", ([1] * 5, [1] * 5))
+    shared, fresh = (ours.Ours("small", 2, "fp32", reuse_fakes) for reuse_fakes in (True, False))
+
+    def one_pass(system):
+        with torch.no_grad():
+            system.trainer.generate(system.micro_batch)
+
+    difference = counted(lambda system: system.step(1), fresh) - counted(lambda system: system.step(1), shared)
+    assert difference == pytest.approx(counted(one_pass, shared), rel=1e-6)
+    assert counted(lambda system: system.d_backward(penalty=True), shared) > counted(lambda system: system.d_backward(False), shared)
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+@pytest.fixture
+def training():
+    return runpy.run_path(str(ROOT / "benchmarks" / "training.py"))
+
+
+def objective(*discriminator: dict):
+    terms = {"discriminator": list(discriminator), "generator": [{"kind": "nonsaturating"}, {"kind": "matching"}]}
+    return build_objective(parse(ObjectiveConfig, terms, "objective"))
+
+
+def test_a_loss_is_left_out_and_the_others_stay(training):
+    whole = objective({"kind": "r1", "every": 4}, {"kind": "nonsaturating"}, {"kind": "matching"})
+    assert training["optional"](whole) == ["D/r1", "D/matching", "G/matching"]
+    for name in training["optional"](whole):
+        left = training["named"](training["leave_out"](whole, name))
+        assert left == {key: entry for key, entry in training["named"](whole).items() if key != name}
+
+
+def test_a_half_keeps_a_loss_at_every_step(training):
+    whole = objective({"kind": "nonsaturating"}, {"kind": "r1", "every": 4}, {"kind": "matching", "after": 100})
+    with pytest.raises(UserError, match="D would have no loss at some steps"):
+        training["leave_out"](whole, "D/nonsaturating")
+    with pytest.raises(UserError, match="no such loss; it has D/nonsaturating, D/r1"):
+        training["leave_out"](whole, "D/r2")
+
+
+def test_shares_are_of_the_whole(training, kit, tmp_path, monkeypatch):
+    monkeypatch.setenv("T2IGAN_CACHE", str(tmp_path / "cache"))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(tiny_recipe(kit)))
+    result = training["measure"](str(recipe), [], 1, ["D/r1"])
+    assert list(result["shares"]) == ["data", "text", "D", "D/r1", "G"]
+    assert sum(result["shares"].values()) == pytest.approx(1) and result["images_per_second"] > 0
+    assert all(result["shares"][name] > 0 for name in ("data", "text", "G"))
+
+
+# ------------------------------------------------------------------------------------------------ two checkouts
+
+
+@pytest.fixture
+def checkouts():
+    return runpy.run_path(str(ROOT / "benchmarks" / "checkouts.py"))
+
+
+def test_the_length_of_a_training_by_either_name(checkouts, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("training: {batch: 24}\n")
+    overrides = checkouts["recipe_overrides"]
+    common = ["training.log_every=8", "training.checkpoint_every=1152", "training.sample_every=1152"]
+    assert overrides(recipe, 48, []) == ("training.total_images=1152", *common)
+    assert overrides(recipe, 48, ["training.images={images}"]) == (*common, "training.images=1152")
+    assert overrides(recipe, 48, ["training.batch=2"])[0] == "training.total_images=96"
+    with pytest.raises(UserError, match="give a file that both checkouts have"):
+        overrides(tmp_path / "missing.yaml", 48, [])
+
+
+def test_warm_up_does_not_count(checkouts):
+    lines = [json.dumps({"images_per_second": speed}) for speed in (1, 2, 50, 70, 60, 20)]
+    assert checkouts["later_speed"]("\n".join(lines)) == 55
+    with pytest.raises(UserError, match="2 lines"):
+        checkouts["later_speed"]("\n".join(lines[:2]))
+
+
+def test_ratios_are_of_neighbours_in_time(checkouts):
+    Training = checkouts["Training"]
+    here, there = [Training(10, 1), Training(20, 1), Training(30, 4)], [Training(5, 2), Training(20, 2), Training(20, 2)]
+    result = checkouts["summary"](here, there)
+    assert result["images_per_second"] == {"here": 20, "there": 20, "ratio": 1.5}
+    assert result["peak_gib"] == {"here": 1, "there": 2, "ratio": 0.5}
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+
+if "fail=1" in sys.argv:
+    sys.exit("error: nothing to train on")
+block = b"x" * (900 << 20)
+out = Path(sys.argv[-1])
+out.mkdir()
+lines = [{"images_per_second": len(sys.argv)}] * 3
+(out / "metrics.jsonl").write_text("".join(json.dumps(line) + chr(10) for line in lines))
+"""
+
+
+def test_a_training_runs_its_checkouts_code(checkouts, tmp_path):
+    """Also where another t2igan is installed; its peak memory is measured, and its error is passed on."""
+    package = tmp_path / "clone" / "t2igan"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(PROGRAM)
+    checkout = checkouts["Checkout"]("there", tmp_path / "clone", "recipe.yaml", (), tmp_path / "cache")
+    found = checkouts["train"](checkout, 1, tmp_path / "out")
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # a process starts with the peak of the one that starts it
+    assert found.images_per_second == 5 and 0.88 < found.peak_gib < max(1.1, inherited)
+    failing = checkouts["Checkout"]("there", tmp_path / "clone", "recipe.yaml", ("fail=1",), tmp_path / "cache")
+    with pytest.raises(UserError, match=r"clone: nothing to train on"):
+        checkouts["train"](failing, 1, tmp_path / "failed")
