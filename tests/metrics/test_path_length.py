@@ -28,7 +28,7 @@ class Linear(nn.Module):
         self.power = power
         self.matrix = nn.Parameter(torch.randn(3 * SIDE * SIDE, Z, dtype=torch.float64))
 
-    def forward(self, styles, text, stage=None, low=None):
+    def forward(self, styles, text, condition=None, draws=None):
         assert torch.equal(styles[:, 0], styles[:, 1])
         return ImagePyramid(((styles[:, 0] @ self.matrix.T).pow(self.power).unflatten(1, (3, SIDE, SIDE)),))
 
