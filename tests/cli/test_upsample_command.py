@@ -115,7 +115,7 @@ def test_the_wrong_kind_of_model_is_one_line(run, upsampler, image_file, refused
 
 
 def test_an_upsampler_for_larger_images_than_the_models_own(run, kit, refused, tmp_path):
-    larger = parse(Recipe, override(tiny_upsampler(kit), resolution=64, generator__synthesis__low=32), "")
+    larger = parse(Recipe, override(tiny_upsampler(kit), resolution=64, generator__synthesis__low_resolution=32), "")
     generator = build_generator(larger.generator, TOKEN_DIM, TOKEN_DIM)
     save_model(tmp_path / "larger" / "model", generator, larger, {})
     said = refused("sample", run, "thing 1", "--upsampler", "larger", "--out", tmp_path / "out")

@@ -6,19 +6,20 @@ import json
 import os
 import pickle
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from t2igan.data.index import BrokenShard
-from t2igan.data.shards import Shards, StepBatches, batches, find_shards
+from t2igan.data.shards import PairedBatches, Shards, TrainingBatches, batches, find_shards
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 
 
 def same(a, b) -> bool:
-    return torch.equal(a.images, b.images) and (a.captions, a.names, a.replaced) == (b.captions, b.names, b.replaced)
+    return torch.equal(a.images, b.images) and (a.captions, a.primary_captions, a.num_replaced) == (b.captions, b.primary_captions, b.num_replaced)
 
 
 def written(tmp_path, samples, **options):
@@ -74,20 +75,21 @@ def test_shards_travel_to_worker_processes(shards):
 
 def test_two_ranks_together_read_exactly_what_one_reads(shards):
     read = Shards(str(shards))
-    alone = StepBatches(read, 16, 8, seed=4)
-    ranks = [StepBatches(read, 16, 8, seed=4, rank=rank, world=2) for rank in (0, 1)]
+    alone = TrainingBatches(read, 16, 8, seed=4)
+    ranks = [TrainingBatches(read, 16, 8, seed=4, rank=rank, world=2) for rank in (0, 1)]
     for step in range(6):
-        parts = [rank[step] for rank in ranks]
+        parts = [rank[8 * step] for rank in ranks]
         assert [len(part) for part in parts] == [4, 4]
-        assert torch.equal(torch.cat([part.images for part in parts]), alone[step].images)
-        assert parts[0].captions + parts[1].captions == alone[step].captions
-        assert parts[0].names + parts[1].names == alone[step].names
+        assert torch.equal(torch.cat([part.images for part in parts]), alone[8 * step].images)
+        assert parts[0].captions + parts[1].captions == alone[8 * step].captions
+        assert parts[0].primary_captions + parts[1].primary_captions == alone[8 * step].primary_captions
+        assert torch.cat([part.positions for part in parts]).tolist() == list(range(8 * step, 8 * step + 8))
 
 
-def test_an_epoch_shows_every_picture_once(shards, samples):
-    """23 pictures in batches of 4: 23 steps are four epochs."""
-    dataset = StepBatches(Shards(str(shards)), 16, 4, seed=0)
-    seen = [name for step in range(23) for name in dataset[step].names]
+def test_an_epoch_shows_every_image_once(shards, samples):
+    """23 images in batches of 4: 23 steps are four epochs."""
+    dataset = TrainingBatches(Shards(str(shards)), 16, 4, seed=0)
+    seen = [name for step in range(23) for name in dataset[4 * step].primary_captions]
     for epoch in range(4):
         assert sorted(seen[23 * epoch : 23 * (epoch + 1)]) == sorted(sample.captions[0] for sample in samples)
     assert seen[:23] != seen[23:46]
@@ -95,86 +97,86 @@ def test_an_epoch_shows_every_picture_once(shards, samples):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resuming_at_a_step_equals_going_on(workers, shards):
-    uninterrupted = list(batches(StepBatches(Shards(str(shards)), 16, 4, seed=0), 0, 8))
-    resumed = list(batches(StepBatches(Shards(str(shards)), 16, 4, seed=0), 5, 8, workers))
+    uninterrupted = list(batches(TrainingBatches(Shards(str(shards)), 16, 4, seed=0), range(0, 32, 4)))
+    resumed = list(batches(TrainingBatches(Shards(str(shards)), 16, 4, seed=0), range(20, 32, 4), workers))
     assert len(uninterrupted) == 8 and len(resumed) == 3
     assert all(same(a, b) for a, b in zip(uninterrupted[5:], resumed, strict=True))
 
 
 def test_other_seeds_give_another_order_and_captions_vary(shards, samples):
     read = Shards(str(shards))
-    assert StepBatches(read, 16, 8, seed=0)[0].names != StepBatches(read, 16, 8, seed=1)[0].names
-    dataset, drawn = StepBatches(read, 16, 23, seed=0), {}
+    assert TrainingBatches(read, 16, 8, seed=0)[0].primary_captions != TrainingBatches(read, 16, 8, seed=1)[0].primary_captions
+    dataset, drawn = TrainingBatches(read, 16, 23, seed=0), {}
     for step in range(60):
-        batch = dataset[step]
+        batch = dataset[23 * step]
         for image, caption in zip(batch.images, batch.captions, strict=True):
             drawn.setdefault(image.sum().item(), []).append(caption)
     assert len(drawn) == 23
     counts = [[captions.count(caption) for caption in set(captions)] for captions in drawn.values()]
-    assert all(len(count) == 3 for count in counts), "each of a picture's three captions gets its turn"
+    assert all(len(count) == 3 for count in counts), "each of a image's three captions gets its turn"
 
 
 def test_a_share_of_the_captions_is_left_out_the_same_on_every_rank(shards):
     read = Shards(str(shards))
-    whole, blank = StepBatches(read, 16, 8, seed=4), StepBatches(read, 16, 8, seed=4, blank=0.3)
-    ranks = [StepBatches(read, 16, 8, seed=4, rank=rank, world=2, blank=0.3) for rank in (0, 1)]
+    whole, blank = TrainingBatches(read, 16, 8, seed=4), TrainingBatches(read, 16, 8, seed=4, caption_dropout=0.3)
+    ranks = [TrainingBatches(read, 16, 8, seed=4, rank=rank, world=2, caption_dropout=0.3) for rank in (0, 1)]
     left_out = []
     for step in range(50):
-        captions = blank[step].captions
-        assert all(caption in ("", full) for caption, full in zip(captions, whole[step].captions, strict=True))
-        assert blank[step].names == whole[step].names
-        assert captions == ranks[0][step].captions + ranks[1][step].captions
+        captions = blank[8 * step].captions
+        assert all(caption in ("", full) for caption, full in zip(captions, whole[8 * step].captions, strict=True))
+        assert blank[8 * step].primary_captions == whole[8 * step].primary_captions
+        assert captions == ranks[0][8 * step].captions + ranks[1][8 * step].captions
         left_out += [not caption for caption in captions]
     assert 0.22 < sum(left_out) / len(left_out) < 0.38
 
 
-def test_pictures_are_decoded_to_the_size_asked_for_in_signed_floats(shards):
-    batch = StepBatches(Shards(str(shards)), 8, 4, seed=0)[0]
+def test_images_are_decoded_to_the_size_asked_for_in_signed_floats(shards):
+    batch = TrainingBatches(Shards(str(shards)), 8, 4, seed=0)[0]
     assert batch.images.shape == (4, 3, 8, 8)
     assert batch.images.dtype == torch.float32
     assert -1 <= batch.images.min() < -0.2 < 0.2 < batch.images.max() <= 1
-    assert batch.replaced == 0
+    assert batch.num_replaced == 0
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused(shards):
     with pytest.raises(UserError, match=r"batch 8 .* 3 processes; make it a multiple of 3"):
-        StepBatches(Shards(str(shards)), 16, 8, seed=0, world=3)
+        TrainingBatches(Shards(str(shards)), 16, 8, seed=0, world=3)
 
 
 # ---------------------------------------------------------------------------------------------------- broken samples
 
 
-def broken(samples, numbers, image=b"no picture"):
+def broken(samples, numbers, image=b"no image"):
     return [Sample(s.key, image if i in numbers else s.image, s.captions, s.meta) for i, s in enumerate(samples)]
 
 
-def test_a_corrupt_picture_is_replaced_by_its_successor_and_counted(tmp_path, samples):
+def test_a_corrupt_image_is_replaced_by_its_successor_and_counted(tmp_path, samples):
     half = samples[5].image[: len(samples[5].image) // 2]
     damaged = [Sample(s.key, half if i == 5 else s.image, s.captions) for i, s in enumerate(broken(samples, {22}))]
-    dataset = StepBatches(written(tmp_path, damaged, per_shard=8), 16, 23, seed=0)
-    whole = StepBatches(written(tmp_path / "whole", samples), 16, 23, seed=0)
+    dataset = TrainingBatches(written(tmp_path, damaged, per_shard=8), 16, 23, seed=0)
+    whole = TrainingBatches(written(tmp_path / "whole", samples), 16, 23, seed=0)
     batch, expected = dataset[0], whole[0]
-    assert batch.replaced == 2
+    assert batch.num_replaced == 2
     changed = [i for i in range(23) if not torch.equal(batch.images[i], expected.images[i])]
     assert len(changed) == 2
     for i in changed:
-        victim = next(n for n in (5, 22) if samples[n].captions[0] == expected.names[i])
+        victim = next(n for n in (5, 22) if samples[n].captions[0] == expected.primary_captions[i])
         successor = samples[(victim + 1) % 23]
-        assert batch.names[i] == successor.captions[0]
+        assert batch.primary_captions[i] == successor.captions[0]
         assert batch.captions[i] in successor.captions
 
 
 def test_a_run_of_broken_samples_counts_each(tmp_path, samples):
-    dataset = StepBatches(written(tmp_path, broken(samples, {3, 4, 5})), 16, 23, seed=0)
-    assert dataset[0].replaced == 3 + 2 + 1
+    dataset = TrainingBatches(written(tmp_path, broken(samples, {3, 4, 5})), 16, 23, seed=0)
+    assert dataset[0].num_replaced == 3 + 2 + 1
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_nothing_but_broken_samples_is_an_error_not_a_hang(workers, tmp_path, samples, monkeypatch):
     monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)  # torch waits this long for a worker that failed
-    dataset = StepBatches(written(tmp_path, broken(samples, set(range(23)))), 16, 4, seed=0)
+    dataset = TrainingBatches(written(tmp_path, broken(samples, set(range(23)))), 16, 4, seed=0)
     with pytest.raises(UserError, match=r"^100 samples in a row are broken.*check\.py") as caught:
-        next(iter(batches(dataset, 0, 2, workers)))
+        next(iter(batches(dataset, range(0, 8, 4), workers)))
     assert "\n" not in str(caught.value)
     del caught
     gc.collect()
@@ -183,9 +185,9 @@ def test_nothing_but_broken_samples_is_an_error_not_a_hang(workers, tmp_path, sa
 def test_a_sample_without_caption_is_replaced(tmp_path, png):
     members = [("0.png", png("red")), ("1.png", png("blue")), ("1.txt", b"a caption"), ("2.png", png("lime")), ("2.txt", b"  \n")]
     plain_tar(tmp_path / "x.tar", members)
-    batch = StepBatches(Shards(str(tmp_path)), 16, 3, seed=0)[0]
+    batch = TrainingBatches(Shards(str(tmp_path)), 16, 3, seed=0)[0]
     assert batch.captions == ["a caption"] * 3
-    assert batch.replaced == 1 + 2  # 0 by 1; 2 by 0 by 1
+    assert batch.num_replaced == 1 + 2  # 0 by 1; 2 by 0 by 1
     assert Shards(str(tmp_path)).primary_captions() == ["a caption"]
 
 
@@ -206,15 +208,15 @@ ODD_JSON = [b'["a", "list"]', b'"text"', b'{"captions": "one string"}', b'{"capt
 def test_odd_json_falls_back_to_the_text_or_counts_as_broken(meta, tmp_path, png):
     members = [("0.png", png("red")), ("0.txt", b"a caption"), ("0.json", meta), ("1.png", png("blue")), ("1.txt", b"b")]
     plain_tar(tmp_path / "x.tar", members)
-    batch = StepBatches(Shards(str(tmp_path)), 16, 2, seed=0)[0]
+    batch = TrainingBatches(Shards(str(tmp_path)), 16, 2, seed=0)[0]
     assert set(batch.captions) <= {"a caption", "b"}
-    assert batch.replaced == (0 if "a caption" in batch.captions else 1)
+    assert batch.num_replaced == (0 if "a caption" in batch.captions else 1)
 
 
 def test_broken_json_counts_as_broken(tmp_path, png):
     plain_tar(tmp_path / "x.tar", [("0.png", png("red")), ("0.json", b"{half"), ("1.png", png("blue")), ("1.txt", b"b")])
-    batch = StepBatches(Shards(str(tmp_path)), 16, 2, seed=0)[0]
-    assert (batch.captions, batch.replaced) == (["b", "b"], 1)
+    batch = TrainingBatches(Shards(str(tmp_path)), 16, 2, seed=0)[0]
+    assert (batch.captions, batch.num_replaced) == (["b", "b"], 1)
 
 
 def test_a_truncated_shard_without_index_is_named(shards, tmp_path):
@@ -267,10 +269,29 @@ def test_a_tar_cut_inside_its_last_member_is_found_although_its_index_is_newer(t
 
 
 def test_samples_without_captions_are_read_for_systems_without_text(samples, tmp_path):
-    from dataclasses import replace as changed
-
-    write_shards([changed(sample, captions=[""]) for sample in samples], tmp_path / "train")
+    write_shards([replace(sample, captions=[""]) for sample in samples], tmp_path / "train")
     with pytest.raises(ValueError, match="has no caption"):
         Shards(str(tmp_path / "train")).read(0)
     shards = Shards(str(tmp_path / "train"), captioned=False)
     assert shards.read(0).captions == [""] and shards.primary_captions() == [""]
+
+
+def test_mirrored_visits_are_half_of_all_and_a_function_of_the_position(shards):
+    read = Shards(str(shards))
+    plain, mirror = TrainingBatches(read, 16, 23, seed=1), TrainingBatches(read, 16, 23, seed=1, mirror=True)
+    flipped = []
+    for step in range(20):
+        a, b = plain[23 * step].images, mirror[23 * step].images
+        same, turned = ((a == other).flatten(1).all(1) for other in (b, b.flip(-1)))
+        assert (same ^ turned).all()
+        flipped += turned.tolist()
+        assert torch.equal(b, mirror[23 * step].images)
+    assert 0.4 < sum(flipped) / len(flipped) < 0.6
+
+
+def test_another_stream_has_an_order_of_its_own_over_the_same_images(shards):
+    read = Shards(str(shards))
+    pair = PairedBatches(TrainingBatches(read, 16, 23, seed=1), TrainingBatches(read, 16, 23, seed=1, stream=1))
+    first, second = pair[0]
+    assert first.primary_captions != second.primary_captions and sorted(first.sample_ids) == sorted(second.sample_ids)
+    assert torch.equal(first.positions, second.positions)
