@@ -26,7 +26,7 @@ from t2igan.evaluation.compare import compare
 from t2igan.evaluation.networks import WEIGHTED, parse_weights
 from t2igan.evaluation.sampling import GeneratedImages, StoredImages
 from t2igan.evaluation.zero_shot import Settings, ZeroShot, table
-from t2igan.inference.pipeline import save_model
+from t2igan.inference.model_folder import save_model
 from t2igan.metrics.chunks import distributed_state
 from t2igan.metrics.images import ImageSet
 from t2igan.metrics.metric import METRICS
