@@ -59,7 +59,9 @@ def test_train_goes_on_from_a_run_folder_with_its_own_recipe(tiny, recipe, tmp_p
 def test_overrides_reach_the_run(recipe, tmp_path, call):
     call("train", recipe(), "training.total_images=8", "objective.discriminator.2.gamma=0.25", "seed=11", "--out", tmp_path / "run")
     resolved = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
-    assert resolved["seed"] == 11 and resolved["objective"]["discriminator"][2]["gamma"] == 0.25 and resolved["training"]["total_images"] == 8
+    assert (
+        resolved["seed"] == 11 and resolved["objective"]["discriminator"][2]["gamma"] == 0.25 and resolved["training"]["total_images"] == 8
+    )
 
 
 def test_overrides_and_prompts_may_stand_after_options(recipe, run, tmp_path, call):
