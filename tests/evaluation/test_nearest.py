@@ -13,7 +13,8 @@ from t2igan.data.shards import Shards
 from t2igan.data.write import write_shards
 from t2igan.evaluation.nearest import NearestNeighbors, nearest_neighbors
 from t2igan.features.open_clip import ClipScorer
-from t2igan.inference.pipeline import Pipeline, save_model
+from t2igan.inference.model_folder import save_model
+from t2igan.inference.pipeline import Pipeline
 from t2igan.metrics.chunks import distributed_state
 from t2igan.recipe import parse
 from t2igan.system import build_system

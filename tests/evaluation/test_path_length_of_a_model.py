@@ -10,7 +10,8 @@ from torchvision.models import vgg16
 from t2igan.config import Recipe
 from t2igan.errors import UserError
 from t2igan.evaluation.path_length import clip_distance, lpips_distance, measure_path_length, read_prompts
-from t2igan.inference.pipeline import Pipeline, save_model
+from t2igan.inference.model_folder import save_model
+from t2igan.inference.pipeline import Pipeline
 from t2igan.metrics.chunks import distributed_state
 from t2igan.recipe import parse
 from t2igan.system import build_system

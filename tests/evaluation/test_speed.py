@@ -12,7 +12,7 @@ from t2igan.errors import UserError
 from t2igan.evaluation.diffusion import diffusion_model
 from t2igan.evaluation.profile import profile
 from t2igan.evaluation.speed import TimedModel, measure_speed, memory_of_call, recipe_models, run_models
-from t2igan.inference.pipeline import save_model
+from t2igan.inference.model_folder import save_model
 from t2igan.recipe import load_recipe
 from t2igan.system import build_generator
 

@@ -15,7 +15,7 @@ from t2igan.data.write import write_shards
 from t2igan.errors import UserError
 from t2igan.evaluation.seams import measure_seams
 from t2igan.evaluation.upsampling import compare_upsampling, reduced
-from t2igan.inference.pipeline import save_model
+from t2igan.inference.model_folder import save_model
 from t2igan.inference.upsampler import Upsampler
 from t2igan.layers.resample import upsample
 from t2igan.metrics.similarity import psnr
