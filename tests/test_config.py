@@ -10,7 +10,7 @@ from t2igan.config import Recipe
 from t2igan.errors import UserError
 from t2igan.recipe import apply_override, differences, dump_recipe, load_recipe, parse, to_dict
 from t2igan.schedule import Schedule
-from t2igan.system import build_system, check_sizes
+from t2igan.system import build_system, check_recipe
 
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
 TEXT = """
@@ -22,7 +22,7 @@ generator:
   adapter: {depth: 1, width: 8, head_dim: 4}
   style: {kind: mapping, z_dim: 6, style_dim: 10, depth: 2}
   synthesis:
-    {kind: gigagan, channels: [16, 16, 8, 8], blocks: [1, 1, 1, 1], kernels: [1, 2, 1, 1], self_attention: [0, 1, 0, 0],
+    {kind: gigagan, channels: [16, 16, 8, 8], blocks: [1, 1, 1, 1], num_kernels: [1, 2, 1, 1], self_attention: [0, 1, 0, 0],
      cross_attention: [0, 1, 0, 0], head_dim: 8}
 discriminator:
   adapter: {depth: 1, width: 8, head_dim: 4}
@@ -36,7 +36,7 @@ objective:
     - {kind: r1, gamma: 0.5, every: 8}
   generator:
     - {kind: nonsaturating}
-training: {images: 6000, batch: 32, generator_optimizer: {lr: {linear: [0.002, 0.0, 6000]}}}
+training: {total_images: 6000, batch: 32, generator_optimizer: {lr: {linear: [0.002, 0.0, 6000]}}}
 """
 
 
@@ -63,7 +63,7 @@ def changed(data, *overrides):
 
 def refusal(data, *overrides) -> str:
     with pytest.raises(UserError) as caught:
-        check_sizes(parse(Recipe, changed(data, *overrides), ""))
+        check_recipe(parse(Recipe, changed(data, *overrides), ""))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -74,7 +74,7 @@ def refusal(data, *overrides) -> str:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_recipe_written_out_reads_back_equal(path):
     recipe = load_recipe(path)
-    check_sizes(recipe)
+    check_recipe(recipe)
     again = parse(Recipe, yaml.safe_load(dump_recipe(recipe)), "")
     assert again == recipe
     assert dump_recipe(again) == dump_recipe(recipe)
@@ -92,7 +92,7 @@ def test_a_run_folder_is_a_recipe(tmp_path, base):
 
 def test_every_default_is_written_out(base):
     written = yaml.safe_load(dump_recipe(load_recipe(base)))
-    assert written["training"]["keep"] == 2
+    assert written["training"]["keep_checkpoints"] == 2
     assert written["generator"]["synthesis"]["mlp_ratio"] == 4
     assert written["objective"]["discriminator"][0].keys() >= {"kind", "weight", "every", "after"}
 
@@ -127,7 +127,7 @@ MISTAKES = [
     ("training.generator_optimizer.lr={linear: [1, 2]}", "training.generator_optimizer.lr: got {'linear': [1, 2]}, needs a number"),
     ("training.generator_optimizer.lr=fast", "training.generator_optimizer.lr must be a number, got 'fast'"),
     ("training.generator_optimizer.lr={linear: [1, 0, 5, 5]}", "must end after it begins"),
-    ("training.images=null", "training.images must be a whole number, got None"),
+    ("training.total_images=null", "training.total_images must be a whole number, got None"),
 ]
 
 
@@ -137,8 +137,8 @@ def test_a_mistake_is_named_by_its_place(override, message, data):
 
 
 def test_what_is_missing_is_named(data):
-    del data["training"]["images"]
-    assert refusal(data) == "training.images is missing"
+    del data["training"]["total_images"]
+    assert refusal(data) == "training.total_images is missing"
 
 
 def test_a_file_that_is_no_recipe(tmp_path):
@@ -160,7 +160,7 @@ SIZES = [
     ("resolution=0", "resolution must be a power of two >= 8"),
     ("resolution=-64", "resolution must be a power of two >= 8"),
     ("resolution=64", "has 4 entries, resolution 64 has 5 stages (4, 8, 16, 32, 64 px)"),
-    ("generator.synthesis.kernels=[1,2]", "generator.synthesis.kernels has 2 entries, resolution 32 has 4 stages"),
+    ("generator.synthesis.num_kernels=[1,2]", "generator.synthesis.num_kernels has 2 entries, resolution 32 has 4 stages"),
     ("generator.synthesis.cross_attention=[0,0,0,0,1]", "generator.synthesis.cross_attention has 5 entries"),
     ("discriminator.network.blocks=[1,1,1]", "discriminator.network.blocks has 3 entries"),
     ("discriminator.network.inputs=[16,8]", "discriminator.network.inputs is [16, 8], needs 32 first and then any of [16, 8, 4]"),
@@ -170,11 +170,11 @@ SIZES = [
     ("discriminator.network.outputs=[32,1]", "discriminator.network.outputs is [32, 1], needs any of [16, 8, 4, 1]"),
     ("discriminator.network.outputs=[1,8]", "discriminator.network.outputs is [1, 8], needs each side once, finest first"),
     ("training.micro_batch=5", "training.batch 32 must be a multiple of training.micro_batch 5"),
-    ("training.drawings=local-dir:x", "set generator.style.modes to 2 or more"),
-    ("generator.style.modes=7", "generator.style.modes is 7, needs 0 to z_dim 6"),
+    ("training.cluster_features=local-dir:x", "set generator.style.num_clusters to 2 or more"),
+    ("generator.style.num_clusters=7", "generator.style.num_clusters is 7, needs 0 to z_dim 6"),
     ("generator.adapter.head_dim=3", "generator.adapter.width is 8, needs a multiple of head_dim 3"),
     ("generator.synthesis.head_dim=3", "generator.synthesis.channels has 16 in a stage with attention, needs a multiple of head_dim 3"),
-    ("generator.synthesis.strategy=dense", "generator.synthesis.strategy is 'dense', which takes one kernel, and kernels is [1, 2, 1, 1]"),
+    ("generator.synthesis.strategy=dense", "generator.synthesis.strategy is 'dense', which takes one kernel, and num_kernels is [1, 2, 1, 1]"),
     ("generator.synthesis.blocks=[1,1,0,1]", "generator.synthesis.blocks is [1, 1, 0, 1], needs at least 1 in each stage"),
     ("objective.generator=[{kind: nonsaturating}, {kind: reconstruction, sides: [8, 16]}]", "needs some of [32, 16, 8, 4], finest first"),
     ("objective.discriminator.2.every=0", "objective.discriminator.2.every is 0, needs a whole number above 0"),
@@ -184,7 +184,7 @@ SIZES = [
     ("generator.synthesis.head_dim=0", "needs a multiple of head_dim 0"),
     ("generator.adapter={head_dim: 7}", "generator.adapter.head_dim is 7, needs a divisor of token_dim 24"),
     ("training.prompts=[a heart, '']", "training.prompts has an empty one, number 2"),
-    ("training.images=7", "training.images 7 is less than one batch of 32"),
+    ("training.total_images=7", "training.total_images 7 is less than one batch of 32"),
     ("data.workers=-1", "data.workers is -1"),
 ]
 
@@ -202,13 +202,13 @@ def test_overrides_reach_sections_and_lists(base):
     recipe = load_recipe(base, overrides)
     assert (recipe.training.batch, recipe.name, recipe.generator.synthesis.channels) == (64, "mine", (8, 8, 8, 8))
     assert recipe.objective.discriminator[1].weight == Schedule("constant", 0.25, 0.25)
-    assert load_recipe(base, ["training.ema.ramp=null"]).training.ema.ramp is None
+    assert load_recipe(base, ["training.ema.rampup=null"]).training.ema.rampup is None
     assert load_recipe(base, ["generator.adapter=null"]).generator.adapter is None
 
 
 def test_an_override_makes_sections_that_the_file_leaves_out(data):
     assert "augment" not in data
-    assert parse(Recipe, changed(data, "augment.probability=0.3"), "").augment.probability == 0.3
+    assert parse(Recipe, changed(data, "augment={kind: diffaugment, probability: 0.3}"), "").augment.probability == 0.3
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_whole_numbers_are_numbers(data):
     assert recipe.augment.probability == 1.0 and isinstance(recipe.augment.probability, float)
 
 
-@pytest.mark.parametrize("what", ["training.batch", "training.images", "training.log_every", "objective.discriminator.2.every"])
+@pytest.mark.parametrize("what", ["training.batch", "training.total_images", "training.log_every", "objective.discriminator.2.every"])
 def test_values_that_would_divide_by_nothing_are_refused(what, data):
     assert refusal(data, f"{what}=0") == f"{what} is 0, needs a whole number above 0"
 
@@ -305,7 +305,7 @@ def test_shared_dimensions_are_derived_in_one_place(base):
 
 
 def test_d_is_told_drawings_only_where_pictures_are_sorted(base):
-    overrides = ["generator.style.modes=4", "training.drawings=local-dir:x"]
+    overrides = ["generator.style.num_clusters=4", "training.cluster_features=local-dir:x"]
     assert build_system(load_recipe(base, overrides)).discriminator.drawing.weight.shape == (5, 8)
     assert build_system(load_recipe(base, overrides[:1])).discriminator.drawing is None
 

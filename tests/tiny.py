@@ -184,6 +184,28 @@ def tiny_upsampler(kit: Kit) -> dict:
     return recipe
 
 
+def without_text(recipe: dict) -> dict:
+    """The same generator in an unconditional system: no adapter and no attention to words."""
+    synthesis = recipe["generator"]["synthesis"]
+    return override(
+        recipe,
+        text={"kind": "none"},
+        generator__adapter=None,
+        generator__synthesis__cross_attention=[0] * len(synthesis["cross_attention"]),
+        discriminator__adapter=None,
+        training__cluster_features=None,
+    )
+
+
+def generator_of(recipe: Recipe):
+    """The generator of a recipe, with random weights."""
+    from t2igan.system import build_generator
+    from t2igan.types import TextDims
+
+    encoder = recipe.text.build()
+    return build_generator(recipe.generator, recipe.resolution, TextDims(encoder.token_dim, encoder.text_dim))
+
+
 def write_recipe(path: Path, recipe: dict) -> Path:
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return path

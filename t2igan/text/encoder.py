@@ -2,13 +2,23 @@
 
 import os
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from torch import nn
 
 from t2igan.errors import UserError
-from t2igan.types import TextDescriptors, Tokens
+from t2igan.types import PartConfig, TextDescriptors, Tokens
+
+
+@dataclass(frozen=True)
+class TextConfig(PartConfig):
+    """The section `text`. Generic code reads nothing of it but this."""
+
+    def build(self) -> "TextEncoder":
+        """The encoder, before any weight is read."""
+        raise TypeError(f"{type(self).__name__} builds no text encoder")
 
 
 class TextEncoder(nn.Module, ABC):

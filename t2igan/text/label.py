@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from t2igan.errors import UserError
-from t2igan.text.encoder import TextEncoder
-from t2igan.types import CheckContext, PartConfig, TextDescriptors, Tokens
+from t2igan.text.encoder import TextConfig, TextEncoder
+from t2igan.types import CheckContext, TextDescriptors, Tokens
 
 
 @dataclass(frozen=True)
-class LabelTextConfig(PartConfig):
+class LabelTextConfig(TextConfig):
     num_classes: int
     names: tuple[str, ...] = ()  # of the classes, in the order of their numbers; without names, prompts are class numbers
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
-from t2igan.text.encoder import TextEncoder
-from t2igan.types import PartConfig, TextDescriptors, Tokens
+from t2igan.text.encoder import TextConfig, TextEncoder
+from t2igan.types import TextDescriptors, Tokens
 
 
 @dataclass(frozen=True)
-class NoTextConfig(PartConfig):
+class NoTextConfig(TextConfig):
     """Unconditional."""
 
     def build(self) -> "NoText":

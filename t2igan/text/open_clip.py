@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
-from t2igan.text.encoder import TextEncoder, locate
+from t2igan.text.encoder import TextConfig, TextEncoder, locate
 from t2igan.text.fingerprint import weights_fingerprint
-from t2igan.types import PartConfig, TextDescriptors, Tokens
+from t2igan.types import TextDescriptors, Tokens
 
 
 @dataclass(frozen=True)
-class OpenClipTextConfig(PartConfig):
+class OpenClipTextConfig(TextConfig):
     model: str  # a name that open_clip knows (ViT-L-14), local-dir:FOLDER or hf-hub:ORG/REPO
     token_dim: int  # the tower's width
     text_dim: int  # of CLIP's embedding

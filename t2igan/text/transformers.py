@@ -11,13 +11,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
-from t2igan.text.encoder import TextEncoder, locate
+from t2igan.text.encoder import TextConfig, TextEncoder, locate
 from t2igan.text.fingerprint import weights_fingerprint
-from t2igan.types import PartConfig, TextDescriptors, Tokens
+from t2igan.types import TextDescriptors, Tokens
 
 
 @dataclass(frozen=True)
-class TransformersTextConfig(PartConfig):
+class TransformersTextConfig(TextConfig):
     model: str  # a folder, package:NAME/SUB for a folder inside an installed package, or a hub name
     token_dim: int  # the tower's width
     max_tokens: int

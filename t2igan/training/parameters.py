@@ -35,7 +35,7 @@ def settings(module: nn.Module, config: OptimizerConfig, where: str) -> dict[str
     for i, group in enumerate(config.groups):
         names = matching(module, group.match)
         if not names:
-            example = next(iter(found), "none")
+            example = next(iter(found), "nothing, it has no parameters")
             raise UserError(f"{where}.groups.{i} matches no parameter: {group.match!r}; a name of this network is {example}")
         for name in names:
             found[name] |= given(group)

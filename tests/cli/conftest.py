@@ -19,7 +19,7 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def tiny(kit):
     """Two steps, unguided."""
-    return override(tiny_recipe(kit, guided=False), training__images=16, training__prompts=[])
+    return override(tiny_recipe(kit, guided=False), training__total_images=16, training__prompts=[])
 
 
 @pytest.fixture

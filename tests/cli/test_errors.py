@@ -56,7 +56,7 @@ def test_an_error_of_ours_is_not_hidden():
     ("changes", "says"),
     [
         ({"objective__discriminator": [{"kind": "nonsaturating", "every": 2}]}, "no term that is due from the first step at every step"),
-        ({"training__images": 7}, "less than one batch of 8"),
+        ({"training__total_images": 7}, "less than one batch of 8"),
     ],
 )
 def test_a_recipe_that_could_not_train_is_refused(kit, tmp_path, capsys, changes, says):

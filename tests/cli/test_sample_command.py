@@ -4,7 +4,7 @@ import json
 
 import pytest
 from PIL import Image
-from tiny import override
+from tiny import generator_of, without_text
 
 from t2igan.cli import main
 from t2igan.commands.arguments import parse_seeds
@@ -12,7 +12,6 @@ from t2igan.config import Recipe
 from t2igan.errors import UserError
 from t2igan.inference.model_folder import save_model
 from t2igan.recipe import parse
-from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]
 
@@ -62,8 +61,8 @@ def test_a_prompt_that_just_fits_is_not_warned_about(run, capsys):
 @pytest.fixture(scope="module")
 def unconditional(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unconditional")
-    recipe = parse(Recipe, override(tiny, text={"kind": "none"}), "")
-    save_model(folder / "model", build_generator(recipe.generator, 1, 1), recipe, {})
+    recipe = parse(Recipe, without_text(tiny), "")
+    save_model(folder / "model", generator_of(recipe), recipe, {})
     return folder
 
 

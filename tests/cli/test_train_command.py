@@ -44,26 +44,26 @@ def test_train_leaves_a_whole_run_folder(run, tiny):
     assert {path.name for path in run.iterdir()} == {"recipe.yaml", "metrics.jsonl", "tensorboard", "checkpoints", "model"}
     assert [json.loads(line)["images"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [8, 16]
     resolved = yaml.safe_load((run / "recipe.yaml").read_text())
-    assert resolved["training"]["keep"] == 2 and resolved["resolution"] == 16, "with the defaults written out"
+    assert resolved["training"]["keep_checkpoints"] == 2 and resolved["resolution"] == 16, "with the defaults written out"
     assert not list(run.rglob("*.pt")) + list(run.rglob("*.pkl")) + list(run.rglob("*.bin")) + list(run.rglob("*.partial"))
 
 
 def test_train_goes_on_from_a_run_folder_with_its_own_recipe(tiny, recipe, tmp_path, call):
     out = tmp_path / "run"
-    call("train", recipe(), "training.images=8", "--out", out)
-    text = call("train", out, "training.images=16", "--out", out, "--resume")
+    call("train", recipe(), "training.total_images=8", "--out", out)
+    text = call("train", out, "training.total_images=16", "--out", out, "--resume")
     assert "8 of 16 pictures seen" in text
     assert [json.loads(line)["images"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [8, 16]
 
 
 def test_overrides_reach_the_run(recipe, tmp_path, call):
-    call("train", recipe(), "training.images=8", "objective.discriminator.2.gamma=0.25", "seed=11", "--out", tmp_path / "run")
+    call("train", recipe(), "training.total_images=8", "objective.discriminator.2.gamma=0.25", "seed=11", "--out", tmp_path / "run")
     resolved = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
     assert resolved["seed"] == 11 and resolved["objective"]["discriminator"][2]["gamma"] == 0.25 and resolved["training"]["images"] == 8
 
 
 def test_overrides_and_prompts_may_stand_after_options(recipe, run, tmp_path, call):
-    call("train", recipe(), "--out", tmp_path / "run", "training.images=8", "seed=11")
+    call("train", recipe(), "--out", tmp_path / "run", "training.total_images=8", "seed=11")
     assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["seed"] == 11
     assert call("sample", run, "--seeds", "0-1", "thing 1", "thing 2", "--out", "folder").startswith("4 images")
 

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import TOKEN_DIM, override, tiny_upsampler, write_recipe
+from tiny import generator_of, override, tiny_upsampler, without_text, write_recipe
 
 from t2igan.cli import main
 from t2igan.config import Recipe
 from t2igan.inference.model_folder import save_model
 from t2igan.recipe import parse
-from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]
 
@@ -18,7 +17,7 @@ pytest_plugins = ["kit"]
 def upsampler(kit, tmp_path_factory):
     """A finished run, for reading only."""
     folder = tmp_path_factory.mktemp("upsampler")
-    recipe = write_recipe(folder / "tiny.yaml", override(tiny_upsampler(kit), training__images=16))
+    recipe = write_recipe(folder / "tiny.yaml", override(tiny_upsampler(kit), training__total_images=16))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("T2IGAN_CACHE", str(folder / "cache"))
         main(["train", str(recipe), "--out", str(folder / "run")])
@@ -73,8 +72,8 @@ def test_sample_enlarges_what_it_draws(run, upsampler, call, tmp_path):
 
 
 def test_sample_enlarges_images_of_a_model_without_text(tiny, upsampler, call, tmp_path):
-    recipe = parse(Recipe, override(tiny, text={"kind": "none"}), "")
-    save_model(tmp_path / "unconditional" / "model", build_generator(recipe.generator, 1, 1), recipe, {})
+    recipe = parse(Recipe, without_text(tiny), "")
+    save_model(tmp_path / "unconditional" / "model", generator_of(recipe), recipe, {})
     call("sample", "unconditional", "--seeds", "2", "--out", "small")
     call("sample", "unconditional", "--seeds", "2", "--upsampler", upsampler, "--out", "large")
     call("upsample", upsampler, "small/00000_seed2.png", "--out", "by_hand")
@@ -116,7 +115,7 @@ def test_the_wrong_kind_of_model_is_one_line(run, upsampler, image_file, refused
 
 def test_an_upsampler_for_larger_images_than_the_models_own(run, kit, refused, tmp_path):
     larger = parse(Recipe, override(tiny_upsampler(kit), resolution=64, generator__synthesis__low_resolution=32), "")
-    generator = build_generator(larger.generator, TOKEN_DIM, TOKEN_DIM)
+    generator = generator_of(larger)
     save_model(tmp_path / "larger" / "model", generator, larger, {})
     said = refused("sample", run, "thing 1", "--upsampler", "larger", "--out", tmp_path / "out")
     assert said == "error: the upsampler larger enlarges images of 32 px or more, the model's have 16 px; choose another"
@@ -125,9 +124,9 @@ def test_an_upsampler_for_larger_images_than_the_models_own(run, kit, refused, t
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"generator__synthesis__low": 16}, "generator.synthesis.low is 16, needs a power of two from 8 px to below the resolution 16"),
-        ({"generator__synthesis__kernels": [1, 1]}, "generator.synthesis.kernels has 2 entries"),
-        ({"training__prompts": ["thing 1"]}, "training.prompts is of no use to an upsampler"),
+        ({"generator__synthesis__low_resolution": 16}, "low_resolution is 16, needs a power of two from 8 px to below the resolution 16"),
+        ({"generator__synthesis__num_kernels": [1, 1]}, "generator.synthesis.num_kernels has 2 entries"),
+        ({"training__prompts": ["thing 1"]}, "training.prompts has no use for an upsampler"),
         ({"data__caption_dropout": 1.0}, "data.caption_dropout is 1.0"),
         (
             {"discriminator__network__backend": "xformers"},

@@ -1,17 +1,19 @@
 """The effect of captions on systems for which it is known."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from tiny import override, tiny_recipe, trainer_of
+from tiny import override, run_of, tiny_recipe
 
-from t2igan.data.shards import Shards, StepBatches
+from t2igan.data.shards import Shards, TrainingBatches
 from t2igan.evaluation.caption_effect import BATCH, discriminator_effect, generator_effect
-from t2igan.objective.matching import mismatch
+from t2igan.objective.matching import mismatched_captions
 from t2igan.pyramid import build_pyramid
+from t2igan.types import ImageSet
 
 pytest_plugins = ["kit"]
 
@@ -60,23 +62,23 @@ def test_a_generator_that_depends_on_the_seed_alone(kit):
 @pytest.fixture(scope="module")
 def run(kit, tmp_path_factory):
     folder = tmp_path_factory.mktemp("matters") / "run"
-    trainer = trainer_of(override(tiny_recipe(kit, guided=False), training__images=16, training__prompts=[]), folder)
-    trainer.train()
-    return trainer
+    run = run_of(override(tiny_recipe(kit, guided=False), training__total_images=16, training__prompts=[]), folder)
+    run.train()
+    return run
 
 
 def test_d_scores_the_true_and_another_caption(run, kit):
-    found = discriminator_effect(run.discriminator, run.describe, (16, 8), 16, str(kit.shards), 40)
+    found = discriminator_effect(run.trainer.discriminator, run.trainer.encode_text, 16, str(kit.shards), 40)
     assert found["real_pictures"] == 64, "whole batches"
-    own, other, D = [], [], run.discriminator.eval()
-    dataset = StepBatches(Shards(str(kit.shards)), 16, BATCH, seed=0)
+    own, other, D = [], [], run.trainer.discriminator.eval()
+    dataset = TrainingBatches(Shards(str(kit.shards)), 16, BATCH, seed=0)
     for step in range(2):
-        batch = dataset[step]
-        text = run.describe(batch.names)
-        text = type(text)(text.local, text.pooled, text.source, torch.zeros(len(batch), dtype=torch.long))
-        pairings = torch.arange(len(batch)), mismatch(batch.names, batch.names)
+        batch = dataset[step * BATCH]
+        text = run.trainer.encode_text(batch.primary_captions)
+        text = replace(text, cluster=torch.zeros(len(batch), dtype=torch.long))
+        captions = torch.arange(len(batch)), mismatched_captions(batch.primary_captions, batch.primary_captions)
         with torch.no_grad():
-            a, b = D(build_pyramid(batch.images, (16, 8)), text, *pairings)
+            ((a, b),) = D([ImageSet(build_pyramid(batch.images, (16, 8)), captions)], text)
         own.append(a.mean(lambda x: x))
         other.append(b.mean(lambda x: x))
     difference = torch.cat(own) - torch.cat(other)
@@ -88,7 +90,7 @@ def test_the_script(run, kit, script, tmp_path, capsys):
     words = ["--data", kit.shards, "--scorer", kit.clip, "--prompts", 4, "--pictures", 8, "--out", tmp_path / "new/result.json"]
     assert script("caption_effect", "--model", run.out, *words, "--picture", tmp_path / "grid.png") == 0
     result = json.loads((tmp_path / "new/result.json").read_text())
-    expected = discriminator_effect(run.discriminator, run.describe, (16, 8), 16, str(kit.shards), 8)
+    expected = discriminator_effect(run.trainer.discriminator, run.trainer.encode_text, 16, str(kit.shards), 8)
     assert result["generator"]["prompts"] == 4 and result["discriminator"] == pytest.approx(expected, rel=1e-4)  # from the checkpoint
     assert "another caption, same seed" in capsys.readouterr().out
     assert Image.open(tmp_path / "grid.png").size == (8 * (64 + 4) + 4, 4 * (64 + 16 + 4))

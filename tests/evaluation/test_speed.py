@@ -6,7 +6,7 @@ import diffusers
 import pytest
 import torch
 import transformers
-from tiny import tiny_recipe, write_recipe
+from tiny import generator_of, tiny_recipe, write_recipe
 
 from t2igan.errors import UserError
 from t2igan.evaluation.diffusion import diffusion_model
@@ -14,7 +14,6 @@ from t2igan.evaluation.profile import profile
 from t2igan.evaluation.speed import TimedModel, measure_speed, memory_of_call, recipe_models, run_models
 from t2igan.inference.model_folder import save_model
 from t2igan.recipe import load_recipe
-from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]
 CPU = torch.device("cpu")
@@ -86,8 +85,7 @@ def test_flops_are_those_of_the_profile(rows, recipe):
 
 def test_a_run_is_timed_as_its_recipe(rows, recipe, tmp_path):
     config = load_recipe(recipe)
-    encoder = config.text.build()
-    save_model(tmp_path / "model", build_generator(config.generator, encoder.token_dim, encoder.text_dim), config, {})
+    save_model(tmp_path / "model", generator_of(config), config, {})
     for row in measured(run_models(tmp_path, CPU), 1).values():
         expected = rows[row["system"], 1]
         assert all(row[key] == expected[key] for key in ("resolution", "parameters", "gflops"))

@@ -4,7 +4,7 @@ from unittest import mock
 
 import pytest
 import torch
-from tiny import TOKEN_DIM, tiny_upsampler
+from tiny import generator_of, tiny_upsampler
 
 from t2igan.config import Recipe
 from t2igan.errors import UserError
@@ -15,7 +15,6 @@ from t2igan.inference.open import open_model
 from t2igan.inference.pipeline import Pipeline
 from t2igan.inference.upsampler import Upsampler
 from t2igan.recipe import parse
-from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]
 
@@ -23,7 +22,7 @@ pytest_plugins = ["kit"]
 @pytest.fixture(scope="module")
 def upsampler_folder(kit, tmp_path_factory):
     recipe, folder = parse(Recipe, tiny_upsampler(kit), ""), tmp_path_factory.mktemp("upsampler")
-    save_model(folder / "model", build_generator(recipe.generator, TOKEN_DIM, TOKEN_DIM), recipe, {})
+    save_model(folder / "model", generator_of(recipe), recipe, {})
     return folder
 
 

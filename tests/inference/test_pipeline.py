@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from tiny import override, tiny_recipe
+from tiny import generator_of, tiny_recipe, without_text
 
 from t2igan.config import Recipe
 from t2igan.errors import UserError
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.pipeline import Pipeline
 from t2igan.recipe import parse
-from t2igan.system import build_generator
 
 pytest_plugins = ["kit"]
 PROMPTS = ["thing 1", "number 4", "a longer prompt, 2"]
@@ -105,9 +104,9 @@ def test_truncated_images_do_not_depend_on_their_company_either(pipeline):
 
 @pytest.fixture(scope="module")
 def unconditional(kit, randomised, tmp_path_factory):
-    recipe = parse(Recipe, override(tiny_recipe(kit, guided=False), text={"kind": "none"}), "")
+    recipe = parse(Recipe, without_text(tiny_recipe(kit, guided=False)), "")
     folder = tmp_path_factory.mktemp("unconditional")
-    save_model(folder / "model", randomised(build_generator(recipe.generator, 1, 1)), recipe, {})
+    save_model(folder / "model", randomised(generator_of(recipe)), recipe, {})
     assert (
         "t2igan sample" in (folder / "model" / "README.md").read_text() and '"a prompt"' not in (folder / "model" / "README.md").read_text()
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from PIL import Image
-from tiny import override, tiny_upsampler
+from tiny import generator_of, tiny_upsampler, without_text
 
 from t2igan.config import Recipe
 from t2igan.errors import UserError
@@ -12,7 +12,7 @@ from t2igan.inference.pipeline import Pipeline
 from t2igan.inference.upsampler import PADDING_REACH, Upsampler, tile_starts, tile_weight
 from t2igan.layers.resample import upsample
 from t2igan.recipe import parse
-from t2igan.system import build_generator, build_system
+from t2igan.system import build_system
 
 pytest_plugins = ["kit"]
 TILES = {"tile": 32, "overlap": 16}
@@ -131,8 +131,8 @@ def test_what_cannot_be_done_is_refused(arguments, said, upsampler):
 
 
 def test_an_upsampler_without_text_refuses_a_prompt(kit, tmp_path):
-    recipe = parse(Recipe, override(tiny_upsampler(kit), text={"kind": "none"}), "")
-    save_model(tmp_path / "model", build_generator(recipe.generator, 1, 1), recipe, {})
+    recipe = parse(Recipe, without_text(tiny_upsampler(kit)), "")
+    save_model(tmp_path / "model", generator_of(recipe), recipe, {})
     upsampler, image = Upsampler.load(tmp_path, "cpu"), Image.new("RGB", (8, 8), "red")
     assert [large.size for large in upsampler([image])] == [(16, 16)]
     with pytest.raises(UserError, match="trained without text and takes no prompt, got 'thing 1'"):

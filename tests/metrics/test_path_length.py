@@ -14,12 +14,12 @@ SIDE, Z = 4, 6
 class Straight(nn.Module):
     """w is z."""
 
-    def forward(self, z, text, num_styles):
-        return z[:, None].expand(-1, num_styles, -1)
+    def forward(self, z, text, truncation=1.0):
+        return z
 
 
 class Linear(nn.Module):
-    """Images that are a matrix times w, or the square of that."""
+    """Pictures that are a matrix times w, or the square of that."""
 
     num_styles = 2
 
@@ -28,7 +28,7 @@ class Linear(nn.Module):
         self.power = power
         self.matrix = nn.Parameter(torch.randn(3 * SIDE * SIDE, Z, dtype=torch.float64))
 
-    def forward(self, styles, text):
+    def forward(self, styles, text, condition=None, draws=None):
         assert torch.equal(styles[:, 0], styles[:, 1])
         return ImagePyramid(((styles[:, 0] @ self.matrix.T).pow(self.power).unflatten(1, (3, SIDE, SIDE)),))
 

