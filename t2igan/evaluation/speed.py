@@ -23,6 +23,7 @@ from t2igan.recipe import load_recipe
 from t2igan.synthesis.generator import Generator
 from t2igan.system import build_generator
 from t2igan.text.encoder import TextEncoder
+from t2igan.types import TextDims
 
 PROMPT = "a red apple on a wooden table"
 
@@ -134,7 +135,7 @@ def recipe_models(path: str, device: torch.device) -> list[TimedModel]:
     recipe = load_recipe(path)
     encoder = recipe.text.build()
     encoder.load_pretrained()
-    generator = build_generator(recipe.generator, encoder.token_dim, encoder.text_dim)
+    generator = build_generator(recipe.generator, recipe.resolution, TextDims(encoder.token_dim, encoder.text_dim))
     return timed_models(generator, encoder, recipe.name, recipe.resolution, device)
 
 

@@ -6,7 +6,6 @@ Karras et al. 2019 (arXiv:1812.04948), section 4.1. The caller chooses the dista
 from collections.abc import Callable
 
 import torch
-from einops import repeat
 from jaxtyping import Float
 from torch import Tensor
 
@@ -31,11 +30,11 @@ def path_lengths(
         distance: squared perceptual distance of images in [-1, 1].
     """
     text, count = generator.adapt(text), generator.synthesis.num_styles
-    first, second = (generator.mapper(z[:, i], text) for i in (0, 1))
+    first, second = (generator.mapper(z[:, i], text, count) for i in (0, 1))
 
     def image_at(fraction: Tensor) -> Tensor:
-        w = torch.lerp(first, second, fraction[:, None])
-        return generator.synthesis(repeat(w, "b d -> b l d", l=count), [text] * count).finest
+        styles = torch.lerp(first, second, fraction[:, None, None])
+        return generator.synthesis(styles, [text] * count).finest
 
     return distance(image_at(at), image_at(at + STEP)) / STEP**2
 
