@@ -76,7 +76,10 @@ SIZES = [
         "generator.synthesis.strategy is 'dense', which takes one kernel, and num_kernels is [1, 2, 1, 1]",
     ),
     ("generator.synthesis.blocks=[1,1,0,1]", "generator.synthesis.blocks is [1, 1, 0, 1], needs at least 1 in each stage"),
-    ("objective.generator=[{kind: nonsaturating}, {kind: reconstruction, sides: [8, 16]}]", "needs some of [32, 16, 8, 4], which G makes, finest first"),
+    (
+        "objective.generator=[{kind: nonsaturating}, {kind: reconstruction, sides: [8, 16]}]",
+        "needs some of [32, 16, 8, 4], which G makes, finest first",
+    ),
     ("objective.discriminator.2.every=0", "objective.discriminator.2.every is 0, needs a whole number above 0"),
     ("training.generator_optimizer.betas=[0.5]", "training.generator_optimizer.betas is [0.5], needs two numbers"),
     ("training.generator_optimizer.betas=[0.0,1.0]", "needs two numbers from 0 to below 1"),
