@@ -56,7 +56,8 @@ def nearest_neighbors(
     embeddings = embed_shards(images, network, state, cache)
     captions = sample_captions(images.shards, count)
     generated = to_bytes(pipeline.sample_pairs(captions, range(count), truncation))
-    generated_embeddings = torch.cat([network(to_signed(chunk.to(state.device)))["embedding"].cpu() for chunk in generated.split(CHUNK_SIZE)])
+    chunks = (to_signed(chunk.to(state.device)) for chunk in generated.split(CHUNK_SIZE))
+    generated_embeddings = torch.cat([network(chunk)["embedding"].cpu() for chunk in chunks])
     distances, neighbors = nearest(generated_embeddings, embeddings)
     distance = {"generated_to_training_mean": float(distances.mean()), "generated_to_training_least": float(distances.min())}
     if held_out:

@@ -39,7 +39,7 @@ class DependsOn:
     def __init__(self, what: str):
         self.what = what
 
-    def images(self, prompts, seeds, truncation=1.0):
+    def sample_tensor(self, prompts, seeds, truncation=1.0):
         pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
         return torch.stack([noise(prompt if self.what == "caption" else seed) for prompt, seed in pairs])
 

@@ -66,7 +66,7 @@ def test_a_copy_is_at_no_distance_and_beside_itself(near, data, monkeypatch):
         by_caption = {caption: n for n in range(len(shards)) for caption in shards.read(n).captions}
         return to_signed(torch.stack([decode(shards.read(by_caption[prompt]).image, 16) for prompt in prompts]))
 
-    monkeypatch.setattr(Pipeline, "each", copies)
+    monkeypatch.setattr(Pipeline, "sample_pairs", copies)
     result = near().result
     assert result["distance"]["generated_to_training_mean"] < 1e-3
     assert result["distance"]["share_of_generated_nearer_than_any_held_out"] == 1

@@ -64,5 +64,5 @@ def test_a_laptop_does_it_in_seconds(paper):
 
 def test_the_table_names_every_part(paper):
     text = table(paper)
-    for name in ("gigagan_64, 64 px", "generator.adapter", "discriminator", "123,650,304", "GB per picture"):
+    for name in ("gigagan_64, 64 px", "generator.adapter", "discriminator", "123,650,304", "GB per image"):
         assert name in text

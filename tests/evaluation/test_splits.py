@@ -71,7 +71,7 @@ class Shows:
     def __init__(self, shift=0, styles=(0, 1)):
         self.shift, self.styles = shift, styles
 
-    def images(self, prompts, seeds, truncation):
+    def sample_tensor(self, prompts, seeds, truncation):
         assert truncation == 1.0
         shown = []
         for prompt in prompts:

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from t2igan import files
 from t2igan.errors import UserError
-from t2igan.metrics import chunks
 from t2igan.metrics.chunks import chunk_ranges, feature_file, read_features, run_in_chunks, write_features
 
 
@@ -64,7 +64,7 @@ def test_a_chunk_that_fails_leaves_no_file(work, monkeypatch):
     _, file, _ = work
 
     def make(chunk, path):
-        monkeypatch.setattr(chunks.os, "replace", lambda *names: (_ for _ in ()).throw(OSError("killed")))
+        monkeypatch.setattr(files.os, "replace", lambda *names: (_ for _ in ()).throw(OSError("killed")))
         write_features({"number": torch.zeros(len(chunk), 1)}, path)
 
     with pytest.raises(OSError, match="killed"):

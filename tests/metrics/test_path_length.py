@@ -5,26 +5,29 @@ import torch
 from torch import nn
 
 from t2igan.metrics.path_length import path_lengths, trimmed_mean
+from t2igan.style.base import StyleNetwork
+from t2igan.synthesis.base import SynthesisNetwork
 from t2igan.synthesis.generator import Generator
 from t2igan.types import ImagePyramid
 
 SIDE, Z = 4, 6
 
 
-class Straight(nn.Module):
+class Straight(StyleNetwork):
     """w is z."""
 
-    def forward(self, z, text, truncation=1.0):
+    def __init__(self):
+        super().__init__(z_dim=Z, style_dim=Z)
+
+    def map(self, z, text):
         return z
 
 
-class Linear(nn.Module):
-    """Pictures that are a matrix times w, or the square of that."""
-
-    num_styles = 2
+class Linear(SynthesisNetwork):
+    """Images that are a matrix times w, or the square of that."""
 
     def __init__(self, power: int):
-        super().__init__()
+        super().__init__(num_styles=2, style_dim=Z)
         self.power = power
         self.matrix = nn.Parameter(torch.randn(3 * SIDE * SIDE, Z, dtype=torch.float64))
 
