@@ -11,7 +11,7 @@ from torch import Tensor
 class ImageSampler(Protocol):
     """Generates images; `t2igan.inference.pipeline.Pipeline` does."""
 
-    def images(self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0) -> Float[Tensor, "b 3 r r"]:
+    def sample_tensor(self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0) -> Float[Tensor, "b 3 r r"]:
         """Images in [-1, 1], by prompt and seed."""
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from t2igan.data.images import to_bytes
+from t2igan.data.images import to_bytes, to_signed
 from t2igan.data.order import hashed, shuffled
 from t2igan.data.shards import Shards
 from t2igan.features.base import FeatureNetwork
@@ -56,7 +56,7 @@ def nearest_neighbors(
     embeddings = embed_shards(images, network, state, cache)
     captions = sample_captions(images.shards, count)
     generated = to_bytes(pipeline.sample_pairs(captions, range(count), truncation))
-    generated_embeddings = torch.cat([network(chunk.to(state.device))["embedding"].cpu() for chunk in generated.split(CHUNK_SIZE)])
+    generated_embeddings = torch.cat([network(to_signed(chunk.to(state.device)))["embedding"].cpu() for chunk in generated.split(CHUNK_SIZE)])
     distances, neighbors = nearest(generated_embeddings, embeddings)
     distance = {"generated_to_training_mean": float(distances.mean()), "generated_to_training_least": float(distances.min())}
     if held_out:

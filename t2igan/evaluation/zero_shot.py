@@ -106,7 +106,7 @@ class ZeroShot:
 
     def check_counts(self, generated: int, real: int) -> None:
         """Raises UserError where a metric needs more images."""
-        dot = torch.zeros(1, 3, 8, 8, dtype=torch.uint8, device=self.state.device)
+        dot = torch.zeros(1, 3, 8, 8, device=self.state.device)
         dimensions = {name: {layer: x.shape[1] for layer, x in network(dot).items()} for name, network in self.networks.items()}
         for name, metric in self.metrics.items():
             images = min(generated, real) if metric.reference else generated

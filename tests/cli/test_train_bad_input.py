@@ -25,7 +25,7 @@ def test_unknown_key_in_a_recipe(recipe, refused):
         ({"objective__discriminator": [{"kind": "r1", "gama": 1}]}, "unknown key 'objective.discriminator.0.gama'; did you mean 'gamma'?"),
         ({"training__batch": "many"}, "training.batch must be a whole number, got 'many'"),
         ({"training__precision": "fp23"}, "training.precision is 'fp23', needs one of auto, fp32, bf16; did you mean 'fp32'?"),
-        ({"text": None}, "text needs a 'kind', one of transformers, open_clip, none"),
+        ({"text": None}, "text needs a 'kind', one of transformers, open_clip, label, none"),
     ],
 )
 def test_bad_values_in_a_recipe_are_named_by_their_path(changes, expected, recipe, refused):
@@ -149,7 +149,7 @@ def test_missing_guide_in_a_process_of_its_own(recipe, tiny, tmp_path):
 
 def test_existing_run_without_resume(run, recipe, refused):
     line = refused("train", recipe(), "--out", run)
-    assert line == f"error: {run} already holds a run; add --resume to go on with it, or choose another --out"
+    assert line == f"error: {run} already holds a run; add --resume to continue it, or choose another --out"
     assert [json.loads(line)["images"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [8, 16]
 
 

@@ -52,14 +52,16 @@ def test_train_goes_on_from_a_run_folder_with_its_own_recipe(tiny, recipe, tmp_p
     out = tmp_path / "run"
     call("train", recipe(), "training.total_images=8", "--out", out)
     text = call("train", out, "training.total_images=16", "--out", out, "--resume")
-    assert "8 of 16 pictures seen" in text
+    assert "8 of 16 images seen" in text
     assert [json.loads(line)["images"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [8, 16]
 
 
 def test_overrides_reach_the_run(recipe, tmp_path, call):
     call("train", recipe(), "training.total_images=8", "objective.discriminator.2.gamma=0.25", "seed=11", "--out", tmp_path / "run")
     resolved = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
-    assert resolved["seed"] == 11 and resolved["objective"]["discriminator"][2]["gamma"] == 0.25 and resolved["training"]["images"] == 8
+    assert (
+        resolved["seed"] == 11 and resolved["objective"]["discriminator"][2]["gamma"] == 0.25 and resolved["training"]["total_images"] == 8
+    )
 
 
 def test_overrides_and_prompts_may_stand_after_options(recipe, run, tmp_path, call):

@@ -128,10 +128,7 @@ def test_an_upsampler_for_larger_images_than_the_models_own(run, kit, refused, t
         ({"generator__synthesis__num_kernels": [1, 1]}, "generator.synthesis.num_kernels has 2 entries"),
         ({"training__prompts": ["thing 1"]}, "training.prompts has no use for an upsampler"),
         ({"data__caption_dropout": 1.0}, "data.caption_dropout is 1.0"),
-        (
-            {"discriminator__network__backend": "xformers"},
-            "discriminator.network.backend is 'xformers', and r1 differentiates D's attention",
-        ),
+        ({"discriminator__network__inputs": [16, 4]}, "it takes images of 4 px, and generator.synthesis makes images of 16, 8 px only"),
         ({"resolution": 48}, "resolution must be a power of two >= 8, got 48"),
     ],
 )
@@ -140,10 +137,12 @@ def test_bad_recipes_are_one_line(change, said, kit, refused, tmp_path):
     assert said in refused("train", recipe, "--out", tmp_path / "run")
 
 
-def test_a_term_or_d_that_looks_below_the_small_image_file(kit, refused, tmp_path):
+def test_a_term_that_needs_images_below_the_small_one_is_one_line(kit, refused, tmp_path):
     recipe = tiny_upsampler(kit)
     recipe["objective"]["generator"][2]["sides"] = [8, 4]
-    assert "draws no picture of 4 px" in refused("train", write_recipe(tmp_path / "recipe.yaml", recipe), "--out", tmp_path / "run")
+    assert "sides is [8, 4], needs some of [16, 8], which G makes" in refused(
+        "train", write_recipe(tmp_path / "recipe.yaml", recipe), "--out", tmp_path / "run"
+    )
 
 
 def test_a_missing_weight_file_is_one_line(kit, refused, tmp_path):

@@ -1,4 +1,4 @@
-"""Shards to batches: the same pictures whatever the ranks, workers, restarts and broken samples."""
+"""Shards to batches: the same images whatever the ranks, workers, restarts and broken samples."""
 
 import gc
 import io
@@ -19,7 +19,9 @@ from t2igan.errors import UserError
 
 
 def same(a, b) -> bool:
-    return torch.equal(a.images, b.images) and (a.captions, a.primary_captions, a.num_replaced) == (b.captions, b.primary_captions, b.num_replaced)
+    """Whether two batches are equal in everything."""
+    tensors = torch.equal(a.images, b.images) and torch.equal(a.positions, b.positions)
+    return tensors and replace(a, images=b.images, positions=b.positions) == b
 
 
 def written(tmp_path, samples, **options):
@@ -48,7 +50,7 @@ def test_folder_file_glob_and_range(shards):
 
 
 @pytest.mark.parametrize(("pattern", "hint"), [("", "did you mean .*train"), ("train/x.tar", "data_prep"), ("nothing", "data_prep")])
-def test_nothing_there_says_what_to_do(pattern, hint, shards):
+def test_missing_shards_are_an_error_with_a_hint(pattern, hint, shards):
     with pytest.raises(UserError, match=f"no .tar shards at .*{hint}"):
         find_shards(str(shards.parent / pattern))
 
@@ -77,26 +79,26 @@ def test_two_ranks_together_read_exactly_what_one_reads(shards):
     read = Shards(str(shards))
     alone = TrainingBatches(read, 16, 8, seed=4)
     ranks = [TrainingBatches(read, 16, 8, seed=4, rank=rank, world=2) for rank in (0, 1)]
-    for step in range(6):
-        parts = [rank[8 * step] for rank in ranks]
+    for position in range(0, 48, 8):
+        parts = [rank[position] for rank in ranks]
         assert [len(part) for part in parts] == [4, 4]
-        assert torch.equal(torch.cat([part.images for part in parts]), alone[8 * step].images)
-        assert parts[0].captions + parts[1].captions == alone[8 * step].captions
-        assert parts[0].primary_captions + parts[1].primary_captions == alone[8 * step].primary_captions
-        assert torch.cat([part.positions for part in parts]).tolist() == list(range(8 * step, 8 * step + 8))
+        assert torch.equal(torch.cat([part.images for part in parts]), alone[position].images)
+        assert parts[0].captions + parts[1].captions == alone[position].captions
+        assert torch.cat([part.positions for part in parts]).tolist() == list(range(position, position + 8))
+        assert parts[0].primary_captions + parts[1].primary_captions == alone[position].primary_captions
 
 
 def test_an_epoch_shows_every_image_once(shards, samples):
     """23 images in batches of 4: 23 steps are four epochs."""
     dataset = TrainingBatches(Shards(str(shards)), 16, 4, seed=0)
-    seen = [name for step in range(23) for name in dataset[4 * step].primary_captions]
+    seen = [name for position in range(0, 92, 4) for name in dataset[position].primary_captions]
     for epoch in range(4):
         assert sorted(seen[23 * epoch : 23 * (epoch + 1)]) == sorted(sample.captions[0] for sample in samples)
     assert seen[:23] != seen[23:46]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_resuming_at_a_step_equals_going_on(workers, shards):
+def test_resuming_at_a_position_equals_going_on(workers, shards):
     uninterrupted = list(batches(TrainingBatches(Shards(str(shards)), 16, 4, seed=0), range(0, 32, 4)))
     resumed = list(batches(TrainingBatches(Shards(str(shards)), 16, 4, seed=0), range(20, 32, 4), workers))
     assert len(uninterrupted) == 8 and len(resumed) == 3
@@ -107,13 +109,13 @@ def test_other_seeds_give_another_order_and_captions_vary(shards, samples):
     read = Shards(str(shards))
     assert TrainingBatches(read, 16, 8, seed=0)[0].primary_captions != TrainingBatches(read, 16, 8, seed=1)[0].primary_captions
     dataset, drawn = TrainingBatches(read, 16, 23, seed=0), {}
-    for step in range(60):
-        batch = dataset[23 * step]
+    for position in range(0, 60 * 23, 23):
+        batch = dataset[position]
         for image, caption in zip(batch.images, batch.captions, strict=True):
             drawn.setdefault(image.sum().item(), []).append(caption)
     assert len(drawn) == 23
     counts = [[captions.count(caption) for caption in set(captions)] for captions in drawn.values()]
-    assert all(len(count) == 3 for count in counts), "each of a image's three captions gets its turn"
+    assert all(len(count) == 3 for count in counts), "each of an image's three captions gets its turn"
 
 
 def test_a_share_of_the_captions_is_left_out_the_same_on_every_rank(shards):
@@ -121,11 +123,11 @@ def test_a_share_of_the_captions_is_left_out_the_same_on_every_rank(shards):
     whole, blank = TrainingBatches(read, 16, 8, seed=4), TrainingBatches(read, 16, 8, seed=4, caption_dropout=0.3)
     ranks = [TrainingBatches(read, 16, 8, seed=4, rank=rank, world=2, caption_dropout=0.3) for rank in (0, 1)]
     left_out = []
-    for step in range(50):
-        captions = blank[8 * step].captions
-        assert all(caption in ("", full) for caption, full in zip(captions, whole[8 * step].captions, strict=True))
-        assert blank[8 * step].primary_captions == whole[8 * step].primary_captions
-        assert captions == ranks[0][8 * step].captions + ranks[1][8 * step].captions
+    for position in range(0, 400, 8):
+        captions = blank[position].captions
+        assert all(caption in ("", full) for caption, full in zip(captions, whole[position].captions, strict=True))
+        assert blank[position].primary_captions == whole[position].primary_captions
+        assert captions == ranks[0][position].captions + ranks[1][position].captions
         left_out += [not caption for caption in captions]
     assert 0.22 < sum(left_out) / len(left_out) < 0.38
 
@@ -141,6 +143,37 @@ def test_images_are_decoded_to_the_size_asked_for_in_signed_floats(shards):
 def test_a_batch_that_cannot_be_shared_equally_is_refused(shards):
     with pytest.raises(UserError, match=r"batch 8 .* 3 processes; make it a multiple of 3"):
         TrainingBatches(Shards(str(shards)), 16, 8, seed=0, world=3)
+
+
+# ---------------------------------------------------------------------------------------------------- mirrored, paired
+
+
+def test_every_second_visit_may_be_mirrored_the_same_on_every_rank(shards):
+    read = Shards(str(shards))
+    plain, mirrored = TrainingBatches(read, 16, 8, seed=4), TrainingBatches(read, 16, 8, seed=4, mirror=True)
+    ranks = [TrainingBatches(read, 16, 8, seed=4, rank=rank, world=2, mirror=True) for rank in (0, 1)]
+    flipped = []
+    for position in range(0, 400, 8):
+        a, b = plain[position], mirrored[position]
+        assert (a.captions, a.sample_ids) == (b.captions, b.sample_ids)
+        assert torch.equal(torch.cat([rank[position].images for rank in ranks]), b.images)
+        same, turned = ((a.images == images).flatten(1).all(1) for images in (b.images, b.images.flip(-1)))
+        assert (same ^ turned).all()
+        flipped += turned.tolist()
+    assert 0.42 < sum(flipped) / len(flipped) < 0.58
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_paired_batches_come_as_pairs_in_orders_of_their_own(workers, shards):
+    read = Shards(str(shards))
+    halves = TrainingBatches(read, 16, 4, seed=0), TrainingBatches(read, 16, 4, seed=0, stream=1)
+    pairs = list(batches(PairedBatches(*halves), range(0, 24, 4), workers))
+    assert len(pairs) == 6 and all(isinstance(pair, tuple) for pair in pairs)
+    for position, pair in zip(range(0, 24, 4), pairs, strict=True):
+        assert torch.equal(pair[0].positions, pair[1].positions)
+        assert all(same(batch, half[position]) for batch, half in zip(pair, halves, strict=True))
+    orders = [[number for pair in pairs for number in pair[half].sample_ids][:23] for half in (0, 1)]
+    assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]) == list(range(23))
 
 
 # ---------------------------------------------------------------------------------------------------- broken samples
@@ -226,7 +259,7 @@ def test_a_truncated_shard_without_index_is_named(shards, tmp_path):
         Shards(str(tmp_path))
 
 
-def test_shards_without_a_picture_say_so(tmp_path):
+def test_shards_without_an_image_are_refused(tmp_path):
     plain_tar(tmp_path / "x.tar", [("0.txt", b"a caption")])
     with pytest.raises(UserError, match="hold no image"):
         Shards(str(tmp_path))
@@ -253,7 +286,7 @@ def test_an_unreadable_index_is_read_anew(tmp_path, samples):
         assert len(Shards(str(tmp_path / "train"))) == 5
 
 
-def test_shards_that_a_pattern_names_but_are_not_there_are_told(shards):
+def test_shards_that_a_pattern_names_but_are_not_there_are_warned_about(shards):
     with pytest.warns(UserWarning, match=r"2 of the 5 shards .* are missing"):
         assert len(find_shards(str(shards / "{00000..00004}.tar"))) == 3
 
@@ -274,24 +307,3 @@ def test_samples_without_captions_are_read_for_systems_without_text(samples, tmp
         Shards(str(tmp_path / "train")).read(0)
     shards = Shards(str(tmp_path / "train"), captioned=False)
     assert shards.read(0).captions == [""] and shards.primary_captions() == [""]
-
-
-def test_mirrored_visits_are_half_of_all_and_a_function_of_the_position(shards):
-    read = Shards(str(shards))
-    plain, mirror = TrainingBatches(read, 16, 23, seed=1), TrainingBatches(read, 16, 23, seed=1, mirror=True)
-    flipped = []
-    for step in range(20):
-        a, b = plain[23 * step].images, mirror[23 * step].images
-        same, turned = ((a == other).flatten(1).all(1) for other in (b, b.flip(-1)))
-        assert (same ^ turned).all()
-        flipped += turned.tolist()
-        assert torch.equal(b, mirror[23 * step].images)
-    assert 0.4 < sum(flipped) / len(flipped) < 0.6
-
-
-def test_another_stream_has_an_order_of_its_own_over_the_same_images(shards):
-    read = Shards(str(shards))
-    pair = PairedBatches(TrainingBatches(read, 16, 23, seed=1), TrainingBatches(read, 16, 23, seed=1, stream=1))
-    first, second = pair[0]
-    assert first.primary_captions != second.primary_captions and sorted(first.sample_ids) == sorted(second.sample_ids)
-    assert torch.equal(first.positions, second.positions)

@@ -17,9 +17,8 @@ from t2igan.evaluation.seams import measure_seams
 from t2igan.evaluation.upsampling import compare_upsampling, reduced
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.upsampler import Upsampler
-from t2igan.layers.resample import upsample
+from t2igan.layers.resample import resize_bicubic, upsample
 from t2igan.metrics.similarity import psnr
-from t2igan.pyramid import shrink
 from t2igan.recipe import parse
 from t2igan.system import build_system
 
@@ -51,7 +50,7 @@ def real(kit):
 @pytest.mark.parametrize("reduce", ["bicubic", "lanczos"])
 def test_scores_of_bilinear_enlargement(upsampler, real, kit, reduce):
     result = compare_upsampling(upsampler, str(kit.shards), reduce).result()
-    small = to_bytes(shrink(real, 8)) if reduce == "bicubic" else torch.cat([reduced(image[None], 8, reduce) for image in real])
+    small = to_bytes(resize_bicubic(real, 8)) if reduce == "bicubic" else torch.cat([reduced(image[None], 8, reduce) for image in real])
     large = to_signed(to_bytes(upsample(to_signed(small))))
     assert result["pictures"] == 23 and result["upsampler"]["psnr"] == pytest.approx(psnr(large, real).mean().item(), abs=0.01)
     for method in ("bicubic", "lanczos"):

@@ -103,7 +103,7 @@ def test_truncation_ends_at_the_mean_it_goes_towards(pipeline):
 
 def test_both_truncations_are_interpolations_one_after_the_other(pipeline):
     mapper, text = pipeline.generator.mapper, pipeline.generator.adapt(pipeline.encode_text([A]))
-    w = mapper(pipeline.latent(1)[None], text)
+    w = mapper.map(pipeline.latent(1)[None], text)
     own = torch.lerp(mapper.conditional_mean(text), w, 0.6)
     expected = torch.lerp(mapper.mean_style, own, 0.3)
     assert torch.allclose(pipeline.map_prompts([A], [1], 0.6, 0.3).styles[:, 0], expected, atol=1e-6)

@@ -90,7 +90,7 @@ def test_truncation_moves_styles_along_the_line_to_the_prompts_mean(pipeline):
     text = pipeline.encode_text(PROMPTS)
     text = pipeline.generator.adapter(text)
     z = torch.stack([pipeline.latent(seed) for seed in SEEDS[:3]])
-    whole, half, mean = (pipeline.generator.mapper(z, text, truncation) for truncation in (1.0, 0.5, 0.0))
+    whole, half, mean = (pipeline.generator.mapper(z, text, 3, truncation) for truncation in (1.0, 0.5, 0.0))
     assert torch.allclose(half, (whole + mean) / 2, atol=1e-6) and not torch.allclose(half, whole, atol=1e-3)
 
 

@@ -95,7 +95,7 @@ def test_an_image_of_uneven_sides_is_drawn_as_the_whole_is(shape, upsampler):
         whole, tiled = upsampler.upsample_tensor(low, tile=80), upsampler.upsample_tensor(low, **TILES)
     finally:
         synthesis.stages["4"].attention = attention
-    assert (tiled - whole).abs().mean() < 1e-3 < whole.abs().mean()
+    assert (tiled - whole).abs().mean() < 2e-3 < 0.1 < whole.abs().mean()
 
 
 def test_prompt_and_seed_have_a_say_and_nothing_else(upsampler):

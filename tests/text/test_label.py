@@ -6,6 +6,7 @@ import torch
 from t2igan.errors import UserError
 from t2igan.text import KINDS, LabelTextConfig, NoTextConfig
 from t2igan.text.cache import CaptionEncoder
+from t2igan.types import CheckContext
 
 NAMES = ("airplane", "automobile", "bird", "7")
 
@@ -55,12 +56,12 @@ def test_an_unknown_class_is_named_with_the_nearest_ones(prompt):
 ])  # fmt: skip
 def test_names_that_cannot_be_are_refused(config, what):
     with pytest.raises(ValueError, match=what):
-        config.check(32)
+        config.check(CheckContext(32, (32,)))
 
 
 def test_names_may_be_left_out_or_be_one_for_each_class():
-    LabelTextConfig(4).check(32)
-    LabelTextConfig(4, NAMES).check(32)
+    LabelTextConfig(4).check(CheckContext(32, (32,)))
+    LabelTextConfig(4, NAMES).check(CheckContext(32, (32,)))
 
 
 def test_no_text_gives_descriptors_of_width_zero_to_any_prompt():
