@@ -15,6 +15,7 @@ from t2igan.errors import UserError
 from t2igan.files import write_text
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.open import runner_class
+from t2igan.memory import hand_back_freed_memory
 from t2igan.objective.term import PrepareContext
 from t2igan.recipe import differences, dump_recipe, load_recipe
 from t2igan.system import System
@@ -143,6 +144,7 @@ class Run:
                 clusters = self.recipe.generator.style.num_clusters
                 found = [find_clusters(self.shards, self.recipe.resolution, self.config.cluster_features, clusters, self.device)]
             self.trainer.clusters = broadcast_object_list(found)[0]
+        hand_back_freed_memory()  # what setting up took: pieces of it would lie between the tensors of the first step
 
     def _check_same_recipe(self) -> None:
         """A run is resumed under its own recipe; its length and how it is watched may change."""
