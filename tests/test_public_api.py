@@ -22,7 +22,7 @@ def test_importing_the_library_imports_neither_torch_nor_numpy():
         ("Pipeline", "t2igan.inference.pipeline"),
         ("Upsampler", "t2igan.inference.upsampler"),
         ("open_model", "t2igan.inference.open"),
-        ("load_recipe", "t2igan.config"),
+        ("load_recipe", "t2igan.recipe"),
         ("build_system", "t2igan.system"),
     ],
 )
