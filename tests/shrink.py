@@ -6,6 +6,7 @@ from tiny import MAX_TOKENS, TEXT_DIM, TOKEN_DIM, TOWER_WIDTH, Kit
 
 from t2igan import text
 from t2igan.config import Recipe
+from t2igan.data.shards import Shards
 from t2igan.schedule import Schedule
 
 LIMITS = {  # greatest values of whole numbers, by the names of their fields, in whichever section they stand
@@ -93,10 +94,13 @@ def frozen_networks(values: dict, kit: Kit) -> dict:
 
 
 def small_text(config, kit: Kit):
-    """The kit's text tower of the same kind; kinds without a tower stay."""
+    """The kit's text tower of the same kind; the captions of the kit's shards are the classes of a label; kinds without either stay."""
+    shards = Shards(str(kit.shards))
+    captions = sorted({caption for number in range(len(shards)) for caption in shards.read(number).captions})
     sizes = {"token_dim": TOKEN_DIM, "max_tokens": MAX_TOKENS}
     towers = {
         "transformers": {"model": str(kit.bert), "sha256": None, **sizes},
+        "label": {"num_classes": len(captions), "names": tuple(captions)},
         "open_clip": {"model": f"local-dir:{kit.clip}", "pretrained": None, "text_dim": TEXT_DIM, **sizes},
     }
     (kind,) = (name for name, cls in text.KINDS.items() if cls is type(config))

@@ -228,7 +228,7 @@ def test_a_text_tower_that_differs_from_the_trained_one_is_refused_and_nothing_i
             cache_embeddings(made(1), captions, embeddings)
     scorer = ClipScorer(f"local-dir:{made(1)}", cache=tmp_path)
     scorer.load_pretrained()
-    assert scorer.disk.read(captions) == {}
+    assert scorer.captions.disk.read(captions) == {}
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(coloured):
