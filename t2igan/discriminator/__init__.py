@@ -2,5 +2,6 @@
 
 from t2igan.discriminator.ensemble import VisionAidedConfig
 from t2igan.discriminator.gigagan import GigaGANDiscriminatorConfig
+from t2igan.discriminator.r3gan import R3GANDiscriminatorConfig
 
-KINDS = {"gigagan": GigaGANDiscriminatorConfig, "vision_aided": VisionAidedConfig}
+KINDS = {"gigagan": GigaGANDiscriminatorConfig, "r3gan": R3GANDiscriminatorConfig, "vision_aided": VisionAidedConfig}

@@ -6,12 +6,15 @@ from t2igan.objective.guidance import ClipContrastiveConfig, ClipSphericalConfig
 from t2igan.objective.matching import GeneratorMatchingConfig, MatchingConfig
 from t2igan.objective.perceptual import LpipsConfig
 from t2igan.objective.reconstruction import ReconstructionConfig
+from t2igan.objective.relativistic import R2Config, RelativisticConfig
 
 DISCRIMINATOR_KINDS = {
     "nonsaturating": NonSaturatingConfig,
     "matching": MatchingConfig,
     "r1": R1Config,
     "r1_finite": FiniteDifferenceR1Config,
+    "relativistic": RelativisticConfig,
+    "r2": R2Config,
 }
 GENERATOR_KINDS = {
     "nonsaturating": NonSaturatingConfig,
@@ -20,4 +23,5 @@ GENERATOR_KINDS = {
     "clip_spherical": ClipSphericalConfig,
     "lpips": LpipsConfig,
     "reconstruction": ReconstructionConfig,
+    "relativistic": RelativisticConfig,
 }

@@ -2,5 +2,6 @@
 
 from t2igan.synthesis.gigagan import GigaGANSynthesisConfig
 from t2igan.synthesis.gigagan_upsampler import GigaGANUpsamplerConfig
+from t2igan.synthesis.r3gan import R3GANSynthesisConfig
 
-KINDS = {"gigagan": GigaGANSynthesisConfig, "gigagan_upsampler": GigaGANUpsamplerConfig}
+KINDS = {"gigagan": GigaGANSynthesisConfig, "gigagan_upsampler": GigaGANUpsamplerConfig, "r3gan": R3GANSynthesisConfig}

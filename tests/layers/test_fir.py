@@ -1,0 +1,46 @@
+"""The releases' filters against their numbers, as recorded in the lineage's facts."""
+
+import pytest
+import torch
+
+from t2igan.layers.fir import downsample_binomial, downsample_fir, upsample_binomial, upsample_fir
+
+TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+UP = [upsample_binomial, lambda x: upsample_fir(x, TAPS)]
+DOWN = [downsample_binomial, lambda x: downsample_fir(x, TAPS)]
+
+
+@pytest.mark.parametrize("up", UP)
+def test_upsampling_gives_the_releases_numbers(up):
+    y = up(torch.arange(1.0, 10).view(1, 1, 3, 3))[0, 0]
+    assert y.shape == (6, 6)
+    assert torch.allclose(y[0], torch.tensor([0.5625, 0.9375, 1.3125, 1.6875, 2.0625, 1.6875]))
+    assert torch.allclose(y[1], torch.tensor([1.3125, 2, 2.5, 3, 3.5, 2.8125]))
+
+
+@pytest.mark.parametrize("down", DOWN)
+def test_downsampling_gives_the_releases_numbers(down):
+    y = down(torch.arange(1.0, 17).view(1, 1, 4, 4))[0, 0]
+    assert torch.allclose(y, torch.tensor([[3.5, 4.703125], [8.3125, 9.515625]]))
+
+
+def test_both_ways_of_computing_them_are_equal():
+    x = torch.randn(2, 3, 8, 10, dtype=torch.float64)
+    assert (upsample_binomial(x) - upsample_fir(x, TAPS)).abs().max() < 1e-12
+    assert (downsample_binomial(x) - downsample_fir(x, TAPS)).abs().max() < 1e-12
+
+
+def test_downsampling_is_the_transpose_of_upsampling_up_to_its_gain():
+    """<up(x), y> = 4 <x, down(y)>, as the taps are symmetric."""
+    x, y = torch.randn(1, 1, 5, 5, dtype=torch.float64), torch.randn(1, 1, 10, 10, dtype=torch.float64)
+    assert torch.allclose((upsample_binomial(x) * y).sum(), 4 * (x * downsample_binomial(y)).sum())
+
+
+def test_an_asymmetric_filter_is_convolved_on_the_way_up_and_correlated_on_the_way_down():
+    x, taps = torch.zeros(1, 1, 5, 5), torch.tensor([0.5, 0.3, 0.15, 0.05])
+    x[0, 0, 2, 2] = 1
+    up = upsample_fir(x, taps)[0, 0]
+    assert torch.allclose(up[3:7, 3:7], 4 * torch.outer(taps, taps))
+    y = torch.randn(1, 1, 6, 6)
+    padded = torch.nn.functional.pad(y, (1, 1, 1, 1))
+    assert torch.allclose(downsample_fir(y, taps)[0, 0, 1, 1], (padded[0, 0, 2:6, 2:6] * torch.outer(taps, taps)).sum())
