@@ -6,6 +6,7 @@ import pytest
 import yaml
 from small_recipe import changed
 
+from t2igan import synthesis
 from t2igan.config import ParameterGroup, Recipe, StartConfig
 from t2igan.errors import UserError
 from t2igan.recipe import differences, dump_recipe, load_recipe, parse, to_dict
@@ -69,7 +70,7 @@ MISTAKES = [
     ("generator.synthesis.channels=[1,2,x,4]", "generator.synthesis.channels.2 must be a whole number, got 'x'"),
     (
         "generator.synthesis.kind=gigagam",
-        "generator.synthesis.kind is 'gigagam', needs one of gigagan, gigagan_upsampler; did you mean 'gigagan'?",
+        f"generator.synthesis.kind is 'gigagam', needs one of {', '.join(synthesis.KINDS)}; did you mean 'gigagan'?",
     ),
     ("generator.synthesis.kind=[a]", "generator.synthesis.kind is ['a'], needs one of gigagan"),
     ("generator.synthesis=7", "generator.synthesis needs a 'kind'"),

@@ -8,6 +8,7 @@ import tarfile
 import pytest
 from tiny import TOKEN_DIM, command, environment, tiny_recipe
 
+from t2igan import style
 from t2igan.data.write import write_shards
 
 pytest_plugins = ["kit"]
@@ -21,7 +22,7 @@ def test_unknown_key_in_a_recipe(recipe, refused):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"generator__style__kind": "maping"}, "generator.style.kind is 'maping', needs one of mapping; did you mean 'mapping'?"),
+        ({"generator__style__kind": "maping"}, f"kind is 'maping', needs one of {', '.join(style.KINDS)}; did you mean 'mapping'?"),
         ({"objective__discriminator": [{"kind": "r1", "gama": 1}]}, "unknown key 'objective.discriminator.0.gama'; did you mean 'gamma'?"),
         ({"training__batch": "many"}, "training.batch must be a whole number, got 'many'"),
         ({"training__precision": "fp23"}, "training.precision is 'fp23', needs one of auto, fp32, bf16; did you mean 'fp32'?"),
