@@ -1,8 +1,10 @@
 """Freed memory is kept, or handed back: counted by the pages that the kernel gives and by what is resident."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,24 @@ def test_other_c_libraries_are_left_alone():
 def test_memory_handed_back_is_no_longer_resident():
     kept, left = run(RESIDENT, "reuse")
     assert kept > 48 and left < 16
+
+
+class Network:
+    """Holds its own method, as a CLIP's cache of captions does."""
+
+    def __init__(self):
+        self.encode = self.forward
+
+    def forward(self):
+        return None
+
+
+def test_what_refers_to_itself_is_freed():
+    gc.disable()
+    try:
+        alive = weakref.ref(Network())
+        assert alive() is not None
+        hand_back_freed_memory()
+        assert alive() is None
+    finally:
+        gc.enable()
