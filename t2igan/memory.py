@@ -25,7 +25,7 @@ def reuse_freed_memory() -> None:
 
 
 def hand_back_freed_memory() -> None:
-    """Frees what refers only to itself, such as a network that holds its own method; on Linux with glibc, what is resident is then in use."""
+    """Frees what only refers to itself, as a network that holds its own method; with glibc, what is resident afterwards is in use."""
     gc.collect()
     if glibc():
         ctypes.CDLL(None).malloc_trim(0)

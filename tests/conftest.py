@@ -3,12 +3,15 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from jaxtyping import install_import_hook
 from PIL import Image
 
@@ -100,6 +103,20 @@ def shards(samples, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("shards") / "train"
     write_shards(samples, out, per_shard=8)
     return out
+
+
+@pytest.fixture(scope="session")
+def emoji_32(tmp_path_factory) -> Path:
+    """The emoji at 32 px, made by the README's command, once for all of pytest's processes; for reading only."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    data = shared / "emoji_32"
+    with FileLock(shared / "emoji_32.lock"):
+        if not data.is_dir():
+            command = [sys.executable, ROOT / "data_prep/emoji.py", "--out", data, "--size", "32"]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+    return data
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from t2igan.data.shards import Shards
+from t2igan.data.write import Sample, write_shards
 from t2igan.inference.model_folder import save_model
 from t2igan.recipe import load_recipe
 from t2igan.system import build_system
@@ -24,9 +26,12 @@ SHORT = ["training.total_images=48", "training.checkpoint_every=24", "training.s
 LINKS = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
 
 
+CONCEPTS = 60  # of a split
+
+
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """The project's files, a folder of the user's images, and what `make demo` leaves, from trainings of a few steps."""
+def clone(tmp_path_factory, emoji_32):
+    """The project's files, a folder of the user's images, and what `make demo` leaves, from a part of its data and short trainings."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("configs", "data_prep", "eval", "benchmarks", "t2igan", "Makefile", "pyproject.toml", "constraints.txt"):
         os.symlink(ROOT / name, folder / name)
@@ -38,7 +43,9 @@ def clone(tmp_path_factory):
             getattr(ImageDraw.Draw(image), "ellipse" if shape == "circle" else "rectangle")((8, 8, 32, 32), fill=colour)
             image.save(pictures / f"{number}_{shape}.png")
             (pictures / f"{number}_{shape}.txt").write_text(f"a {colour} {shape}\n")
-    run(folder, ".venv/bin/python data_prep/emoji.py --out data/emoji_32 --size 32")
+    for split in (path for path in emoji_32.iterdir() if path.is_dir()):
+        write_shards(of_first_concepts(split), folder / "data/emoji_32" / split.name)
+    shutil.copy(emoji_32 / "splits.json", folder / "data/emoji_32")
     for name, seed in (("guide_32", 1), ("scorer_32", 2)):
         train_clip = f".venv/bin/python data_prep/train_clip.py --data data/emoji_32/train --out runs/{name} --architecture guide"
         run(folder, f"{train_clip} --steps 5 --seed {seed}")
@@ -50,12 +57,25 @@ def clone(tmp_path_factory):
     return folder
 
 
+def of_first_concepts(split: Path) -> list[Sample]:
+    """The images of the first CONCEPTS concepts, with all their styles."""
+    shards = Shards(str(split))
+    records = [shards.read(number) for number in range(len(shards))]
+    kept = set(sorted({record.captions[0] for record in records})[:CONCEPTS])
+    return [
+        Sample(f"{number:05d}", record.image, record.captions, record.meta)
+        for number, record in enumerate(records)
+        if record.captions[0] in kept
+    ]
+
+
 def run(folder: Path, command: str) -> str:
-    """A line of the README, as typed, with this Python for the clone's; training is cut to a few steps."""
+    """A line of the README, as typed, with this Python for the clone's; training and the timing of training are cut to a few images."""
     here = {"t2igan": f"{sys.executable} -m t2igan", "python": sys.executable}
     line = re.sub(r"\.venv/bin/(t2igan|python)", lambda match: here[match[1]], command)
     if " train " in line:
         line = line.replace(" --out", f" {' '.join(SHORT)} --out")
+    line = line.replace("benchmarks/training.py configs/emoji_32.yaml", "benchmarks/training.py configs/emoji_32.yaml training.batch=4")
     done = subprocess.run(line, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout

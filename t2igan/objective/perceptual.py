@@ -6,7 +6,6 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from t2igan.features.lpips import Lpips
 from t2igan.layers.frozen import Frozen
 from t2igan.layers.precision import full_precision
 from t2igan.layers.resample import resize_bicubic
@@ -33,6 +32,8 @@ class LpipsTerm(Term):
 
     def __init__(self, config: LpipsConfig):
         super().__init__()
+        from t2igan.features.lpips import Lpips  # torchvision takes three seconds to load, which every other command is spared
+
         self.side = config.side
         self.lpips = Frozen(Lpips(*(None if path is None else Path(path).expanduser() for path in (config.vgg, config.heads))))
 

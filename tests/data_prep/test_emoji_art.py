@@ -30,12 +30,9 @@ rejected_aliases: ["+1"]
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory, run_script) -> Path:
-    """The default data set, made by the command of the README."""
-    out = tmp_path_factory.mktemp("emoji") / "data"
-    done = run_script("emoji.py", "--out", out, "--size", 32)
-    assert done.returncode == 0, done.stderr
-    return out
+def data(emoji_32) -> Path:
+    """The default data set."""
+    return emoji_32
 
 
 @pytest.fixture(scope="session")

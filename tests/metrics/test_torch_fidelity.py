@@ -13,7 +13,7 @@ from t2igan.metrics.inception_score import inception_score
 from t2igan.metrics.kernel import kernel_inception_distance
 from t2igan.metrics.manifold import manifold
 
-COUNT, SIDE = 40, 48
+SIDE, KID_SIZE, SPLITS = 48, 12, 4
 
 
 class SmallNetwork(FeatureExtractorBase):
@@ -40,14 +40,14 @@ class SmallNetwork(FeatureExtractorBase):
         return False
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
+def images(root, count: int):
     """Two folders of images, blots on grounds of two ranges of colour, and the same as bytes."""
     rng = np.random.default_rng(0)
     found = {}
     for name, low, high in (("generated", 0, 200), ("real", 40, 256)):
-        folder = tmp_path_factory.mktemp(name)
-        coarse = rng.integers(low, high, (COUNT, 6, 6, 3), dtype=np.uint8)
+        folder = root / name
+        folder.mkdir()
+        coarse = rng.integers(low, high, (count, 6, 6, 3), dtype=np.uint8)
         for number, image in enumerate(coarse):
             Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / f"{number:03d}.png")
         stack = np.stack([np.asarray(Image.open(path)) for path in sorted(folder.iterdir())])
@@ -55,16 +55,16 @@ def images(tmp_path_factory):
     return found
 
 
-def theirs(images, cache, **options):
-    folders = {"input1": str(images["generated"][0]), "input2": str(images["real"][0])}
+def theirs(found, cache, **options):
+    folders = {"input1": str(found["generated"][0]), "input2": str(found["real"][0])}
     shared = {"cuda": False, "verbose": False, "samples_shuffle": True, "save_cpu_ram": True, "cache_root": str(cache), "batch_size": 20}
-    return calculate_metrics(**folders, **shared, kid_subset_size=30, isc_splits=4, **options)
+    return calculate_metrics(**folders, **shared, kid_subset_size=KID_SIZE, isc_splits=SPLITS, **options)
 
 
 def ours(generated, real, logits):
     found = manifold(generated, real)
-    kid, kid_deviation = kernel_inception_distance(generated, real, size=30)
-    mean, deviation = inception_score(logits, splits=4)
+    kid, kid_deviation = kernel_inception_distance(generated, real, size=KID_SIZE)
+    mean, deviation = inception_score(logits, splits=SPLITS)
     return {
         "frechet_inception_distance": frechet_distance(generated, real),
         "kernel_inception_distance_mean": kid,
@@ -76,24 +76,26 @@ def ours(generated, real, logits):
     }
 
 
-def test_inception_of_the_real_architecture(images, tmp_path):
+def test_inception_of_the_real_architecture(tmp_path):
     """Every weight random, so that no value is there by chance."""
+    found = images(tmp_path, 16)
     network = Inception("tensorflow", ("pool", "logits"), seed=3)
     network.load_pretrained()
     torch.save(network.state_dict(), tmp_path / "inception.pth")
-    features = {name: network(to_signed(stack)) for name, (_, stack) in images.items()}
+    features = {name: network(to_signed(stack)) for name, (_, stack) in found.items()}
     options = {"feature_extractor_weights_path": str(tmp_path / "inception.pth"), "feature_extractor": "inception-v3-compat"}
-    expected = theirs(images, tmp_path, fid=True, kid=True, prc=True, isc=True, **options)
+    expected = theirs(found, tmp_path, fid=True, kid=True, prc=True, isc=True, **options)
     got = ours(features["generated"]["pool"], features["real"]["pool"], features["generated"]["logits"])
     for name, value in got.items():
         assert value == pytest.approx(expected[name], rel=1e-3, abs=1e-9), name
     assert 0 < got["precision"] < 1 or 0 < got["recall"] < 1
 
 
-def test_a_small_network_of_ones_own(images, tmp_path):
+def test_a_small_network_of_ones_own(tmp_path):
+    found = images(tmp_path, 40)
     register_feature_extractor("small", SmallNetwork)
-    expected = theirs(images, tmp_path, fid=True, kid=True, prc=True, isc=True, feature_extractor="small")
+    expected = theirs(found, tmp_path, fid=True, kid=True, prc=True, isc=True, feature_extractor="small")
     network = SmallNetwork("small", ["24"])
-    generated, real = (network(stack)[0] for _, stack in images.values())
+    generated, real = (network(stack)[0] for _, stack in found.values())
     for name, value in ours(generated, real, generated).items():
         assert value == pytest.approx(expected[name], rel=1e-3), name
