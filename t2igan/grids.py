@@ -1,5 +1,6 @@
 """Captions and images to one image: a captioned grid, a sheet of captioned images, a contact sheet."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 CAPTION_HEIGHT = 16
 MARGIN = 4
 READABLE = 480  # px, up to which a grid is as wide as its longest caption
+DRAWN = 600  # characters of a caption that are looked at; more than fit into the widest block
 
 Row = tuple[str, Iterable[Image.Image]]  # a caption and its images
 
@@ -42,7 +44,7 @@ def grid(rows: list[list[Image.Image]], captions: list[str], scale: int | None =
     side = rows[0][0].width
     scale = scale or max(1, 64 // side)
     cell, columns = side * scale, max(len(row) for row in rows)
-    longest = int(max(ImageFont.load_default(11).getlength(caption) for caption in captions)) + 1
+    longest = int(max(ImageFont.load_default(11).getlength(one_line(caption)) for caption in captions)) + 1
     width = max(columns * (cell + MARGIN) + MARGIN, min(longest + 2 * MARGIN, READABLE))
     height = cell + CAPTION_HEIGHT + MARGIN
     block = Block(width, height, (MARGIN, 1), width - 2 * MARGIN, (MARGIN, CAPTION_HEIGHT), cell + MARGIN)
@@ -82,10 +84,15 @@ def fit(image: Image.Image, side: int) -> Image.Image:
     return ImageOps.scale(image, side // max(image.size), Image.Resampling.NEAREST)
 
 
-def truncate(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """The text; where it is wider than `width` px, its beginning with an ellipsis."""
-    if font.getlength(text) <= width:
+def one_line(caption: str) -> str:
+    """The beginning of a caption as it is drawn, on one line."""
+    return " ".join(caption[:DRAWN].split())
+
+
+def truncate(caption: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    """The caption on one line; where that is wider than `width` px, its beginning with an ellipsis."""
+    text = one_line(caption)
+    if font.getlength(text) <= width and len(caption) <= DRAWN:
         return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
+    fits = bisect_right(range(1, len(text) + 1), width, key=lambda count: font.getlength(text[:count] + "…"))
+    return text[:fits] + "…"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from t2igan.grids import CAPTION_HEIGHT, MARGIN, contact_sheet, grid, sheet, truncate
+from t2igan.grids import CAPTION_HEIGHT, DRAWN, MARGIN, READABLE, contact_sheet, grid, sheet, truncate
 
 
 def noise(side: int, seed: int = 0) -> Image.Image:
@@ -72,3 +72,20 @@ def test_a_wide_text_is_truncated_with_an_ellipsis():
     cut = truncate("a long caption", 40, font)
     assert cut.endswith("…") and "a long caption".startswith(cut[:-1]) and font.getlength(cut) <= 40
     assert truncate("short", 40, font) == "short"
+
+
+@pytest.mark.parametrize("caption", ["cat " * 25_000, "a" * 100_000, " " * 100_000 + "cat", "\u0301" * 100_000])
+def test_the_cost_of_a_caption_does_not_depend_on_its_length(caption, monkeypatch):
+    measured = []
+    original = ImageFont.FreeTypeFont.getlength
+    monkeypatch.setattr(ImageFont.FreeTypeFont, "getlength", lambda font, text: measured.append(len(text)) or original(font, text))
+    image = Image.new("RGB", (32, 32), "red")
+    assert grid([[image]], [caption]).width <= READABLE
+    sheet([image], [caption])
+    contact_sheet([(caption, [image])])
+    assert max(measured) <= DRAWN + 1 and len(measured) < 60
+
+
+def test_a_caption_of_several_lines_is_drawn_on_one():
+    image = Image.new("RGB", (32, 32), "red")
+    assert grid([[image]], ["a cat\non a mat"]).tobytes() == grid([[image]], ["a cat on a mat"]).tobytes()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from t2igan.errors import UserError
 from t2igan.features.base import BLOCK, FeatureNetwork, block_numbers, check_layers
+from t2igan.plain_text import beginning
 from t2igan.text.cache import CaptionCache, Row, RowCache
 from t2igan.text.fingerprint import weights_fingerprint
 from t2igan.text.open_clip import load_open_clip
@@ -109,9 +110,15 @@ class ClipScorer(FeatureNetwork):
         """Stores embeddings that are already known in the cache."""
         self.captions.store({caption: (row,) for caption, row in zip(captions, embeddings, strict=True)})
 
+    def _count(self, caption: str) -> int:
+        """Tokens of a caption, at most as many as this CLIP reads: without the padding, which repeats."""
+        (ids,) = self.tokenizer([caption])
+        return int((ids != ids[-1]).sum()) if ids[-1] in (0, ids[-2]) else len(ids)
+
     @torch.no_grad()
     def _encode(self, captions: list[str]) -> list[Row]:
-        embeddings = self.clip.encode_text(self.tokenizer(captions).to(self.mean.device), normalize=True)
+        read = [beginning(caption, self.tokenizer.context_length, self._count) for caption in captions]
+        embeddings = self.clip.encode_text(self.tokenizer(read).to(self.mean.device), normalize=True)
         return [(row,) for row in embeddings.float().cpu()]
 
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
+from t2igan.plain_text import beginning
 from t2igan.text.encoder import TextConfig, TextEncoder, locate
 from t2igan.text.fingerprint import weights_fingerprint
 from t2igan.types import TextDescriptors, Tokens
@@ -74,16 +75,20 @@ class OpenClipText(TextEncoder):
         return tables + text["layers"] * layer + 2 * width + width * sizes["embed_dim"]
 
     def tokenize(self, prompts: list[str]) -> Tokens:
-        ids = self.tokenizer(prompts)
+        ids = self.tokenizer([beginning(prompt, self.max_tokens, self._count) for prompt in prompts])
         assert (ids.max(1).values == self.tokenizer.eot_token_id).all()
         end = ids.argmax(-1, keepdim=True)  # the end token has the highest id; padding is 0 or the end token again
         return Tokens(ids, torch.arange(ids.shape[1]) <= end)
 
+    def _count(self, prompt: str) -> int:
+        return len(self.tokenizer.encode(prompt))
+
     def truncated_prompt(self, prompt: str) -> str:
         limit = self.max_tokens - 2  # the start and the end token take one place each
-        if len(self.tokenizer.encode(prompt)) <= limit:
+        prompt = beginning(prompt, self.max_tokens, self._count)
+        if self._count(prompt) <= limit:
             return prompt
-        return prompt[: bisect_right(range(len(prompt) + 1), limit, key=lambda n: len(self.tokenizer.encode(prompt[:n]))) - 1]
+        return prompt[: bisect_right(range(len(prompt) + 1), limit, key=lambda n: self._count(prompt[:n])) - 1]
 
     def forward(self, tokens: Tokens) -> TextDescriptors:
         with torch.no_grad():

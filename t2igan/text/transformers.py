@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
+from t2igan.plain_text import beginning
 from t2igan.text.encoder import TextConfig, TextEncoder, locate
 from t2igan.text.fingerprint import weights_fingerprint
 from t2igan.types import TextDescriptors, Tokens
@@ -76,14 +77,19 @@ class TransformersText(TextEncoder):
             return sum(p.numel() for p in AutoModelForTextEncoding.from_config(config).parameters())
 
     def tokenize(self, prompts: list[str]) -> Tokens:
-        padded = self.tokenizer(prompts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        read = [beginning(prompt, self.max_tokens, self._count) for prompt in prompts]
+        padded = self.tokenizer(read, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt")
         return Tokens(padded["input_ids"], padded["attention_mask"].bool())
 
+    def _count(self, prompt: str) -> int:
+        return len(self.tokenizer(prompt)["input_ids"])
+
     def truncated_prompt(self, prompt: str) -> str:
-        if len(self.tokenizer(prompt)["input_ids"]) <= self.max_tokens:
+        prompt = beginning(prompt, self.max_tokens + 1, self._count)
+        if self._count(prompt) <= self.max_tokens:
             return prompt
         if not self.tokenizer.is_fast:  # a slow tokenizer has no offsets
-            fits = bisect_right(range(len(prompt)), self.max_tokens, key=lambda n: len(self.tokenizer(prompt[:n])["input_ids"]))
+            fits = bisect_right(range(len(prompt)), self.max_tokens, key=lambda n: self._count(prompt[:n]))
             return prompt[: fits - 1]
         read = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens, return_offsets_mapping=True)
         return prompt[: max(end for _, end in read["offset_mapping"])]
