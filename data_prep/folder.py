@@ -26,12 +26,20 @@ def main() -> None:
     if not 0 <= args.held_out < 1:
         raise UserError(f"--held-out must be from 0 to below 1, got {args.held_out}")
 
-    from t2igan.data.folder import import_folder  # here, because --help needs no torch
+    from t2igan.data.folder import import_folder, in_words  # here, because --help needs no torch
 
     report = import_folder(args.images, args.out, args.size, args.captions, args.held_out)
     train, held_out = report["splits"].values()
     print(f"{args.out}: {train} images in train, {held_out} in held_out; {report['captions']} captions")
     print(f"left out: {report['broken']} broken, {report['without_caption']} without caption; enlarged: {report['smaller_than_size']}")
+    if report["unreadable_captions"]:
+        print(f"left out: {report['unreadable_captions']} whose captions are not text: {report['unreadable_captions_files'][0]}")
+    if report["captions_without_picture"]:
+        row, image = report["captions_without_picture_files"][0], report["picture_example"]
+        missing = report["captions_without_picture"]
+        print(f"{args.captions.name} names {missing} files that are not in the folder: {row!r}; it has {image!r}")
+    if report["passed_over"]:
+        print(f"passed over: {in_words(report['passed_over'])}")
 
 
 if __name__ == "__main__":

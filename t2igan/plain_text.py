@@ -6,7 +6,7 @@ that names the place.
 
 import codecs
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from t2igan.errors import UserError
@@ -49,6 +49,11 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path.name} is {error}") from None
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in which something is visible, without surrounding white space. Raises UserError where `read_text` does."""
+    return [line.strip() for line in read_text(path).splitlines() if not is_invisible(line)]
+
+
 def clean_caption(text: str) -> str:
     """Without surrounding or doubled white space; empty where nothing of it is visible.
 
@@ -57,6 +62,11 @@ def clean_caption(text: str) -> str:
     """
     check_encodable(text)
     return "" if is_invisible(text) else " ".join(text.split())
+
+
+def clean_captions(captions: Iterable[str]) -> list[str]:
+    """Captions as `clean_caption` leaves them, without empty ones and repeats; raises ValueError where it does."""
+    return list(dict.fromkeys(filter(None, map(clean_caption, captions))))
 
 
 def is_invisible(text: str) -> bool:

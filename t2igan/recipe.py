@@ -13,6 +13,7 @@ import yaml
 
 from t2igan.config import Recipe, TermConfig
 from t2igan.errors import UserError
+from t2igan.plain_text import read_text
 from t2igan.schedule import Schedule, parse_schedule
 
 
@@ -28,8 +29,8 @@ def load_recipe(path: Path | str, overrides: list[str] = ()) -> Recipe:
     if not path.is_file():
         raise UserError(f"no recipe at {path}; give a YAML file such as configs/emoji_32.yaml, or a run folder")
     try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        data = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     for override in overrides:
         apply_override(data, override)

@@ -40,7 +40,7 @@ def read_concepts(path: Path = CURATED) -> tuple[list[Concept], dict[str, list[s
     Raises:
         UserError: the `emoji` package does not know an emoji, two concepts have one name, or a held-out name is not a concept.
     """
-    curated = yaml.safe_load(path.read_text())
+    curated = yaml.safe_load(path.read_text(encoding="utf-8"))
     names, aliases = ({bare(codepoints(key)): value for key, value in curated[section].items()} for section in ("names", "aliases"))
     known = {bare(codepoints(character)): character for character, entry in EMOJI_DATA.items() if entry["status"] == FULLY_QUALIFIED}
     found: dict[str, Concept] = {}

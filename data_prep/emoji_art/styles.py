@@ -60,7 +60,7 @@ class PipStyle(Style):
         if spec is None:
             raise UserError(f"style {self.name} needs the Python package {self.package}; run: pip install {self.package}")
         files = sorted(Path(spec.submodule_search_locations[0], self.folder).glob("*.svg"))
-        return {bare(path.stem): path.read_text() for path in files if bare(path.stem) in wanted}
+        return {bare(path.stem): path.read_text(encoding="utf-8") for path in files if bare(path.stem) in wanted}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,8 @@ class NpmStyle(Style):
         folder = cache / self.package.rpartition("/")[2]  # with its version
         if not folder.exists():
             self._fetch(folder)
-        icons = json.loads((folder / "package" / "icons.json").read_text())
-        characters = json.loads((folder / "package" / "chars.json").read_text())
+        icons = json.loads((folder / "package" / "icons.json").read_text(encoding="utf-8"))
+        characters = json.loads((folder / "package" / "chars.json").read_text(encoding="utf-8"))
         slugs = {key: name.replace("’", "").replace("_", "-").replace(" ", "-").lower() for key, name in wanted.items()}
         slugs |= {bare(points): slug for points, slug in sorted(characters.items())}
         return {key: _svg(icons, slugs[key]) for key in wanted if slugs[key] in icons["icons"]}

@@ -61,7 +61,9 @@ def read_prompts(file: Path | None) -> list[str]:
         return []
     if not file.is_file():
         raise UserError(f"no file of prompts at {file}")
-    return [line for line in file.read_text().splitlines() if line.strip()]
+    from t2igan.plain_text import read_lines
+
+    return read_lines(file)
 
 
 def load_upsampler(path_or_hub_id: str, resolution: int):
@@ -88,10 +90,12 @@ def save_grid(rows: list[list], captions: list[str], out: Path) -> None:
 
 def save_files(rows: list[list], prompts: list[str], seeds: list[int], out: Path) -> None:
     """`NUMBER_seedSEED.png` for each image, and the prompts by their number, one per line, in `prompts.txt`."""
+    from t2igan.files import write_text
+
     out.mkdir(parents=True, exist_ok=True)
     for number, row in enumerate(rows):
         for seed, image in zip(seeds, row, strict=True):
             image.save(out / f"{number:05d}_seed{seed}.png")
     if prompts:
-        (out / "prompts.txt").write_text("\n".join(prompts) + "\n")
+        write_text(out / "prompts.txt", "".join(f"{' '.join(prompt.split())}\n" for prompt in prompts))
     print(f"{len(rows) * len(seeds)} images in {out}")

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from t2igan.data.images import open_image
-from t2igan.data.index import BrokenShard, index_path, index_tar
+from t2igan.data.index import BrokenShard, index_path, index_tar, scan_tar
 from t2igan.data.shards import find_shards, parse_captions
 from t2igan.data.write import write_index
 from t2igan.errors import UserError
@@ -30,6 +30,7 @@ class Findings:
     samples: int = 0
     broken_shards: list[str] = field(default_factory=list)
     stale_indices: list[str] = field(default_factory=list)
+    passed_over: Counter = field(default_factory=Counter)
     undecodable: list[str] = field(default_factory=list)
     missing_captions: list[str] = field(default_factory=list)
     sizes: Counter = field(default_factory=Counter)
@@ -46,6 +47,7 @@ class Findings:
             "samples": self.samples,
             "broken_shards": self.broken_shards,
             "stale_indices": self.stale_indices,
+            "passed_over": dict(self.passed_over),
             "undecodable": len(self.undecodable),
             "undecodable_examples": self.undecodable[:MAX_LISTED],
             "missing_captions": len(self.missing_captions),
@@ -85,7 +87,8 @@ def check_shards(tars: list[Path]) -> Findings:
     findings, indices = Findings(shards=len(tars)), {}
     for tar in tars:
         try:
-            indices[tar] = index_tar(tar)
+            indices[tar], passed_over = scan_tar(tar)
+            findings.passed_over += passed_over
         except BrokenShard as error:
             findings.broken_shards.append(str(error))
         except (OSError, ValueError) as error:  # unreadable header fields, no permission
@@ -112,7 +115,7 @@ def check_sample(file: BinaryIO, row: np.ndarray, place: str, findings: Findings
     try:
         captions, _ = parse_captions(text, record)
     except ValueError as error:
-        findings.undecodable.append(f"{place}: its .json is not JSON ({error})")
+        findings.undecodable.append(f"{place}: {error}")
         return None
     if captions:
         findings.captions_per_image.append(len(captions))
@@ -166,6 +169,8 @@ def format_report(report: dict) -> list[str]:
             lines.append(f"{label} (least / median / most): {report[name]['min']} / {report[name]['median']} / {report[name]['max']}")
     for name in ("undecodable", "missing_captions", "duplicates"):
         lines.append(f"{name.replace('_', ' ')}: {report[name]}")
+    if report["passed_over"]:
+        lines.append(f"passed over: {', '.join(f'{count} {what}' for what, count in sorted(report['passed_over'].items()))}")
     lines += [f"  does not decode: {example}" for example in report["undecodable_examples"]]
     lines += [f"  no caption: {example}" for example in report["missing_captions_examples"]]
     lines += [f"  same pixels: {', '.join(places)}" for places in report["duplicate_examples"]]

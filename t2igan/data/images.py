@@ -10,6 +10,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 
+class UnknownRange(OSError):
+    """An image whose file does not tell which values are black and white."""
+
+
 def decode(data: bytes, size: int) -> UInt8[Tensor, "3 r r"]:
     """Bytes of any format Pillow reads to RGB at `size` px: transparency on white, center crop to the short side, Lanczos.
 
@@ -23,25 +27,42 @@ def open_image(source: Path | io.BytesIO, min_side: int | None = None) -> Image.
     """A photo or drawing to RGB: upright (EXIF), on white. A JPEG may be read at a smaller scale whose sides are at least `min_side`.
 
     Raises:
-        OSError: the file is not an image that Pillow can read.
+        OSError: the file is not an image that Pillow can read, or `on_white` refuses it.
     """
     try:
         with Image.open(source) as image:
             if min_side:
                 image.draft("RGB", (min_side, min_side))  # formats other than JPEG ignore it
             return on_white(ImageOps.exif_transpose(image))
+    except UnknownRange:
+        raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, TypeError, KeyError, ... for broken files
         raise OSError(f"not an image: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """Any Pillow image to RGB; transparent parts become white."""
-    if image.mode.startswith("I"):  # 16 bits a channel
-        image = image.convert("I").point(lambda value: value / 256).convert("L")
+    """Any Pillow image to RGB; transparent parts become white.
+
+    Raises:
+        UnknownRange: floating-point or 32-bit values: they would come out black, or white.
+    """
+    if image.mode in ("F", "I"):
+        raise UnknownRange(f"values of unknown range (Pillow's mode {image.mode}); save the image with 8 or 16 bits a channel")
+    if image.mode.startswith("I"):
+        image = from_16_bits(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def from_16_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits to 8 (mode L), with an alpha channel (LA) where the file declares one of its greys transparent."""
+    values, transparent = np.asarray(image), image.info.get("transparency")
+    grey = Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8))
+    if transparent is None:
+        return grey
+    return Image.merge("LA", (grey, Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))))
 
 
 def center_square(image: Image.Image, size: int) -> Image.Image:

@@ -4,6 +4,7 @@ About ten times faster than `tarfile`, which builds an object per member. Layout
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from t2igan.errors import UserError
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 COLUMNS = ("image", "txt", "json")  # each as (offset, size); size 0: absent
 BLOCK = 512
+WITHOUT_IMAGE = "samples without an image"
 
 
 class BrokenShard(UserError):
@@ -29,17 +31,34 @@ def index_tar(tar: Path) -> np.ndarray:
     Raises:
         BrokenShard: the file is truncated or not a tar; the message names the byte.
     """
+    return scan_tar(tar)[0]
+
+
+def scan_tar(tar: Path) -> tuple[np.ndarray, Counter]:
+    """The index, and what it leaves out: members by their ending, and samples WITHOUT_IMAGE.
+
+    A name's first dot ends the key, as in webdataset: `IMG_2020.01.02.jpg` has the ending `.01.02.jpg`, which no reader takes for an image.
+    """
     columns = {extension: 0 for extension in IMAGE_EXTENSIONS} | {"txt": 1, "json": 2}
     rows: dict[str, list[int]] = {}
+    left_out = Counter()
     for name, offset, size in _members(tar):
         key, _, extension = name.rpartition("/")[2].partition(".")
         column = columns.get(extension.lower())
         if column is None:
+            left_out[f".{extension}"] += 1
             continue
         key = f"{name.rpartition('/')[0]}/{key}"
         row = rows.setdefault(key, [0] * 6)
         row[2 * column : 2 * column + 2] = [offset, size]
-    return np.array([row for row in rows.values() if row[1] > 0], dtype=np.int64).reshape(-1, 6)
+    complete = [row for row in rows.values() if row[1] > 0]
+    left_out[WITHOUT_IMAGE] = len(rows) - len(complete)
+    return np.array(complete, dtype=np.int64).reshape(-1, 6), +left_out
+
+
+def image_members(left_out: Counter) -> dict[str, int]:
+    """Of what `scan_tar` left out, the members that look like images: `s0.input.jpg`, `IMG_2020.01.02.jpg`."""
+    return {ending: count for ending, count in left_out.items() if ending.rpartition(".")[2].lower() in IMAGE_EXTENSIONS}
 
 
 def _members(tar: Path):

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +20,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from t2igan.data.images import decode, to_signed
-from t2igan.data.index import index_path, index_tar
+from t2igan.data.index import image_members, index_path, scan_tar
 from t2igan.data.order import hashed, shuffled
 from t2igan.errors import UserError
+from t2igan.plain_text import check_encodable, decode_text, is_invisible
 from t2igan.types import Batch
 
 MAX_BROKEN_RUN = 100  # broken samples in a row after which reading fails
@@ -68,16 +70,40 @@ class Record:
 
 
 def parse_captions(txt: bytes, meta: bytes) -> tuple[list[str], dict]:
-    """A sample's captions without empty ones, from its .json or else its .txt, and the whole .json.
+    """A sample's captions without invisible ones, and its whole .json.
+
+    They are the .json's list `captions`, else the .txt, else the .json's `caption`, where img2dataset puts it.
 
     Raises:
-        ValueError: the .json is not JSON.
+        ValueError: the .json is not JSON, the .txt is not text, or a caption is neither.
     """
-    record = json.loads(meta) if meta else {}
-    record = record if isinstance(record, dict) else {}
+    record = parse_json(meta) if meta else {}
     captions = record.get("captions")
-    captions = captions if isinstance(captions, list) and captions else [txt.decode("utf-8", "replace")]
-    return [caption for caption in captions if isinstance(caption, str) and caption.strip()], record
+    if not (isinstance(captions, list) and captions):
+        captions = [decode_part("txt", txt) if txt else record.get("caption")]
+    for caption in captions:
+        if not isinstance(caption, str | None):
+            raise ValueError(f"its .json has a caption that is no text: {caption!r:.40}")
+        check_encodable(caption or "")
+    return [caption for caption in captions if caption and not is_invisible(caption)], record
+
+
+def parse_json(data: bytes) -> dict:
+    """A sample's .json; one that holds no object is empty."""
+    try:
+        record = json.loads(decode_part("json", data))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its .json is not JSON ({error})") from None
+    except RecursionError:
+        raise ValueError("its .json is nested too deeply") from None
+    return record if isinstance(record, dict) else {}
+
+
+def decode_part(extension: str, data: bytes) -> str:
+    try:
+        return decode_text(data)
+    except ValueError as error:
+        raise ValueError(f"its .{extension} is {error}") from None
 
 
 class Shards:
@@ -90,23 +116,28 @@ class Shards:
     def __init__(self, pattern: str, captioned: bool = True):
         self.captioned = captioned
         self.files = find_shards(pattern)
+        self.passed_over: Counter = Counter()
         indices = [self._index(file) for file in self.files]
         self.starts = np.cumsum([0] + [len(index) for index in indices])
         self.rows = np.concatenate(indices)
         if len(self.rows) == 0:
             raise UserError(f"the shards at {pattern} hold no image; each sample needs an image member beside its .txt or .json")
+        if unread := image_members(self.passed_over):
+            why = f"a name ends at its first dot, and {next(iter(unread))} is no ending"
+            warnings.warn(f"{sum(unread.values())} images of {pattern} are not read: {why}", stacklevel=2)
 
-    @staticmethod
-    def _index(file: Path) -> np.ndarray:
+    def _index(self, file: Path) -> np.ndarray:
         stored = index_path(file)
         if stored.is_file() and stored.stat().st_mtime >= file.stat().st_mtime:
             try:
                 index = np.load(stored)
-            except (OSError, ValueError, EOFError):  # half-written
-                return index_tar(file)
-            if len(index) and (index[:, ::2] + index[:, 1::2]).max() <= file.stat().st_size:
-                return index
-        return index_tar(file)
+                if len(index) and (index[:, ::2] + index[:, 1::2]).max() <= file.stat().st_size:
+                    return index
+            except (OSError, ValueError, IndexError, EOFError):  # half-written, or no index
+                pass
+        index, passed_over = scan_tar(file)
+        self.passed_over += passed_over
+        return index
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -15,7 +15,7 @@ def read_result(path: Path) -> dict:
     if not path.is_file():
         raise UserError(f"no result at {path}; eval/zero_shot_coco.py --out writes one")
     try:
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
         return {name: dict(result[name]) for name in ("protocol", "model", "metrics", "run")}
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is no result of eval/zero_shot_coco.py; give the file that its --out names") from None

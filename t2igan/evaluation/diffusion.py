@@ -63,7 +63,7 @@ def build_pipeline(folder: Path):
     index = folder / "model_index.json"
     if not index.is_file():
         raise UserError(f"{folder} is no diffusers pipeline (no model_index.json); give the folder of one, weights are not needed")
-    described = json.loads(index.read_text())
+    described = json.loads(index.read_text(encoding="utf-8"))
     parts = {}
     for name, value in described.items():
         if not isinstance(value, list):

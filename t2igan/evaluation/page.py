@@ -123,7 +123,7 @@ def neighbors_section(path: Path) -> str:
     if not path.is_file() or not image.is_file():
         raise UserError(f"no neighbours at {path} with {image.name} beside it; eval/nearest_neighbors.py makes both")
     try:
-        distances = dict(json.loads(path.read_text())["distance"])
+        distances = dict(json.loads(path.read_text(encoding="utf-8"))["distance"])
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is no result of eval/nearest_neighbors.py; give the file that its --out names") from None
     text = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in distances.items() if isinstance(value, float))

@@ -16,6 +16,7 @@ from t2igan.features.lpips import Lpips
 from t2igan.features.open_clip import ClipScorer
 from t2igan.inference.pipeline import Pipeline, check_prompts
 from t2igan.metrics.path_length import path_lengths, trimmed_mean
+from t2igan.plain_text import read_lines
 from t2igan.text.cache import default_cache
 
 
@@ -72,10 +73,7 @@ def measure_path_length(
 
 
 def read_prompts(file: Path) -> list[str]:
-    """One prompt per line; blank lines are skipped. Raises UserError where there is no such file, or not of UTF-8 text."""
+    """One prompt per line; blank lines are skipped. Raises UserError where there is no such file, or it is not text."""
     if not file.is_file():
         raise UserError(f"no prompts at {file}; give a file with one prompt per line")
-    try:
-        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise UserError(f"{file} is not UTF-8 text; save it as UTF-8") from None
+    return read_lines(file)

@@ -20,7 +20,7 @@ class Reference:
 def read_reference(folder: Path) -> Reference:
     """Raises UserError where the folder is not a reference, or not a complete one."""
     try:
-        report = json.loads((folder / "report.json").read_text())
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         content, images = report["content_sha256"], report["pictures"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder} is no reference; data_prep/coco.py makes one from val2014") from None

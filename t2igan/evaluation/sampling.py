@@ -24,6 +24,7 @@ from t2igan.files import write_json
 from t2igan.inference.pipeline import Pipeline, model_folder
 from t2igan.metrics.chunks import CHUNK_SIZE, DistributedState, broadcast_from_main, run_in_chunks
 from t2igan.metrics.protocol import Protocol, SampleRequest, captions_hash, given_requests, sample_requests
+from t2igan.plain_text import read_text
 from t2igan.text.cache import default_cache
 from t2igan.text.encoder import TextEncoder
 
@@ -109,7 +110,7 @@ class Sampler:
         if self.state.is_main_process and not file.is_file():
             write_json(file, plan)
         self.state.wait_for_everyone()
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
         other = [name for name in plan if found.get(name) != plan[name]]
         if other:
             raise UserError(f"{work} holds images of another {other[0]}; give another --out, or remove that folder")
@@ -158,13 +159,10 @@ def shard_file(folder: Path, number: int) -> Path:
 
 
 def read_captions(file: Path) -> list[str]:
-    """The lines of a file. Raises UserError where there is no such file, or not of UTF-8 text."""
+    """The lines of a file. Raises UserError where there is no such file, or it is not text."""
     if not file.is_file():
         raise UserError(f"no list of captions at {file}; give a file with one caption per line")
-    try:
-        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError:
-        raise UserError(f"{file} is not UTF-8 text; save it as UTF-8") from None
+    lines = read_text(file).replace("\r\n", "\n").removesuffix("\n").split("\n")
     return lines if lines != [""] else []
 
 

@@ -163,7 +163,7 @@ def training_facts(run: Path) -> dict:
     if not log.is_file():
         raise UserError(f"{run} has no metrics.jsonl: give the run folder, not its model folder")
     records = []
-    for line in log.read_text().splitlines():
+    for line in log.read_text(encoding="utf-8").splitlines():
         try:
             records.append(json.loads(line))
         except ValueError:
@@ -198,7 +198,7 @@ def table(result: dict) -> str:
 
 def overview(data: Path, pipeline: Pipeline, truncation: float) -> Image.Image:
     """Training concepts, held-out compositions (marked *), and `SEEDS` seeds of some prompts, in one image."""
-    splits = json.loads((data / "splits.json").read_text())
+    splits = json.loads((data / "splits.json").read_text(encoding="utf-8"))
     train = splits["train"][:: max(1, len(splits["train"]) // 60)][:60]
     held_out = splits["held_out_compositions"][:12]
     scale = max(1, 64 // pipeline.resolution)

@@ -52,7 +52,7 @@ def read_config(folder: Path) -> ModelConfig:
     """The `config.json` of a model folder. Raises UserError where it is not JSON, or not the config of a model."""
     file = folder / "config.json"
     try:
-        data = json.loads(file.read_text())
+        data = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{file} is not JSON ({error}); get the folder again") from None
     try:

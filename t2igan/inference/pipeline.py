@@ -16,6 +16,7 @@ from t2igan.errors import UserError
 from t2igan.inference.device import default_device
 from t2igan.inference.hub import resolve
 from t2igan.inference.model_folder import ModelConfig, load_generator, model_folder, read_config
+from t2igan.plain_text import check_encodable, is_invisible
 from t2igan.synthesis.generator import Generator
 from t2igan.text.cache import CaptionEncoder
 from t2igan.types import TextDescriptors
@@ -108,7 +109,7 @@ class GeneratorRunner:
 
 
 class Pipeline(GeneratorRunner):
-    """`pipeline(["a red apple"], seeds=[0, 1])` gives a list of PIL images for each prompt.
+    """`pipeline(["a red apple"], seeds=[0, 1])` gives a list of PIL images for each prompt; a string is one prompt.
 
     An image depends on prompt, seed and truncation alone: each seed has a CPU generator of its own, so neither the batch nor the device
     changes it (up to rounding). `truncation` below 1 pulls styles to their prompt's mean, `global_truncation` to the mean of all prompts.
@@ -120,7 +121,7 @@ class Pipeline(GeneratorRunner):
 
     def __call__(
         self,
-        prompts: Sequence[str] = (),
+        prompts: str | Sequence[str] = (),
         seeds: Sequence[int] = (0,),
         truncation: float = 1.0,
         batch: int = 32,
@@ -143,13 +144,14 @@ class Pipeline(GeneratorRunner):
 
     def sample_tensor(
         self,
-        prompts: Sequence[str] = (),
+        prompts: str | Sequence[str] = (),
         seeds: Sequence[int] = (0,),
         truncation: float = 1.0,
         batch: int = 32,
         global_truncation: float = 1.0,
     ) -> Float[Tensor, "b 3 r r"]:
         """The same as one tensor [prompts * seeds, 3, r, r] in [-1, 1], prompt by prompt, on the CPU."""
+        prompts = as_list(prompts)
         if not prompts and not self.conditional:
             prompts = [NO_PROMPT]
         self.check(prompts)
@@ -159,9 +161,10 @@ class Pipeline(GeneratorRunner):
         return self.sample_pairs(repeated, list(seeds) * len(prompts), truncation, batch, global_truncation)
 
     def sample_pairs(
-        self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0, batch: int = 32, global_truncation: float = 1.0
+        self, prompts: str | Sequence[str], seeds: Sequence[int], truncation: float = 1.0, batch: int = 32, global_truncation: float = 1.0
     ) -> Float[Tensor, "b 3 r r"]:
         """One image for each prompt and the seed at its place: [prompts, 3, r, r] in [-1, 1], on the CPU."""
+        prompts = as_list(prompts)
         self.check(prompts)
         done = []
         for start in tqdm(range(0, len(prompts), batch), "sampling", delay=5, disable=None, leave=False):
@@ -171,18 +174,19 @@ class Pipeline(GeneratorRunner):
 
     @torch.no_grad()
     def map_prompts(
-        self, prompts: Sequence[str], seeds: Sequence[int], truncation: float = 1.0, global_truncation: float = 1.0
+        self, prompts: str | Sequence[str], seeds: Sequence[int], truncation: float = 1.0, global_truncation: float = 1.0
     ) -> StyleCodes:
         """The style codes of one image for each prompt and the seed at its place.
 
         Raises:
             UserError: prompts as in `__call__`, or global truncation by a model whose mean style was never measured.
         """
+        prompts = as_list(prompts)
         self.check(prompts)
         mapper, stages = self.generator.mapper, self.generator.synthesis.num_styles
         if global_truncation != 1 and not mapper.mean_style.any():
             raise UserError("this model has no mean style to truncate to; it is measured when its training ends")
-        text = self.encode_text(list(prompts)).to(self.device)  # outside autocast, so that cached features do not depend on it
+        text = self.encode_text(prompts).to(self.device)  # outside autocast, so that cached features do not depend on it
         z = torch.stack([self.latent(seed) for seed in seeds]).to(self.device)
         with self.autocast():
             text = self.generator.adapt(text)
@@ -210,10 +214,19 @@ def draw_latent(seed: int, z_dim: int) -> Float[Tensor, " z_dim"]:
     return torch.randn(z_dim, generator=torch.Generator().manual_seed(seed))
 
 
+def as_list(prompts: str | Sequence[str]) -> list[str]:
+    """A bare string is one prompt, not a prompt per letter."""
+    return [prompts] if isinstance(prompts, str) else list(prompts)
+
+
 def check_prompts(prompts: Sequence[str]) -> None:
-    """Raises UserError where there is no prompt or an empty one."""
+    """Raises UserError where there is no prompt, one that shows nothing, or one that is no text."""
     if not prompts:
         raise UserError("no prompt given; describe an image, such as 'a red apple'")
     for number, prompt in enumerate(prompts, 1):
-        if not prompt.strip():
+        if is_invisible(prompt):
             raise UserError(f"prompt {number} of {len(prompts)} is empty; describe an image, such as 'a red apple'")
+        try:
+            check_encodable(prompt)
+        except ValueError as error:
+            raise UserError(f"prompt {number} of {len(prompts)} holds {error}") from None

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from t2igan.data.images import on_white, to_pil, to_signed
 from t2igan.errors import UserError
-from t2igan.inference.pipeline import NO_PROMPT, PREVIEW_IMAGES, GeneratorRunner, Rows, draw_latent
+from t2igan.inference.pipeline import NO_PROMPT, PREVIEW_IMAGES, GeneratorRunner, Rows, as_list, draw_latent
 from t2igan.layers.resample import resize_bicubic
 from t2igan.synthesis.generator import Generator
 from t2igan.text.cache import CaptionEncoder
@@ -48,7 +48,7 @@ class Upsampler(GeneratorRunner):
     def __call__(
         self,
         images: Sequence[Image.Image],
-        prompts: Sequence[str] | None = None,
+        prompts: str | Sequence[str] | None = None,
         seed: int = 0,
         tile: int | None = None,
         overlap: int | None = None,
@@ -67,7 +67,7 @@ class Upsampler(GeneratorRunner):
             UserError: another number of prompts, a prompt for a model without text, images smaller than those that the upsampler was
                 trained on, or sizes of tiles that do not fit.
         """
-        prompts = list(prompts) if prompts is not None else [NO_PROMPT] * len(images)
+        prompts = as_list(prompts) if prompts is not None else [NO_PROMPT] * len(images)
         if len(prompts) != len(images):
             raise UserError(f"{len(prompts)} prompts for {len(images)} images; give one for each, or none")
         self.check([image.size for image in images], tile, overlap)

@@ -65,7 +65,7 @@ class OpenClipText(TextEncoder):
         config = Path(package.submodule_search_locations[0]) / "model_configs" / f"{self.config.model}.json" if package else None
         if config is None or not config.is_file():
             return None
-        sizes = json.loads(config.read_text())
+        sizes = json.loads(config.read_text(encoding="utf-8"))
         text = sizes["text_cfg"]
         if not {"width", "layers", "vocab_size", "context_length"} <= set(text) or "hf_model_name" in text:
             return None
@@ -134,4 +134,4 @@ def _own_text_tower(name: str) -> dict:
 
 def open_clip_config(folder: Path) -> dict:
     """The model's part of `open_clip_config.json`. Raises OSError or ValueError."""
-    return json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
+    return json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]

@@ -40,6 +40,6 @@ class Checkpoints:
     def read(self, path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict]:
         try:
             tensors = {file.stem: load_file(file) for file in path.glob("*.safetensors")}
-            return tensors, json.loads((path / "state.json").read_text())
+            return tensors, json.loads((path / "state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(f"the checkpoint {path} cannot be read ({error}); delete that folder to resume from the one before") from None

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from t2igan.files import write_text
 from t2igan.grids import grid
 
 LINE_EVERY = 30.0  # seconds between lines when not on a terminal
@@ -95,14 +96,14 @@ def _reopen(path: Path, images: int):
     """metrics.jsonl without the lines a resumed run will write again."""
     if path.is_file():
         kept = []
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 if json.loads(line)["images"] <= images:
                     kept.append(line + "\n")
             except ValueError:
                 continue  # the line a killed run was writing
-        path.write_text("".join(kept))
-    return open(path, "a")
+        write_text(path, "".join(kept))
+    return open(path, "a", encoding="utf-8")
 
 
 def _clock(seconds: float) -> str:

@@ -2,14 +2,16 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from t2igan.data.folder import import_folder, read_table
+from t2igan.data.folder import import_folder
 from t2igan.data.shards import Shards
+from t2igan.data.tables import read_table
 from t2igan.errors import UserError
 
 
@@ -156,6 +158,14 @@ def test_a_second_run_into_the_same_folder_does_not_read_its_own_output(images):
     ("name", "content", "said"),
     [
         ("c.csv", b"picture,words\np00.png,hello\n", "'picture', 'words'"),
+        ("c.csv", b"file,caption\na.jpg,a red, round ball, on grass\n", "line 2 has 4 values, its header 2; a caption that holds a comma"),
+        ("c.csv", b'file,caption\na.jpg,"a\nred ball"\nb.jpg\n', "line 4 has 1 values"),
+        ("c.csv", b'file,caption\na.jpg,"a" red\n', "line 2 is not comma-separated"),
+        ("c.csv", b"file,caption,caption\na.jpg,a,b\n", "names a column twice"),
+        ("c.jsonl", b'{"file": 7, "caption": "a"}\n', "line 1: file needs text"),
+        ("c.jsonl", b'{"file": "a.jpg", "caption": {"en": "a"}}\n', "caption text or a list of texts"),
+        ("c.jsonl", b'{"file": "a.jpg", "caption": "a \\ud83d"}\n', "line 1: caption holds half a character"),
+        ("c.jsonl", b"[" * 100_000, "nested too deeply"),
         ("c.jsonl", b'{"file": "p00.png"\n', "line 1 is not JSON"),
         ("c.jsonl", b'["p00.png"]\n', "not a JSON object"),
         ("c.csv", b"file,caption\np00.png,caf\xe9\n", "not UTF-8"),
@@ -166,3 +176,109 @@ def test_a_bad_caption_file_is_refused(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=said):
         read_table(tmp_path / name)
+
+
+# ------------------------------------------------------------------------------------------------ text that is none
+
+
+def test_captions_of_powershell_are_read(images, made):
+    """`echo > cat.txt` writes UTF-16 with a byte order mark."""
+    (images / "p00.txt").write_text("un café\r\n", encoding="utf-16")
+    assert made(images)[0]["p00.png"][1]["captions"] == ["un café"]
+
+
+def test_captions_that_are_not_text_are_counted_and_named(images, made):
+    (images / "p00.txt").write_bytes("a café".encode("latin-1"))
+    (images / "p01.txt").write_bytes("a cat".encode("utf-16-le"))
+    found, report = made(images)
+    assert len(found) == 10 and report["unreadable_captions"] == 2
+    assert report["unreadable_captions_files"][0].startswith("p00.txt is not UTF-8 text (byte 5)")
+    for text in images.glob("*.txt"):
+        text.write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"but no caption: p00\.txt is not UTF-8 text \(byte 0\); save it as UTF-8"):
+        made(images)
+
+
+def test_invisible_captions_are_none(images, made):
+    (images / "p00.txt").write_text("\u200b\n\ufeff\n \u3164")
+    assert made(images)[1]["without_caption_files"] == ["p00.png"]
+
+
+def test_a_file_name_that_is_not_utf_8(images, made):
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        save(images / name).with_suffix(".txt").write_text("a café")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    found, report = made(images)
+    assert found["caf\ufffd.png"][1]["captions"] == ["a café"] and report["splits"]["train"] == 13
+
+
+# ------------------------------------------------------------------------------------------------ which row is whose
+
+
+def test_a_row_by_file_name_alone_comes_last_and_only_where_one_image_has_it(tmp_path, made):
+    save(tmp_path / "in/blue/0001.png", "blue").with_suffix(".txt").write_text("its own caption")
+    save(tmp_path / "in/blue/0002.png", "navy")
+    save(tmp_path / "in/red/0003.png", "red")
+    save(tmp_path / "in/green/0003.png", "green").with_suffix(".txt").write_text("green")
+    table = tmp_path / "captions.csv"
+    table.write_text("file,caption\n0001.png,from the table\n0002.png,found\n0003.png,of which\nblue\\0002.png,exact\n")
+    found, report = made(tmp_path / "in", table=table)
+    assert {file: record["captions"] for file, (_, record) in found.items()} == {
+        "blue/0001.png": ["its own caption"], "blue/0002.png": ["exact"], "green/0003.png": ["green"],
+    }  # fmt: skip
+    assert report["captions_without_picture_files"] == ["0002.png", "0003.png"]
+    assert report["without_caption_files"] == ["red/0003.png"]
+
+
+def test_a_table_of_other_names_shows_one_from_each_side(images, tmp_path, made):
+    for text in images.glob("*.txt"):
+        text.unlink()
+    (tmp_path / "c.csv").write_text("file,caption\nP00.PNG,a\n")
+    with pytest.raises(UserError, match=r"c\.csv names none of them \(it has 'P00.PNG', the folder has 'p00.png'\)"):
+        made(images, table=tmp_path / "c.csv")
+
+
+# ------------------------------------------------------------------------------------------------ what is passed over
+
+
+def test_what_nobody_reads_is_counted(images, made, tmp_path):
+    (images / "phone.heic").write_bytes(b"x")
+    (images / "phone2.HEIC").write_bytes(b"x")
+    (images / "drawing.svg").write_bytes(b"x")
+    (images / "notes.md").write_text("x")
+    (images / ".hidden.png").write_bytes(b"x")
+    save(tmp_path / "elsewhere" / "x.png")
+    (images / "link").symlink_to(tmp_path / "elsewhere")
+    found, report = made(images)
+    assert len(found) == 12 and report["passed_over"] == {".heic": 2, ".svg": 1, "linked folder": 1}
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "a.avif").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"it has 1 \.avif; it needs files that end in \.png"):
+        made(tmp_path / "only")
+
+
+def test_a_folder_that_is_all_held_out_says_so(tmp_path, made):
+    save(tmp_path / "in" / "a.png").with_suffix(".txt").write_text("a")
+    with pytest.raises(UserError, match="all 1 are held out; lower --held-out"):
+        made(tmp_path / "in", held_out=0.999)
+
+
+# ------------------------------------------------------------------------------------------------ values of unknown range
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_an_image_whose_values_have_no_range_is_broken_not_black(images, made, dtype):
+    Image.fromarray(np.ones((20, 20), dtype)).save(images / "p00.tif")
+    (images / "p00.png").unlink()
+    found, report = made(images)
+    assert "p00.tif" not in found and "unknown range" in report["broken_files"][0]
+
+
+def test_sixteen_bit_grey_keeps_its_transparent_value(images, made):
+    values = np.full((20, 20), 1000, np.uint16)
+    values[:, 10:] = 40_000
+    Image.fromarray(values).save(images / "p00.png", transparency=1000)
+    pixels = made(images, 20)[0]["p00.png"][0]
+    assert (pixels[:, :10] == 255).all() and (pixels[:, 10:] == 40_000 >> 8).all()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from t2igan.data.check import check_shards
 from t2igan.data.index import BrokenShard
 from t2igan.data.shards import PairedBatches, Shards, TrainingBatches, batches, find_shards
 from t2igan.data.write import Sample, write_shards
@@ -307,3 +308,44 @@ def test_samples_without_captions_are_read_for_systems_without_text(samples, tmp
         Shards(str(tmp_path / "train")).read(0)
     shards = Shards(str(tmp_path / "train"), captioned=False)
     assert shards.read(0).captions == [""] and shards.primary_captions() == [""]
+
+
+def test_the_caption_of_img2dataset_may_be_in_its_json_alone(tmp_path, png):
+    meta = {"url": "http://x", "caption": "a cat", "key": "0"}
+    plain_tar(tmp_path / "x.tar", [("0.jpg", png("red")), ("0.json", json.dumps(meta).encode())])
+    assert Shards(str(tmp_path)).read(0).captions == ["a cat"]
+
+
+@pytest.mark.parametrize(
+    "members, reason",
+    [
+        ([("0.txt", "a café".encode("latin-1"))], r"its \.txt is not UTF-8 text \(byte 5\)"),
+        ([("0.json", b'{"captions": ["a \\ud83d"]}')], "half a character"),
+        ([("0.json", b'{"captions": ["a", {"b": 1}]}')], "a caption that is no text"),
+        ([("0.json", b"[" * 100_000)], "nested too deeply"),
+        ([("0.json", b"{half")], "is not JSON"),
+    ],
+)
+def test_text_that_is_none_breaks_its_sample(tmp_path, png, members, reason):
+    plain_tar(tmp_path / "x.tar", [("0.png", png("red")), *members])
+    with pytest.raises(ValueError, match=reason):
+        Shards(str(tmp_path)).read(0)
+    assert check_shards([tmp_path / "x.tar"]).report()["undecodable"] == 1
+
+
+def test_utf_16_is_read_and_invisible_captions_are_none(tmp_path, png):
+    meta = json.dumps({"captions": ["\u200b", "b"]}).encode()
+    members = [("0.png", png("red")), ("0.txt", "un café".encode("utf-16")), ("1.png", png("red")), ("1.json", meta)]
+    plain_tar(tmp_path / "x.tar", members)
+    shards = Shards(str(tmp_path))
+    assert [shards.read(number).captions for number in (0, 1)] == [["un café"], ["b"]]
+
+
+def test_images_that_no_reader_takes_are_told(tmp_path, png):
+    names = ("s0.input.jpg", "IMG_2020.01.02.jpg", "good.jpg")
+    members = [(name, png("red")) for name in names] + [("good.txt", b"a"), ("good.cls", b"1"), ("alone.txt", b"b")]
+    plain_tar(tmp_path / "x.tar", members)
+    with pytest.warns(UserWarning, match=r"2 images of .* are not read: a name ends at its first dot, and \.input\.jpg is no ending"):
+        assert len(Shards(str(tmp_path))) == 1
+    passed_over = check_shards([tmp_path / "x.tar"]).report()["passed_over"]
+    assert passed_over == {".input.jpg": 1, ".01.02.jpg": 1, ".cls": 1, "samples without an image": 1}

@@ -49,3 +49,14 @@ def test_a_foreign_folder_or_file_is_not_replaced(refused, images, tmp_path):
     assert "is a file" in refused("folder.py", images, "--out", images / "p00.png")
     assert "was not written by this script" in refused("folder.py", images, "--out", images)
     assert len(list(images.iterdir())) == 24
+
+
+def test_what_was_left_out_is_told(run_script, images, tmp_path):
+    (images / "p00.txt").write_bytes(b"caf\xe9")
+    (images / "photo.heic").write_bytes(b"x")
+    (tmp_path / "c.csv").write_text("file,caption\nP01.png,grey\n")
+    done = run_script("folder.py", images, "--out", tmp_path / "out", "--captions", tmp_path / "c.csv")
+    assert done.returncode == 0, done.stderr
+    assert "1 whose captions are not text: p00.txt is not UTF-8 text (byte 3)" in done.stdout
+    assert "c.csv names 1 files that are not in the folder: 'P01.png'; it has 'p00.png'" in done.stdout
+    assert "passed over: 1 .heic" in done.stdout

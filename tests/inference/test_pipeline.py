@@ -142,3 +142,14 @@ def test_no_prompt_and_no_seed_are_refused(pipeline):
         pipeline([])
     with pytest.raises(UserError, match="no seed given"):
         pipeline(["thing 1"], seeds=[])
+
+
+def test_a_bare_string_is_one_prompt(pipeline, images):
+    assert (pipeline.sample_tensor(PROMPTS[0], SEEDS) - images[0]).abs().max() < ROUNDING
+    assert [len(row) for row in pipeline(PROMPTS[0], SEEDS)] == [len(SEEDS)]
+
+
+@pytest.mark.parametrize("prompt, reason", [("\u200b", "prompt 1 of 1 is empty"), ("a \ud83d", "prompt 1 of 1 holds half a character")])
+def test_a_prompt_that_shows_nothing_or_is_no_text_is_refused(prompt, reason, pipeline):
+    with pytest.raises(UserError, match=reason):
+        pipeline(prompt)
