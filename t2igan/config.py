@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from t2igan import augment, discriminator, objective, style, synthesis, text
 from t2igan.augment import NoAugmentConfig
-from t2igan.schedule import Schedule, constant
+from t2igan.ranges import Amount, AmountOverTime, Count, Positive, Seed, ShareBelow1, ShareBelow1OverTime, Whole
+from t2igan.schedule import constant
 from t2igan.text.adapter import AdapterConfig
 from t2igan.types import CheckContext, PartConfig
 
@@ -18,15 +19,9 @@ def of_kind(kinds: dict[str, type], **options):
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(PartConfig):
     shards: str  # a folder of .tar files, one file, or a pattern with {00000..00099}
-    workers: int = 0  # processes that decode; 0 decodes in the training process
-    caption_dropout: float = 0.0  # share of the visits to an image without its caption, for upsamplers that are to work without one
+    workers: Whole = 0  # processes that decode; 0 decodes in the training process
+    caption_dropout: ShareBelow1 = 0.0  # of the visits to an image, those without its caption: for upsamplers that are to work without one
     mirror: bool = False  # every second visit to an image shows it mirrored; never for images with text or captions with left and right
-
-    def check(self, context: CheckContext) -> None:
-        if self.workers < 0:
-            raise ValueError(f"workers is {self.workers}, needs 0 (decode in the training process) or more")
-        if not 0 <= self.caption_dropout < 1:
-            raise ValueError(f"caption_dropout is {self.caption_dropout}, needs a share from 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +41,9 @@ class DiscriminatorConfig:
 class TermConfig(PartConfig):
     kind: str
     options: Any
-    weight: Schedule = constant(1.0)
-    every: int = 1  # steps from one time it is due to the next; the weight is multiplied by it
-    after: int = 0  # images seen before it is first due
-
-    def check(self, context: CheckContext) -> None:
-        if self.every < 1:
-            raise ValueError(f"every is {self.every}, needs a whole number above 0")
+    weight: AmountOverTime = constant(1.0)
+    every: Count = 1  # steps from one time it is due to the next; the weight is multiplied by it
+    after: Whole = 0  # images seen before it is first due
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,46 +57,35 @@ class ParameterGroup:
     """What holds for the parameters whose names match a pattern; of several patterns that match, later ones override earlier ones."""
 
     match: str  # as in a shell, over the whole name: * is any part, [12] one of these, {4,8} one of these
-    lr: float | None = None  # times the optimizer's rate; none: as it is
-    weight_decay: float | None = None  # none: the optimizer's
+    lr: Amount | None = None  # times the optimizer's rate; none: as it is
+    weight_decay: Amount | None = None  # none: the optimizer's
     frozen: bool | None = None  # not trained
-
-    def check(self) -> None:
-        for name in ("lr", "weight_decay"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"group {self.match!r} has {name} {value}, needs 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    lr: Schedule = constant(0.0025)
-    betas: tuple[Schedule, ...] = (constant(0.0), constant(0.99))
-    weight_decay: float = 0.0
-    warmup: int = 0  # images over which the rate rises from 0
+    lr: AmountOverTime = constant(0.0025)
+    betas: tuple[ShareBelow1OverTime, ...] = (constant(0.0), constant(0.99))
+    weight_decay: Amount = 0.0
+    warmup: Whole = 0  # images over which the rate rises from 0
     groups: tuple[ParameterGroup, ...] = ()  # parameters that are treated otherwise
 
     def check(self) -> None:
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for schedule in self.betas for beta in schedule.extremes()):
-            raise ValueError(f"betas is [{', '.join(map(str, self.betas))}], needs two numbers from 0 to below 1")
-        for option in ("weight_decay", "warmup"):
-            if getattr(self, option) < 0:
-                raise ValueError(f"{option} is {getattr(self, option)}, needs 0 or more")
-        for group in self.groups:
-            group.check()
+        if len(self.betas) != 2:
+            raise ValueError(f"betas is [{', '.join(map(str, self.betas))}], needs two numbers")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EMAConfig:
-    half_life: Schedule = constant(500_000.0)  # images until an old weight counts half
-    rampup: float | None = 0.05  # the half-life is at most this share of the images seen; none: no limit
+    half_life: AmountOverTime = constant(500_000.0)  # images until an old weight counts half
+    rampup: Positive | None = 0.05  # the half-life is at most this share of the images seen; none: no limit
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(PartConfig):
-    total_images: int  # real images shown to D in all
-    batch: int  # images per step, over all processes
-    micro_batch: int | None = None  # images per forward pass in one process; none: the process's whole share
+    total_images: Count  # real images shown to D in all
+    batch: Count  # images per step, over all processes
+    micro_batch: Count | None = None  # images per forward pass in one process; none: the process's whole share
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes faster in it
     reuse_fakes: bool = False  # Ours: one pass of G, with one z per image, serves both halves of a step; the papers draw z anew for each
     own_reals: bool = False  # G's half takes real images of its own (R3GAN), not those of D's half
@@ -113,19 +93,16 @@ class TrainingConfig(PartConfig):
     discriminator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema: EMAConfig = field(default_factory=EMAConfig)
     cluster_features: str | None = None  # local-dir:CLIP by whose embeddings images are clustered (generator.style.num_clusters); none: not
-    log_every: int = 50  # steps
-    checkpoint_every: int = 100_000  # images
-    sample_every: int = 100_000  # images
-    keep_checkpoints: int = 2  # newest ones
+    log_every: Count = 50  # steps
+    checkpoint_every: Count = 100_000  # images
+    sample_every: Count = 100_000  # images
+    keep_checkpoints: Count = 2  # newest ones
     prompts: tuple[str, ...] = ()  # of the sample grids at every `sample_every`
 
     def check(self, context: CheckContext) -> None:
-        for name in ("total_images", "batch", "log_every", "checkpoint_every", "sample_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, needs a whole number above 0")
         if self.total_images < self.batch:
             raise ValueError(f"total_images {self.total_images} is less than one batch of {self.batch}; train on more images")
-        if self.micro_batch is not None and (self.micro_batch < 1 or self.batch % self.micro_batch):
+        if self.micro_batch is not None and self.batch % self.micro_batch:
             raise ValueError(f"batch {self.batch} must be a multiple of training.micro_batch {self.micro_batch}")
         if self.reuse_fakes and self.own_reals:
             raise ValueError("reuse_fakes needs the same real images in both halves, and own_reals takes others; choose one")
@@ -156,7 +133,7 @@ class Recipe:
     """A system, its data and its training, whole."""
 
     name: str
-    resolution: int
+    resolution: int  # px, a power of two
     data: DataConfig
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
@@ -165,4 +142,4 @@ class Recipe:
     text: Any = of_kind(text.KINDS)
     augment: Any = of_kind(augment.KINDS, default_factory=NoAugmentConfig)
     start: StartConfig | None = None
-    seed: int = 0
+    seed: Seed = 0

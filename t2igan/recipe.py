@@ -5,9 +5,10 @@ An unknown key is refused with the nearest known one; every value is checked aga
 
 import dataclasses
 import difflib
+import math
 import types
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -15,6 +16,18 @@ from t2igan.config import Recipe, TermConfig
 from t2igan.errors import UserError
 from t2igan.plain_text import read_text
 from t2igan.schedule import Schedule, parse_schedule
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML whose mappings have each key once: of two, the last would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice in one mapping", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def load_recipe(path: Path | str, overrides: list[str] = ()) -> Recipe:
@@ -29,9 +42,11 @@ def load_recipe(path: Path | str, overrides: list[str] = ()) -> Recipe:
     if not path.is_file():
         raise UserError(f"no recipe at {path}; give a YAML file such as configs/emoji_32.yaml, or a run folder")
     try:
-        data = yaml.safe_load(read_text(path))
+        data = yaml.load(read_text(path), UniqueKeys)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply; a recipe has few levels") from None
     for override in overrides:
         apply_override(data, override)
     try:
@@ -50,7 +65,9 @@ def apply_override(data: dict, override: str) -> None:
     try:
         for parent in parents:
             data = data[int(parent)] if isinstance(data, list) else data.setdefault(parent, {})
-        data[int(last) if isinstance(data, list) else last] = yaml.safe_load(value)
+        data[int(last) if isinstance(data, list) else last] = yaml.load(value, UniqueKeys)
+    except RecursionError:
+        raise UserError(f"override {path!r} is nested too deeply; a recipe has few levels") from None
     except (ValueError, IndexError, TypeError, AttributeError):
         raise UserError(f"override {override!r}: the recipe has nothing at {path!r}") from None
     except yaml.YAMLError:
@@ -67,7 +84,7 @@ def parse(cls: type, data: Any, where: str):
     for key in data:
         if key not in fields:
             raise UserError(f"unknown key {_join(where, key)!r}{_did_you_mean(key, fields)}")
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     values = {}
     for name, spec in fields.items():
         if name in data:
@@ -83,6 +100,12 @@ def _value(hint: Any, value: Any, where: str, metadata: Any = types.MappingProxy
     if "terms" in metadata:
         return tuple(_term(metadata["terms"], item, f"{where}.{i}") for i, item in enumerate(_list(value, where)))
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        inner, allowed = arguments
+        found = _value(inner, value, where)
+        if not allowed.holds(found):
+            raise UserError(f"{where} is {found}, needs {allowed.needs}")
+        return found
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
@@ -96,7 +119,8 @@ def _value(hint: Any, value: Any, where: str, metadata: Any = types.MappingProxy
         return tuple(_value(arguments[0], item, f"{where}.{i}") for i, item in enumerate(_list(value, where)))
     if hint is Schedule:
         try:
-            return parse_schedule(_number(value, where) if isinstance(value, str) else value)
+            plain = isinstance(value, int | float | str) and not isinstance(value, bool)
+            return parse_schedule(_number(value, where) if plain else value)
         except ValueError as error:
             raise UserError(f"{where}: {error}") from None
     if dataclasses.is_dataclass(hint):
@@ -112,9 +136,12 @@ def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise UserError(f"{where} must be a number, got {value!r}")
     try:
-        return float(value)  # YAML 1.1 reads 1e-4 as a string
-    except ValueError:
-        raise UserError(f"{where} must be a number, got {value!r}") from None
+        number = float(value)  # YAML 1.1 reads 1e-4 as a string
+    except (ValueError, OverflowError):
+        raise UserError(f"{where} must be a number, got {value!r:.60}") from None
+    if not math.isfinite(number):
+        raise UserError(f"{where} is {value}, needs a finite number")
+    return number
 
 
 def _list(value: Any, where: str) -> list:
@@ -136,7 +163,7 @@ def _term(kinds: dict, value: Any, where: str) -> TermConfig:
     shared = {name: value[name] for name in ("weight", "every", "after") if isinstance(value, dict) and name in value}
     options = {k: v for k, v in value.items() if k not in shared} if isinstance(value, dict) else value
     parsed = _kind(kinds, options, where)
-    hints = get_type_hints(TermConfig)
+    hints = get_type_hints(TermConfig, include_extras=True)
     return TermConfig(
         kind=value["kind"], options=parsed, **{name: _value(hints[name], item, f"{where}.{name}") for name, item in shared.items()}
     )

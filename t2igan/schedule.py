@@ -54,9 +54,11 @@ def parse_schedule(value: Any) -> Schedule:
         raise ValueError(f"got {value!r}, needs {forms}")
     try:
         start, end, *times = map(float, numbers)  # YAML 1.1 reads 1e5 as a string
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"got {value!r}, needs {forms}") from None
+    if not all(map(math.isfinite, (start, end, *times))):
+        raise ValueError(f"got {value!r}, needs finite numbers")
     begin, until = times if len(times) == 2 else (0, times[0])
-    if until <= begin:
-        raise ValueError(f"got {value!r}: the schedule must end after it begins")
+    if not 0 <= begin < until:
+        raise ValueError(f"got {value!r}: the schedule must begin at 0 or later, and end after that")
     return Schedule(kind, start, end, int(begin), int(until))

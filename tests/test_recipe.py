@@ -81,7 +81,7 @@ MISTAKES = [
     ("training=5", "training must be a mapping, got 5"),
     ("training.generator_optimizer.lr={linear: [1, 2]}", "training.generator_optimizer.lr: got {'linear': [1, 2]}, needs a number"),
     ("training.generator_optimizer.lr=fast", "training.generator_optimizer.lr must be a number, got 'fast'"),
-    ("training.generator_optimizer.lr={linear: [1, 0, 5, 5]}", "must end after it begins"),
+    ("training.generator_optimizer.lr={linear: [1, 0, 5, 5]}", "must begin at 0 or later, and end after that"),
     ("training.total_images=null", "training.total_images must be a whole number, got None"),
 ]
 

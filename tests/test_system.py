@@ -19,10 +19,9 @@ def check(recipe: Recipe) -> None:
 
 
 def refusal(data, *overrides) -> str:
-    """The one line of what is refused in a recipe that reads well."""
-    recipe = parse(Recipe, changed(data, *overrides), "")
+    """The one line of what is refused, as the recipe is read or as its numbers are held against each other."""
     with pytest.raises(UserError) as caught:
-        check(recipe)
+        check(parse(Recipe, changed(data, *overrides), ""))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -75,26 +74,26 @@ SIZES = [
         "generator.synthesis.strategy=dense",
         "generator.synthesis.strategy is 'dense', which takes one kernel, and num_kernels is [1, 2, 1, 1]",
     ),
-    ("generator.synthesis.blocks=[1,1,0,1]", "generator.synthesis.blocks is [1, 1, 0, 1], needs at least 1 in each stage"),
+    ("generator.synthesis.blocks=[1,1,0,1]", "generator.synthesis.blocks.2 is 0, needs a whole number above 0"),
     (
         "objective.generator=[{kind: nonsaturating}, {kind: reconstruction, sides: [8, 16]}]",
         "needs some of [32, 16, 8, 4], which G makes, finest first",
     ),
     ("objective.discriminator.2.every=0", "objective.discriminator.2.every is 0, needs a whole number above 0"),
     ("training.generator_optimizer.betas=[0.5]", "training.generator_optimizer.betas is [0.5], needs two numbers"),
-    ("training.generator_optimizer.betas=[0.0,1.0]", "needs two numbers from 0 to below 1"),
+    ("training.generator_optimizer.betas=[0.0,1.0]", "training.generator_optimizer.betas.1 is 1, needs a number from 0 to below 1"),
     ("training.discriminator_optimizer.weight_decay=-1", "training.discriminator_optimizer.weight_decay is -1.0, needs 0 or more"),
-    ("generator.synthesis.head_dim=0", "needs a multiple of head_dim 0"),
+    ("generator.synthesis.head_dim=0", "generator.synthesis.head_dim is 0, needs a whole number above 0"),
     ("generator.adapter={head_dim: 7}", "generator.adapter.head_dim is 7, needs a divisor of token_dim 24"),
     ("training.prompts=[a heart, '']", "training.prompts has an empty one, number 2"),
     ("training.total_images=7", "training.total_images 7 is less than one batch of 32"),
     ("data.workers=-1", "data.workers is -1"),
-    ("data.caption_dropout=1.0", "data.caption_dropout is 1.0, needs a share from 0 to below 1"),
+    ("data.caption_dropout=1.0", "data.caption_dropout is 1.0, needs a number from 0 to below 1"),
     ("training={total_images: 64, batch: 32, reuse_fakes: true, own_reals: true}", "training.reuse_fakes needs the same real images"),
-    ("training.generator_optimizer.groups=[{match: '*', lr: -1}]", "training.generator_optimizer.group '*' has lr -1.0, needs 0 or more"),
+    ("training.generator_optimizer.groups=[{match: '*', lr: -1}]", "training.generator_optimizer.groups.0.lr is -1.0, needs 0 or more"),
     ("start={run: x, parts: []}", "start.parts is empty, needs generator, discriminator or both"),
-    ("objective.discriminator.2.gamma={linear: [1, -1, 100]}", "objective.discriminator.2 (r1).gamma is"),
-    ("augment={kind: diffaugment, probability: 1.5}", "augment.probability is 1.5, needs numbers from 0 to 1"),
+    ("objective.discriminator.2.gamma={linear: [1, -1, 100]}", "discriminator.2.gamma is {linear: [1, -1, 0, 100]}, needs 0 or more"),
+    ("augment={kind: diffaugment, probability: 1.5}", "augment.probability is 1.5, needs a number from 0 to 1"),
 ]
 
 

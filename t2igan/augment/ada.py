@@ -7,6 +7,7 @@ given random numbers; images pass gradients through all of them, twice where a p
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +20,9 @@ from t2igan.draws import Draws
 from t2igan.layers.fir import downsample_fir, upsample_fir
 from t2igan.layers.precision import full_precision
 from t2igan.layers.warp import warp
-from t2igan.schedule import Schedule, constant
-from t2igan.types import CheckContext, ImagePyramid, TrainingTime, Verdict
+from t2igan.ranges import Amount, Count, Range, ShareOverTime
+from t2igan.schedule import constant
+from t2igan.types import ImagePyramid, TrainingTime, Verdict
 
 # Daubechies' least asymmetric wavelet of length 12; it sums to the square root of 2
 SYM6 = (
@@ -48,37 +50,26 @@ NORMALS = (
 class ADAConfig(AugmentConfig):
     """Each transform fires, per image, with its own factor times the common probability."""
 
-    probability: Schedule = constant(0.0)  # the common one; where there is a target, what it starts from
-    target: float | None = None  # of E sign D(real), by which the probability adapts; none: it follows its schedule alone
-    ramp_images: int = 500_000  # images that it takes to go from 0 to 1, at most
-    interval: int = 4  # steps between adaptations
-    x_flip: float = 1.0
-    rotate_90: float = 1.0
-    x_int: float = 1.0  # translation by whole pixels
-    scale: float = 1.0
-    rotate: float = 1.0
-    aniso: float = 1.0
-    x_frac: float = 1.0  # translation by fractions of a pixel
-    brightness: float = 1.0
-    contrast: float = 1.0
-    luma_flip: float = 1.0
-    hue: float = 1.0
-    saturation: float = 1.0
-    image_filter: float = 0.0
-    noise: float = 0.0
-    cutout: float = 0.0
-
-    def check(self, context: CheckContext) -> None:
-        if min(self.probability.extremes()) < 0:
-            raise ValueError(f"probability is {self.probability}, needs numbers from 0 on")
-        if self.target is not None and not -1 < self.target < 1:
-            raise ValueError(f"target is {self.target}, needs a number between -1 and 1")
-        for name in ("ramp_images", "interval"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, needs a whole number above 0")
-        for name in ("rotate", "image_filter", *(coin for coin in COINS if hasattr(self, coin))):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, needs 0 or more")
+    probability: ShareOverTime = constant(0.0)  # the common one; where there is a target, what it starts from
+    # The mean of sign D(real) to which the probability adapts; none: it follows its schedule alone
+    target: Annotated[float, Range("a number between -1 and 1", above=-1, below=1)] | None = None
+    ramp_images: Count = 500_000  # images that it takes to go from 0 to 1, at most
+    interval: Count = 4  # steps between adaptations
+    x_flip: Amount = 1.0
+    rotate_90: Amount = 1.0
+    x_int: Amount = 1.0  # translation by whole pixels
+    scale: Amount = 1.0
+    rotate: Amount = 1.0
+    aniso: Amount = 1.0
+    x_frac: Amount = 1.0  # translation by fractions of a pixel
+    brightness: Amount = 1.0
+    contrast: Amount = 1.0
+    luma_flip: Amount = 1.0
+    hue: Amount = 1.0
+    saturation: Amount = 1.0
+    image_filter: Amount = 0.0
+    noise: Amount = 0.0
+    cutout: Amount = 0.0
 
     def build(self) -> "ADA":
         return ADA(self)

@@ -12,25 +12,22 @@ from torch import Tensor
 
 from t2igan.augment.base import Augment, AugmentConfig
 from t2igan.draws import Draws
-from t2igan.schedule import Schedule, constant
-from t2igan.types import CheckContext, ImagePyramid, TrainingTime
+from t2igan.ranges import Amount, Share, ShareOverTime
+from t2igan.schedule import constant
+from t2igan.types import ImagePyramid, TrainingTime
 
 NUMBERS = 10  # uniform numbers per image: three coins, three amounts of colour, two of translation, the two coordinates of the square
 
 
 @dataclass(frozen=True)
 class DiffAugmentConfig(AugmentConfig):
-    probability: Schedule = constant(1.0)  # of each of the three groups, per image
-    brightness: float = 1.0  # added, uniformly in +- half of this range
-    saturation: float = 1.0  # factor 1 +- this
-    contrast: float = 0.5  # factor 1 +- this
-    translation: float = 0.125  # of the side, either way
+    probability: ShareOverTime = constant(1.0)  # of each of the three groups, per image
+    brightness: Amount = 1.0  # added, uniformly in +- half of this range
+    saturation: Amount = 1.0  # factor 1 +- this
+    contrast: Amount = 0.5  # factor 1 +- this
+    translation: Share = 0.125  # of the side, either way
     fill: Literal["zeros", "edge"] = "zeros"  # what a translation uncovers: grey, or (Ours) the image's own edge
-    cutout: float = 0.5  # side of the grey square, of the image's side
-
-    def check(self, context: CheckContext) -> None:
-        if not all(0 <= value <= 1 for value in self.probability.extremes()):
-            raise ValueError(f"probability is {self.probability}, needs numbers from 0 to 1")
+    cutout: Share = 0.5  # side of the grey square, of the image's side
 
     def build(self) -> "DiffAugment":
         return DiffAugment(self)

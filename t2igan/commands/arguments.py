@@ -7,6 +7,8 @@ from t2igan.errors import UserError
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")  # an --out with one of these endings is one grid
 MODEL = "run folder, the model folder inside it, or a hub id ORG/NAME"
+MAX_SEED = 2**63 - 1
+MAX_SEEDS = 100_000  # of one call
 BF16 = "half precision: pays where the device computes faster in it"
 
 
@@ -35,11 +37,17 @@ def check_positive(option: str, value: int) -> None:
 
 
 def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
-    """`0-3,7` to [0, 1, 2, 3, 7]."""
-    seeds = []
+    """`0-3,7` to [0, 1, 2, 3, 7]; each seed once."""
+    seeds: dict[int, None] = {}
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise UserError(f"{option} is {text!r}, needs numbers or ranges such as 0-7 or 1,5,9")
-        seeds += range(int(first), int(last or first) + 1)
-    return seeds
+        ends = (first, last) if dash else (first, first)
+        if not all(end.isascii() and end.isdecimal() for end in ends) or int(ends[0][:20]) > int(ends[1][:20]):
+            raise UserError(f"{option} is {text[:80]!r}, needs numbers or ranges such as 0-7 or 1,5,9")
+        numbers = range(*(int(end[:20]) + place for place, end in enumerate(ends)))
+        if numbers[-1] > MAX_SEED:
+            raise UserError(f"{option} is {text[:80]!r}, needs numbers up to 2^63 - 1")
+        if numbers[-1] - numbers[0] + len(seeds) >= MAX_SEEDS:  # len() of a longer range would overflow
+            raise UserError(f"{option} is {text[:80]!r}, more than {MAX_SEEDS:,} in one call; make several")
+        seeds |= dict.fromkeys(numbers)
+    return list(seeds)

@@ -20,6 +20,7 @@ from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.frozen import Frozen
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.layers.normalize import unit_rms
+from t2igan.ranges import Amount, Count, Whole
 from t2igan.types import CheckContext, ImageSet, TextDescriptors, TextDims, Verdict
 
 
@@ -35,11 +36,11 @@ class VisionAidedConfig(DiscriminatorNetworkConfig):
     network: Any = field(metadata={"kinds": networks})  # the discriminator beside which the heads stand
     model: str  # an open_clip name, local-dir:FOLDER or hf-hub:ORG/REPO, with a ViT
     pretrained: str | None = None  # open_clip's tag or a weight file, for a model given by name
-    width: int = 768  # of the tower
-    layers: tuple[int, ...] = (3, 7, 11)  # of the tower, counted from 0, whose maps the heads take
-    channels: int = 256  # of the random projections and the heads
-    head_depth: int = 1  # 3x3 modulated convolutions per head
-    weight: float = 1.0  # of the heads in every loss; the network's own have 1
+    width: Count = 768  # of the tower
+    layers: tuple[Whole, ...] = (3, 7, 11)  # of the tower, counted from 0, whose maps the heads take
+    channels: Count = 256  # of the random projections and the heads
+    head_depth: Count = 1  # 3x3 modulated convolutions per head
+    weight: Amount = 1.0  # of the heads in every loss; the network's own have 1
 
     def levels(self, resolution: int) -> tuple[int, ...]:
         return self.network.levels(resolution)
@@ -49,11 +50,8 @@ class VisionAidedConfig(DiscriminatorNetworkConfig):
             self.network.check(context)
         except ValueError as error:
             raise ValueError(f"network.{error}") from None
-        if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
+        if not self.layers or list(self.layers) != sorted(set(self.layers)):
             raise ValueError(f"layers is {list(self.layers)}, needs numbers of layers, each once, in rising order")
-        for name in ("width", "channels", "head_depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, needs a whole number above 0")
 
     def build(self, resolution: int, adapter: nn.Module | None, text: TextDims) -> "VisionAidedDiscriminator":
         return VisionAidedDiscriminator(self.network.build(resolution, adapter, text), self, text.pooled)

@@ -21,6 +21,7 @@ from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.layers.resample import downsample
 from t2igan.layers.stages import check_heads, check_stages, checkpoint_stage, resolutions
 from t2igan.pyramid import concatenate
+from t2igan.ranges import Amount, Count, Positive, Whole
 from t2igan.types import CheckContext, ImagePyramid, ImageSet, TextDescriptors, TextDims, Verdict
 
 
@@ -28,18 +29,18 @@ from t2igan.types import CheckContext, ImagePyramid, ImageSet, TextDescriptors, 
 class GigaGANDiscriminatorConfig(DiscriminatorNetworkConfig):
     """One entry per stage, 4 px first. The defaults are the paper's discriminator of the 64 px text-to-image system."""
 
-    channels: tuple[int, ...] = (1536, 1536, 1024, 512, 256)
-    blocks: tuple[int, ...] = (1, 2, 2, 2, 2)  # of two 3x3 convolutions; a stage's last one halves the side; 0: one strided convolution
-    self_attention: tuple[int, ...] = (0, 2, 2, 1, 0)  # depth
-    inputs: tuple[int, ...] = (64, 32, 16, 8, 4)  # sides of the levels that enter, finest first
-    outputs: tuple[int, ...] = (32, 16, 8, 4, 1)  # sides at which predictions are read, finest first
-    input_weights: tuple[float, ...] = (0.33, 0.17, 0.17, 0.17, 0.17)  # of each level in every loss
-    output_weights: tuple[float, ...] = (0.01, 0.01, 0.01, 0.01, 1.0)  # of each place of reading
-    head_depth: int = 4  # modulated 1x1 convolutions per prediction
-    head_dim: int = 32  # of attention
-    conv_gain: float = 0.4
-    attention_gain: float = 0.3
-    minibatch_std: int = 0  # group size of the minibatch standard deviation at 4 px; 0: none
+    channels: tuple[Count, ...] = (1536, 1536, 1024, 512, 256)
+    blocks: tuple[Whole, ...] = (1, 2, 2, 2, 2)  # of two 3x3 convolutions; a stage's last one halves the side; 0: one strided convolution
+    self_attention: tuple[Whole, ...] = (0, 2, 2, 1, 0)  # depth
+    inputs: tuple[Count, ...] = (64, 32, 16, 8, 4)  # sides of the levels that enter, finest first
+    outputs: tuple[Count, ...] = (32, 16, 8, 4, 1)  # sides at which predictions are read, finest first
+    input_weights: tuple[Amount, ...] = (0.33, 0.17, 0.17, 0.17, 0.17)  # of each level in every loss
+    output_weights: tuple[Amount, ...] = (0.01, 0.01, 0.01, 0.01, 1.0)  # of each place of reading
+    head_depth: Count = 4  # modulated 1x1 convolutions per prediction
+    head_dim: Count = 32  # of attention
+    conv_gain: Positive = 0.4
+    attention_gain: Positive = 0.3
+    minibatch_std: Whole = 0  # group size of the minibatch standard deviation at 4 px; 0: none
     backend: Backend = "auto"  # attention kernels
     activation_checkpointing: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
 

@@ -16,6 +16,7 @@ from t2igan.layers.fir import downsample_binomial
 from t2igan.layers.precision import full_precision
 from t2igan.layers.residual_grouped import GroupedResidualBlock, PlainConv2d, PlainLinear
 from t2igan.layers.stages import FIRST
+from t2igan.ranges import Count, Whole
 from t2igan.synthesis.r3gan import check_grouped
 from t2igan.types import CheckContext, ImageSet, TextDescriptors, TextDims, Verdict
 
@@ -24,10 +25,10 @@ from t2igan.types import CheckContext, ImageSet, TextDescriptors, TextDims, Verd
 class R3GANDiscriminatorConfig(DiscriminatorNetworkConfig):
     """One entry per stage, 4 px first. The defaults are the paper's FFHQ 64 px discriminator."""
 
-    channels: tuple[int, ...] = (768, 768, 768, 768, 384)
-    groups: tuple[int, ...] = (96, 96, 96, 96, 48)
-    blocks: int = 2  # per stage
-    half_precision_stages: int = 4  # the finest so many stages compute in bf16 where training does; the coarser ones in fp32
+    channels: tuple[Count, ...] = (768, 768, 768, 768, 384)
+    groups: tuple[Count, ...] = (96, 96, 96, 96, 48)
+    blocks: Count = 2  # per stage
+    half_precision_stages: Whole = 4  # the finest so many stages compute in bf16 where training does; the coarser ones in fp32
 
     def check(self, context: CheckContext) -> None:
         check_grouped(self, context)

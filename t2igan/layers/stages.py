@@ -24,7 +24,7 @@ def check_stages(config, names: tuple[str, ...], sides: list[int]) -> None:
 
 def check_heads(channels: int, head_dim: int, depth: int) -> None:
     """Raises ValueError where a stage with attention cannot be cut into heads."""
-    if depth and (head_dim < 1 or channels % head_dim):
+    if depth and channels % head_dim:
         raise ValueError(f"channels has {channels} in a stage with attention, needs a multiple of head_dim {head_dim} there")
 
 

@@ -8,17 +8,14 @@ from torch import Tensor
 
 from t2igan.layers.precision import full_precision
 from t2igan.objective.term import LossInputs, MicroBatch, Term, TermOptions
-from t2igan.schedule import Schedule, constant
-from t2igan.types import CheckContext, ImagePyramid, ImageSet, Verdict
+from t2igan.ranges import AmountOverTime, Positive
+from t2igan.schedule import constant
+from t2igan.types import ImagePyramid, ImageSet, Verdict
 
 
 @dataclass(frozen=True)
 class R1Config(TermOptions):
-    gamma: Schedule = constant(1.0)  # at the finest level; level i takes gamma * (r_i / r_0)^2, StyleGAN's rule of gamma ~ r^2
-
-    def check(self, context: CheckContext) -> None:
-        if min(self.gamma.extremes()) < 0:
-            raise ValueError(f"gamma is {self.gamma}, needs numbers from 0 on")
+    gamma: AmountOverTime = constant(1.0)  # at the finest level; level i takes gamma * (r_i / r_0)^2, by StyleGAN's rule gamma ~ r^2
 
     def build(self) -> "R1":
         return R1(self)
@@ -26,12 +23,7 @@ class R1Config(TermOptions):
 
 @dataclass(frozen=True)
 class FiniteDifferenceR1Config(R1Config):
-    sigma: float = 0.05  # standard deviation of the perturbation, for images in [-1, 1]
-
-    def check(self, context: CheckContext) -> None:
-        super().check(context)
-        if self.sigma <= 0:
-            raise ValueError(f"sigma is {self.sigma}, needs a number above 0")
+    sigma: Positive = 0.05  # standard deviation of the perturbation, for images in [-1, 1]
 
     def build(self) -> "FiniteDifferenceR1":
         return FiniteDifferenceR1(self)

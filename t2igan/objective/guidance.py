@@ -10,6 +10,7 @@ from torch import Tensor
 from t2igan.features.open_clip import ClipScorer
 from t2igan.layers.frozen import Frozen
 from t2igan.objective.term import LossInputs, PrepareContext, Term, TermOptions
+from t2igan.ranges import Whole
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class ClipSphericalConfig(TermOptions):
 
 @dataclass(frozen=True)
 class ClipContrastiveConfig(ClipSphericalConfig):
-    negatives: int = 0  # captions drawn once from the data set to contrast with; 0: the other captions of the micro-batch
+    negatives: Whole = 0  # captions drawn once from the data set to contrast with; 0: the other captions of the micro-batch
 
     def build(self) -> "ClipContrastive":
         return ClipContrastive(self)

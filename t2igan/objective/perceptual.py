@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,18 +11,14 @@ from t2igan.layers.frozen import Frozen
 from t2igan.layers.precision import full_precision
 from t2igan.layers.resample import resize_bicubic
 from t2igan.objective.term import LossInputs, PrepareContext, Term, TermOptions
-from t2igan.types import CheckContext
+from t2igan.ranges import Range
 
 
 @dataclass(frozen=True)
 class LpipsConfig(TermOptions):
     vgg: str | None = None  # file of torchvision's VGG16; none: torch hub's cache
     heads: str | None = None  # file of the learned weights per layer; none: torch hub's cache
-    side: int | None = None  # px at which larger images are compared; none: their own
-
-    def check(self, context: CheckContext) -> None:
-        if self.side is not None and self.side < 16:
-            raise ValueError(f"side is {self.side}, needs 16 px or more")
+    side: Annotated[int, Range("16 px or more", least=16)] | None = None  # px at which larger images are compared; none: their own
 
     def build(self) -> "LpipsTerm":
         return LpipsTerm(self)

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from t2igan.objective.term import LossInputs, Term, TermOptions
 from t2igan.pyramid import build_pyramid, select_levels
+from t2igan.ranges import Count
 from t2igan.types import CheckContext
 
 
 @dataclass(frozen=True)
 class ReconstructionConfig(TermOptions):
-    sides: tuple[int, ...] = (8,)  # px, finest first; finer details are left to D
+    sides: tuple[Count, ...] = (8,)  # px, finest first; finer details are left to D
 
     def check(self, context: CheckContext) -> None:
         if not self.sides or list(self.sides) != [side for side in context.levels if side in self.sides]:

@@ -11,19 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from t2igan.layers.residual_grouped import PlainLinear
+from t2igan.ranges import Count
 from t2igan.style.base import StyleConfig, StyleNetwork
-from t2igan.types import CheckContext, TextDescriptors
+from t2igan.types import TextDescriptors
 
 
 @dataclass(frozen=True)
 class LatentConfig(StyleConfig):
-    z_dim: int = 64
-    text_dim: int = 64  # of the embedded text
-
-    def check(self, context: CheckContext) -> None:
-        for name in ("z_dim", "text_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, needs a whole number above 0")
+    z_dim: Count = 64
+    text_dim: Count = 64  # of the embedded text
 
     def build(self, text_dim: int) -> "LatentStyle":
         return LatentStyle(self, text_dim)

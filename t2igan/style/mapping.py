@@ -12,20 +12,21 @@ from torch import Tensor, nn
 from t2igan.draws import Draws
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.normalize import unit_rms
+from t2igan.ranges import Count, Positive, Whole
 from t2igan.style.base import StyleConfig, StyleNetwork
 from t2igan.types import CheckContext, TextDescriptors
 
 
 @dataclass(frozen=True)
 class MappingConfig(StyleConfig):
-    z_dim: int = 128
-    style_dim: int = 1024
-    depth: int = 4  # fully connected layers
-    lr_multiplier: float = 0.01
-    num_clusters: int = 0  # Ours: the first entries of z also choose, by argmax, one of so many learned vectors; 0 leaves z as it is
+    z_dim: Count = 128
+    style_dim: Count = 1024
+    depth: Whole = 4  # fully connected layers
+    lr_multiplier: Positive = 0.01
+    num_clusters: Whole = 0  # Ours: the first entries of z also choose, by argmax, one of so many learned vectors; 0 leaves z as it is
 
     def check(self, context: CheckContext) -> None:
-        if not 0 <= self.num_clusters <= self.z_dim:
+        if self.num_clusters > self.z_dim:
             raise ValueError(f"num_clusters is {self.num_clusters}, needs 0 to z_dim {self.z_dim}: each cluster takes an entry of z")
 
     def build(self, text_dim: int) -> "MappingNetwork":

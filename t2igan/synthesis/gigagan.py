@@ -18,6 +18,7 @@ from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import upsample
 from t2igan.layers.stages import FIRST, check_heads, check_stages, checkpoint_stage, resolutions
+from t2igan.ranges import Count, Positive, Whole
 from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
 from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
 
@@ -28,16 +29,16 @@ RGB_INIT = 0.2  # the stages' images add up: at 1 their sum starts far outside [
 class GigaGANSynthesisConfig(SynthesisConfig):
     """One entry per stage, 4 px first. The defaults are the paper's 64 px text-to-image generator."""
 
-    channels: tuple[int, ...] = (1600, 1600, 1024, 512, 256)
-    blocks: tuple[int, ...] = (3, 3, 3, 2, 2)  # of two 3x3 adaptive convolutions each
-    num_kernels: tuple[int, ...] = (1, 1, 2, 4, 8)  # N, the size of each convolution's bank
-    self_attention: tuple[int, ...] = (0, 2, 2, 1, 0)  # depth
-    cross_attention: tuple[int, ...] = (0, 2, 2, 1, 0)  # depth
-    head_dim: int = 32
-    mlp_ratio: int = 4
+    channels: tuple[Count, ...] = (1600, 1600, 1024, 512, 256)
+    blocks: tuple[Count, ...] = (3, 3, 3, 2, 2)  # of two 3x3 adaptive convolutions each
+    num_kernels: tuple[Count, ...] = (1, 1, 2, 4, 8)  # N, the size of each convolution's bank
+    self_attention: tuple[Whole, ...] = (0, 2, 2, 1, 0)  # depth
+    cross_attention: tuple[Whole, ...] = (0, 2, 2, 1, 0)  # depth
+    head_dim: Count = 32
+    mlp_ratio: Count = 4
     input: Literal["constant", "style"] = "constant"  # the 4x4 map: learned, or a linear function of the style
-    conv_gain: float = 0.4  # residual gains
-    attention_gain: float = 0.3
+    conv_gain: Positive = 0.4  # residual gains
+    attention_gain: Positive = 0.3
     strategy: Strategy | None = None  # how kernels are mixed; none: the cheapest for each layer
     backend: Backend = "auto"  # attention kernels
     activation_checkpointing: bool = False  # the backward pass computes each stage again, for less memory
@@ -58,9 +59,6 @@ PER_STAGE = ("channels", "blocks", "num_kernels", "self_attention", "cross_atten
 
 def check_synthesis(config) -> None:
     """Raises ValueError where stages of adaptive convolutions and attention cannot be built."""
-    for name in ("channels", "blocks", "num_kernels"):
-        if min(getattr(config, name)) < 1:
-            raise ValueError(f"{name} is {list(getattr(config, name))}, needs at least 1 in each stage")
     for channels, *depths in zip(config.channels, config.self_attention, config.cross_attention, strict=True):
         check_heads(channels, config.head_dim, max(depths))
     if config.strategy == "dense" and max(config.num_kernels) > 1:

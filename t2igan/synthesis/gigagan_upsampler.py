@@ -18,6 +18,7 @@ from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import downsample, resize_bicubic, upsample
 from t2igan.layers.stages import check_stages, checkpoint_stage
+from t2igan.ranges import Amount, Count, Positive, Whole
 from t2igan.synthesis.base import SynthesisConfig, UpsamplingNetwork
 from t2igan.synthesis.gigagan import PER_STAGE, ResidualBlock, SynthesisStage, UpBlock, check_synthesis
 from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
@@ -27,18 +28,18 @@ from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
 class GigaGANUpsamplerConfig(SynthesisConfig):
     """One entry per stage of the way up, coarsest first. The defaults are the paper's 64 to 512 px text-conditioned upsampler."""
 
-    low_resolution: int = 64  # px, the side of the images that it starts from
-    num_downsamples: int = 3  # blocks on the way down, each to half the side
-    noise: float = 0.1  # largest standard deviation of the noise on them in training, for images in [-1, 1]
-    channels: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64)  # the way down has those of its sides
-    blocks: tuple[int, ...] = (3, 2, 2, 1, 1, 1, 1)
-    num_kernels: tuple[int, ...] = (2, 4, 8, 8, 8, 8, 8)
-    self_attention: tuple[int, ...] = (2, 2, 1, 1, 0, 0, 0)
-    cross_attention: tuple[int, ...] = (2, 2, 1, 1, 0, 0, 0)
-    head_dim: int = 32
-    mlp_ratio: int = 4
-    conv_gain: float = 0.4
-    attention_gain: float = 0.3
+    low_resolution: Count = 64  # px, the side of the images that it starts from
+    num_downsamples: Count = 3  # blocks on the way down, each to half the side
+    noise: Amount = 0.1  # largest standard deviation of the noise on them in training, for images in [-1, 1]
+    channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64)  # the way down has those of its sides
+    blocks: tuple[Count, ...] = (3, 2, 2, 1, 1, 1, 1)
+    num_kernels: tuple[Count, ...] = (2, 4, 8, 8, 8, 8, 8)
+    self_attention: tuple[Whole, ...] = (2, 2, 1, 1, 0, 0, 0)
+    cross_attention: tuple[Whole, ...] = (2, 2, 1, 1, 0, 0, 0)
+    head_dim: Count = 32
+    mlp_ratio: Count = 4
+    conv_gain: Positive = 0.4
+    attention_gain: Positive = 0.3
     strategy: Strategy | None = None
     backend: Backend = "auto"
     activation_checkpointing: bool = False
@@ -59,17 +60,15 @@ class GigaGANUpsamplerConfig(SynthesisConfig):
         if low < 8 or low & (low - 1) or low >= resolution:
             raise ValueError(f"low_resolution is {low}, needs a power of two from 8 px to below the resolution {resolution}")
         coarsest = low >> self.num_downsamples
-        if self.num_downsamples < 1 or coarsest < 2:
+        if coarsest < 2:
             raise ValueError(
-                f"num_downsamples is {self.num_downsamples}, needs at least 1 and stages of 2 px or more, from low_resolution {low} px"
+                f"num_downsamples is {self.num_downsamples}, needs stages of 2 px or more, from low_resolution {low} px"
             )
         sides = [coarsest]
         while sides[-1] < resolution:
             sides.append(2 * sides[-1])
         check_stages(self, PER_STAGE, sides)
         check_synthesis(self)
-        if self.noise < 0:
-            raise ValueError(f"noise is {self.noise}, needs 0 or more")
 
     def build(self, resolution: int, style_dim: int, token_dim: int) -> "GigaGANUpsampler":
         return GigaGANUpsampler(self, style_dim, token_dim)

@@ -15,6 +15,7 @@ from t2igan.layers.fir import upsample_binomial
 from t2igan.layers.precision import full_precision
 from t2igan.layers.residual_grouped import GroupedResidualBlock, PlainConv2d, PlainLinear
 from t2igan.layers.stages import FIRST, check_stages, resolutions
+from t2igan.ranges import Count, Whole
 from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
 from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
 
@@ -23,10 +24,10 @@ from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
 class R3GANSynthesisConfig(SynthesisConfig):
     """One entry per stage, 4 px first. The defaults are the paper's FFHQ 64 px generator."""
 
-    channels: tuple[int, ...] = (768, 768, 768, 768, 384)
-    groups: tuple[int, ...] = (96, 96, 96, 96, 48)  # of the 3x3 convolutions, which have twice the channels
-    blocks: int = 2  # per stage
-    half_precision_stages: int = 4  # the finest so many stages compute in bf16 where training does; the coarser ones in fp32
+    channels: tuple[Count, ...] = (768, 768, 768, 768, 384)
+    groups: tuple[Count, ...] = (96, 96, 96, 96, 48)  # of the 3x3 convolutions, which have twice the channels
+    blocks: Count = 2  # per stage
+    half_precision_stages: Whole = 4  # the finest so many stages compute in bf16 where training does; the coarser ones in fp32
 
     def check(self, context: CheckContext) -> None:
         check_grouped(self, context)
@@ -39,10 +40,8 @@ def check_grouped(config, context: CheckContext) -> None:
     """Raises ValueError where stages of grouped residual blocks cannot be built."""
     check_stages(config, ("channels", "groups"), resolutions(context.resolution))
     for channels, groups in zip(config.channels, config.groups, strict=True):
-        if channels < 1 or groups < 1 or 2 * channels % groups:
+        if 2 * channels % groups:
             raise ValueError(f"groups has {groups} where channels has {channels}, needs a divisor of {2 * channels}")
-    if config.blocks < 1:
-        raise ValueError(f"blocks is {config.blocks}, needs a whole number above 0")
 
 
 class InputStage(nn.Module):

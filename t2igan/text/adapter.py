@@ -14,20 +14,21 @@ from torch import Tensor, nn
 from t2igan.layers.attention import CrossAttention, FeedForward
 from t2igan.layers.equalized import EqualizedLinear
 from t2igan.layers.normalize import RMSNorm, unit_rms
+from t2igan.ranges import Count, Whole
 from t2igan.types import CheckContext, PartConfig, TextDescriptors, TextDims
 
 
 @dataclass(frozen=True)
 class AdapterConfig(PartConfig):
-    depth: int = 4  # transformer layers
-    width: int | None = None  # of the learned layers and so of their descriptors; none: the tower's
-    head_dim: int = 64
+    depth: Whole = 4  # transformer layers
+    width: Count | None = None  # of the learned layers and so of their descriptors; none: the tower's
+    head_dim: Count = 64
     pooling: Literal["eos", "pooled"] = "eos"  # where the global descriptor comes from: the end-of-text state, or the tower's pooled vector
 
     def check(self, context: CheckContext) -> None:
         if not context.token_dim:
             raise ValueError("depth: the system has no text to learn layers on; set the adapter to null")
-        if self.head_dim < 1 or (self.width and self.width % min(self.head_dim, self.width)):
+        if self.width and self.width % min(self.head_dim, self.width):
             raise ValueError(f"width is {self.width}, needs a multiple of head_dim {self.head_dim}")
         if not self.width and context.token_dim % min(self.head_dim, context.token_dim):
             raise ValueError(f"head_dim is {self.head_dim}, needs a divisor of token_dim {context.token_dim}; or give a width")

@@ -8,18 +8,17 @@ import torch
 import torch.nn.functional as F
 
 from t2igan.errors import UserError
+from t2igan.ranges import Count
 from t2igan.text.encoder import TextConfig, TextEncoder
 from t2igan.types import CheckContext, TextDescriptors, Tokens
 
 
 @dataclass(frozen=True)
 class LabelTextConfig(TextConfig):
-    num_classes: int
+    num_classes: Count
     names: tuple[str, ...] = ()  # of the classes, in the order of their numbers; without names, prompts are class numbers
 
     def check(self, context: CheckContext) -> None:
-        if self.num_classes < 1:
-            raise ValueError(f"num_classes is {self.num_classes}, needs a whole number above 0")
         if self.names and len(self.names) != self.num_classes:
             raise ValueError(f"names has {len(self.names)} entries, needs one for each of the {self.num_classes} classes, or none at all")
         seen = set()

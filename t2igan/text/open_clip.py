@@ -15,6 +15,7 @@ from torch import nn
 
 from t2igan.errors import UserError
 from t2igan.plain_text import beginning
+from t2igan.ranges import Count
 from t2igan.text.encoder import TextConfig, TextEncoder, locate
 from t2igan.text.fingerprint import weights_fingerprint
 from t2igan.types import TextDescriptors, Tokens
@@ -23,9 +24,9 @@ from t2igan.types import TextDescriptors, Tokens
 @dataclass(frozen=True)
 class OpenClipTextConfig(TextConfig):
     model: str  # a name that open_clip knows (ViT-L-14), local-dir:FOLDER or hf-hub:ORG/REPO
-    token_dim: int  # the tower's width
-    text_dim: int  # of CLIP's embedding
-    max_tokens: int = 77
+    token_dim: Count  # the tower's width
+    text_dim: Count  # of CLIP's embedding
+    max_tokens: Count = 77
     pretrained: str | None = None  # open_clip's tag (openai) or a weight file, for a model given by name
     layer: int = -2  # the block whose token states are the local descriptors; -2 is the penultimate one
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from t2igan.errors import UserError
 from t2igan.plain_text import beginning
+from t2igan.ranges import Count
 from t2igan.text.encoder import TextConfig, TextEncoder, locate
 from t2igan.text.fingerprint import weights_fingerprint
 from t2igan.types import TextDescriptors, Tokens
@@ -20,8 +21,8 @@ from t2igan.types import TextDescriptors, Tokens
 @dataclass(frozen=True)
 class TransformersTextConfig(TextConfig):
     model: str  # a folder, package:NAME/SUB for a folder inside an installed package, or a hub name
-    token_dim: int  # the tower's width
-    max_tokens: int
+    token_dim: Count  # the tower's width
+    max_tokens: Count
     pool: Literal["mean", "last"] = "mean"  # mean of the token states at unit length (sentence encoders), or the last true token (CLIP)
     layer: int = -1  # whose hidden states are the local descriptors; -1 the last (after the final norm), -2 the penultimate
     sha256: str | None = None  # of model.safetensors, checked on load

@@ -119,7 +119,18 @@ def test_sample_whose_text_encoder_is_missing(run, refused, tmp_path):
     assert "no text encoder at 'gone/away'" in refused("sample", "moved", "thing 1", "--out", "x.png")
 
 
-@pytest.mark.parametrize(("text", "seeds"), [("0", [0]), ("0-3", [0, 1, 2, 3]), ("1,5,9", [1, 5, 9]), ("0-1, 7", [0, 1, 7]), ("5-5", [5])])
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("0", [0]),
+        ("0-3", [0, 1, 2, 3]),
+        ("1,5,9", [1, 5, 9]),
+        ("0-1, 7", [0, 1, 7]),
+        ("5-5", [5]),
+        ("1,1,0-1", [1, 0]),
+        (str(2**63 - 1), [2**63 - 1]),
+    ],
+)
 def test_seeds_are_numbers_and_ranges(text, seeds):
     assert parse_seeds(text) == seeds
 
@@ -127,4 +138,16 @@ def test_seeds_are_numbers_and_ranges(text, seeds):
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1--3", "3-1", "1,,2", "1.5", "²", "0x10"])
 def test_bad_seeds(text):
     with pytest.raises(UserError, match=r"--seeds is .* needs numbers or ranges such as 0-7 or 1,5,9"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize("text", [str(2**63), str(2**64), "9" * 400, f"0-{2**64}"])
+def test_seeds_have_a_bound(text):
+    with pytest.raises(UserError, match=r"needs numbers up to 2\^63 - 1"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize("text", ["0-4294967295", f"0-{2**63 - 1}", "0-99999,100000"])
+def test_too_many_seeds_are_refused_before_they_are_listed(text):
+    with pytest.raises(UserError, match=r"more than 100,000 in one call"):
         parse_seeds(text)

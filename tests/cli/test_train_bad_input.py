@@ -46,7 +46,7 @@ def test_sizes_that_contradict_each_other(recipe, refused):
 
 def test_recipe_that_is_not_there_or_not_a_recipe(recipe, refused, tmp_path, png):
     assert "no recipe at missing.yaml; give a YAML file" in refused("train", "missing.yaml", "--out", "run")
-    odd = {b"a: [1": "is not YAML", png("red"): "is not YAML", b"- 1\n- 2": "must be a mapping", b"": "must be a mapping"}
+    odd = {b"a: [1": "is not YAML", png("red"): "is not UTF-8 text", b"- 1\n- 2": "must be a mapping", b"": "must be a mapping"}
     for content, expected in odd.items():
         (tmp_path / "odd.yaml").write_bytes(content)
         assert expected in refused("train", "odd.yaml", "--out", "run")

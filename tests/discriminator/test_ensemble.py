@@ -137,7 +137,6 @@ def test_a_tower_that_does_not_fit_is_refused(options, said, config):
     [
         ({"layers": (1, 0)}, "layers is"),
         ({"layers": ()}, "layers is"),
-        ({"channels": 0}, "channels is 0"),
         ({"network": replace(NETWORK, head_dim=3)}, "^network.channels has 8 in a stage with attention"),
     ],
 )

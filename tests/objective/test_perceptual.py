@@ -7,7 +7,6 @@ from tiny import write_lpips
 from t2igan.layers.resample import resize_bicubic
 from t2igan.objective.perceptual import LpipsConfig
 from t2igan.objective.term import PrepareContext
-from t2igan.types import CheckContext
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +38,3 @@ def test_its_gradient_reaches_the_generated_images_alone(term, make_inputs):
     loss.backward()
     assert fake.grad.isfinite().all() and fake.grad.any()
     assert all(p.grad is None for p in term.lpips.network.parameters()) and not list(term.parameters()) and not term.state_dict()
-
-
-def test_too_small_a_side_is_refused():
-    with pytest.raises(ValueError, match="side is 8, needs 16 px or more"):
-        LpipsConfig(side=8).check(CheckContext(64, (64,)))

@@ -150,8 +150,7 @@ def test_training_latents_are_normal(descriptors):
     moments_are_normal(network.sample_latents(Draws(0, torch.arange(n)), text))
 
 
-@pytest.mark.parametrize("num_clusters", [-1, 9])
-def test_more_clusters_than_entries_of_the_latent_are_refused(num_clusters):
+def test_more_clusters_than_entries_of_the_latent_are_refused():
     MappingConfig(z_dim=8, num_clusters=8).check(CheckContext(16, (16,)))
-    with pytest.raises(ValueError, match=f"num_clusters is {num_clusters}, needs 0 to z_dim 8"):
-        MappingConfig(z_dim=8, num_clusters=num_clusters).check(CheckContext(16, (16,)))
+    with pytest.raises(ValueError, match="num_clusters is 9, needs 0 to z_dim 8"):
+        MappingConfig(z_dim=8, num_clusters=9).check(CheckContext(16, (16,)))
