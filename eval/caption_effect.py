@@ -10,6 +10,7 @@ that took no part in the training.
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_picture
 from t2igan.errors import UserError, run_script
 
 
@@ -24,9 +25,11 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="grid to write: a row per prompt, a column per seed")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_picture(arguments.picture)
     if min(arguments.prompts, arguments.pictures) < 2:
         raise UserError("--prompts and --pictures need 2 or more")
 
+    from t2igan.data.images import save_image
     from t2igan.evaluation.caption_effect import discriminator_effect, generator_effect, table
     from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json
@@ -54,7 +57,7 @@ def main() -> None:
     print(table(result))
     if arguments.picture:
         arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-        of_g.grid().save(arguments.picture)
+        save_image(of_g.grid(), arguments.picture)
         print(arguments.picture)
 
 

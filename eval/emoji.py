@@ -11,6 +11,7 @@ close images come to training images. Any data set folder with such splits will 
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_picture
 from t2igan.errors import run_script
 
 
@@ -26,7 +27,9 @@ def main() -> None:
     parser.add_argument("--truncation", type=float, default=1.0)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_picture(arguments.picture)
 
+    from t2igan.data.images import save_image
     from t2igan.evaluation.splits import SplitScores, overview, read_splits, table, training_facts
     from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json
@@ -42,7 +45,7 @@ def main() -> None:
     write_json(arguments.out, result)
     print(table(result))
     if arguments.picture:
-        overview(arguments.data, pipeline, arguments.truncation).save(arguments.picture)
+        save_image(overview(arguments.data, pipeline, arguments.truncation), arguments.picture)
         print(f"grid: {arguments.picture}")
 
 

@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
 
+    from t2igan.data.images import save_image
     from t2igan.evaluation.nearest import SHOWN, nearest_neighbors
     from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json
@@ -42,7 +43,7 @@ def main() -> None:
     pipeline = Pipeline.load(arguments.model, state.device, cache)
     found = nearest_neighbors(pipeline, clip, state, arguments.data, cache, arguments.held_out, arguments.count, arguments.truncation)
     write_json(arguments.out, found.result)
-    found.image.save(arguments.out.with_suffix(".png"))
+    save_image(found.image, arguments.out.with_suffix(".png"))
     for name, value in found.result["distance"].items():
         print(f"{name.replace('_', ' '):40} {value:.4f}")
     print(f"image: {arguments.out.with_suffix('.png')}")

@@ -9,6 +9,7 @@ where a seam would be visible, are reported apart from the others. --picture wri
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_picture
 from t2igan.errors import run_script
 
 
@@ -24,8 +25,9 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="the enhanced difference to write, at the mosaic's size")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_picture(arguments.picture)
 
-    from t2igan.data.images import to_pil
+    from t2igan.data.images import save_image, to_pil
     from t2igan.evaluation.seams import measure_seams, summary
     from t2igan.files import write_json
     from t2igan.inference.device import default_device
@@ -38,7 +40,7 @@ def main() -> None:
     print(summary(found.result))
     if arguments.picture:
         arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-        to_pil(found.difference).save(arguments.picture)
+        save_image(to_pil(found.difference), arguments.picture)
         print(arguments.picture)
 
 

@@ -9,6 +9,7 @@ images with the standard error of the paired difference. The prompt is the capti
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_picture
 from t2igan.errors import run_script
 
 
@@ -23,7 +24,9 @@ def main() -> None:
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_picture(arguments.picture)
 
+    from t2igan.data.images import save_image
     from t2igan.evaluation.upsampling import compare_upsampling, table
     from t2igan.files import write_json
     from t2igan.inference.device import default_device
@@ -38,7 +41,7 @@ def main() -> None:
     print(table(result))
     if arguments.picture:
         arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-        found.grid.save(arguments.picture)
+        save_image(found.grid, arguments.picture)
         print(arguments.picture)
 
 

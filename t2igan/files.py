@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from t2igan.errors import UserError
@@ -73,12 +75,23 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], file
     """Writes `NAME.safetensors` for each state dict and a text file for each of `files`, atomically and flushed to the disk."""
     with atomic_folder(folder) as temporary:
         for name, state in tensors.items():
-            save_file({key: value.detach().contiguous().cpu() for key, value in state.items()}, temporary / f"{name}.safetensors")
+            write_tensors(temporary / f"{name}.safetensors", state)
         for name, content in files.items():
             (temporary / name).write_text(content, encoding="utf-8")
         for path in [*temporary.iterdir(), temporary]:
             _flush(path)
     _flush(folder.parent)
+
+
+def write_tensors(path: Path, state: dict[str, torch.Tensor]) -> None:
+    """Raises OSError, as other writers do, where the disk refuses: safetensors says it in an error of its own."""
+    try:
+        save_file({key: value.detach().contiguous().cpu() for key, value in state.items()}, path)
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
 
 
 def replace_folder(new: Path, folder: Path) -> None:

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 CAPTION_HEIGHT = 16
 MARGIN = 4
 READABLE = 480  # px, up to which a grid is as wide as its longest caption
+LARGEST = {".webp": 16_383, ".jpg": 65_535, ".jpeg": 65_535}  # px of either side, by the format
 DRAWN = 600  # characters of a caption that are looked at; more than fit into the widest block
 
 Row = tuple[str, Iterable[Image.Image]]  # a caption and its images
@@ -41,15 +42,28 @@ def draw_blocks(rows: Iterable[Row], block: Block, columns: int, size: tuple[int
 
 def grid(rows: list[list[Image.Image]], captions: list[str], scale: int | None = None) -> Image.Image:
     """One row of images per caption, which stands above it. Images are enlarged by `scale`; by default small ones to about 64 px."""
-    side = rows[0][0].width
-    scale = scale or max(1, 64 // side)
-    cell, columns = side * scale, max(len(row) for row in rows)
+    layout = grid_layout(rows[0][0].width, captions, max(len(row) for row in rows), scale)
+    enlarged = ((caption, [enlarge(image, layout.cell) for image in row]) for caption, row in zip(captions, rows, strict=True))
+    return draw_blocks(enlarged, layout.block, 1, layout.size, 0, font_size=11)
+
+
+@dataclass(frozen=True)
+class GridLayout:
+    """A grid before it is drawn, in px."""
+
+    cell: int  # side of an image in it
+    block: Block
+    size: tuple[int, int]
+
+
+def grid_layout(side: int, captions: list[str], columns: int, scale: int | None = None) -> GridLayout:
+    """The layout of `grid` for images of `side` px."""
+    cell = side * (scale or max(1, 64 // side))
     longest = int(max(ImageFont.load_default(11).getlength(one_line(caption)) for caption in captions)) + 1
     width = max(columns * (cell + MARGIN) + MARGIN, min(longest + 2 * MARGIN, READABLE))
     height = cell + CAPTION_HEIGHT + MARGIN
     block = Block(width, height, (MARGIN, 1), width - 2 * MARGIN, (MARGIN, CAPTION_HEIGHT), cell + MARGIN)
-    enlarged = ((caption, [enlarge(image, cell) for image in row]) for caption, row in zip(captions, rows, strict=True))
-    return draw_blocks(enlarged, block, 1, (width, len(rows) * height), 0, font_size=11)
+    return GridLayout(cell, block, (width, len(captions) * height))
 
 
 def sheet(images: list[Image.Image], captions: list[str], columns: int = 10, scale: int = 2) -> Image.Image:

@@ -1,8 +1,10 @@
 """Checks the shapes in every signature of t2igan while tests run, and makes the small inputs that many tests share."""
 
+import contextlib
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import warnings
@@ -34,6 +36,22 @@ def reproducible():
         yield
     assert torch.get_default_dtype() == torch.float32
     assert torch.is_grad_enabled()
+
+
+@pytest.fixture
+def full_disk():
+    """full_disk(bytes): inside, the system refuses to write a file beyond that size, as a full disk does (EFBIG in place of ENOSPC)."""
+
+    @contextlib.contextmanager
+    def limited(size: int):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from t2igan import files
-from t2igan.errors import UserError
-from t2igan.files import atomic_file, atomic_folder, replace_folder, write_json, write_text
+from t2igan.data.images import save_image
+from t2igan.errors import MACHINE_REFUSES, UserError
+from t2igan.files import atomic_file, atomic_folder, replace_folder, write_folder, write_json, write_text
 
 
 def names(folder) -> list[str]:
@@ -102,3 +106,24 @@ def test_json_is_strict_sorted_and_readable(tmp_path, number):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"loss": number})
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == text and names(tmp_path) == ["a.json"]
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, full_disk):
+    """Whichever library writes, it is an OSError, which run_script makes one line of."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    tensors = {"model": {"weight": torch.ones(10_000)}}
+    save_image(Image.new("RGB", (4, 4), "red"), tmp_path / "a.png")
+    write_folder(tmp_path / "checkpoint", {"model": {"weight": torch.zeros(1)}}, {})
+    before = {path: path.read_bytes() for path in (tmp_path / "a.png", tmp_path / "checkpoint/model.safetensors")}
+    with full_disk(1000):
+        for write in (
+            lambda: save_image(noise, tmp_path / "a.png"),
+            lambda: save_image(noise, tmp_path / "new.png"),
+            lambda: write_folder(tmp_path / "checkpoint", tensors, {}),
+            lambda: write_text(tmp_path / "new.txt", "x" * 5000),
+        ):
+            with pytest.raises(OSError) as refused:
+                write()
+            assert refused.value.errno in MACHINE_REFUSES
+    assert {path: path.read_bytes() for path in before} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "checkpoint"]

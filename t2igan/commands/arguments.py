@@ -6,6 +6,7 @@ from pathlib import Path
 from t2igan.errors import UserError
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")  # an --out with one of these endings is one grid
+OTHER_ENDINGS = (".avif", ".bmp", ".gif", ".heic", ".jp2", ".jxl", ".mp4", ".pdf", ".psd", ".svg", ".tga", ".tif", ".tiff")  # of no folder
 MODEL = "run folder, the model folder inside it, or a hub id ORG/NAME"
 MAX_SEED = 2**63 - 1
 MAX_SEEDS = 100_000  # of one call
@@ -24,6 +25,35 @@ def add_truncation(parser: argparse.ArgumentParser) -> None:
 def check_out_folder(folder: Path) -> None:
     if folder.is_file():
         raise UserError(f"--out needs a folder, {folder} is a file; choose another name")
+
+
+def check_out_file(path: Path) -> None:
+    """Raises UserError where no file can be written, as is known before the work."""
+    if path.is_dir():
+        raise UserError(f"--out needs a file, {path} is a folder; choose another name")
+    check_out_folder(path.parent)
+
+
+def check_picture(path: Path | None) -> None:
+    """Raises UserError where --picture cannot be written, as is known before the work."""
+    if path is None:
+        return
+    if path.suffix.lower() not in IMAGE_ENDINGS:
+        raise UserError(f"--picture is {path}, needs a name that ends in {', '.join(IMAGE_ENDINGS)}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UserError(f"--picture {path}: {'that is a folder' if path.is_dir() else f'there is no folder {path.parent}'}; choose another")
+
+
+def check_out_image_or_folder(path: Path) -> bool:
+    """Whether --out is one image; else it is a folder. Raises UserError where it can be neither."""
+    ending = path.suffix.lower()
+    if ending in IMAGE_ENDINGS:
+        check_out_file(path)
+        return True
+    if ending in OTHER_ENDINGS and not path.is_dir():
+        raise UserError(f"--out is {path}, an image ends in {', '.join(IMAGE_ENDINGS)}; a folder of single files needs another name")
+    check_out_folder(path)
+    return False
 
 
 def check_truncation(option: str, value: float) -> None:

@@ -4,7 +4,7 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
-from t2igan.commands.arguments import IMAGE_ENDINGS, MODEL, add_truncation, check_out_folder, check_positive, check_truncation, parse_seeds
+from t2igan.commands.arguments import IMAGE_ENDINGS, MODEL, add_truncation, check_out_file, check_positive, check_truncation, parse_seeds
 from t2igan.errors import UserError
 
 HELP = "interpolate, mix and truncate: grids and animations"
@@ -67,7 +67,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         endings = f"an image ({', '.join(IMAGE_ENDINGS)}) or an animation ({', '.join(ANIMATION_ENDINGS)})"
         raise UserError(f"--out is {arguments.out}, needs {endings}")
     check_positive("--fps", arguments.fps)
-    check_out_folder(arguments.out.parent)
+    check_out_file(arguments.out)
     if arguments.edit != "truncate":
         check_truncation("--truncation", arguments.truncation)
     if arguments.edit == "style-mix":

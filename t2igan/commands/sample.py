@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from t2igan.commands.arguments import BF16, IMAGE_ENDINGS, MODEL, add_truncation, check_out_folder, check_truncation, parse_seeds
+from t2igan.commands.arguments import BF16, MODEL, add_truncation, check_out_image_or_folder, check_truncation, parse_seeds
 from t2igan.errors import UserError
 
 HELP = "prompts to images"
@@ -31,8 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     prompts = arguments.prompts + read_prompts(arguments.file)
     check_truncation("--truncation", arguments.truncation)
     check_truncation("--global-truncation", arguments.global_truncation)
-    is_grid = arguments.out.suffix.lower() in IMAGE_ENDINGS
-    check_out_folder(arguments.out.parent if is_grid else arguments.out)
+    is_grid = check_out_image_or_folder(arguments.out)
 
     from t2igan.inference.pipeline import Pipeline, check_prompts
     from t2igan.text.cache import default_cache
@@ -48,6 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
         runner.bf16 = arguments.bf16
         if arguments.compile:
             runner.compile()
+    if is_grid:
+        side = pipeline.resolution * (upsampler.factor if upsampler else 1)
+        check_grid_size(arguments.out, side, prompts or [""], len(seeds))
     rows = pipeline(prompts, seeds, arguments.truncation, global_truncation=arguments.global_truncation)
     if upsampler is not None:
         captions = prompts if pipeline.conditional and upsampler.conditional else [""] * len(rows)
@@ -80,22 +82,34 @@ def load_upsampler(path_or_hub_id: str, resolution: int):
     return upsampler
 
 
+def check_grid_size(out: Path, side: int, captions: list[str], columns: int) -> None:
+    """Raises UserError where a grid of images of `side` px would be larger than its format allows; before anything is drawn."""
+    from t2igan.grids import LARGEST, grid_layout
+
+    most = LARGEST.get(out.suffix.lower())
+    width, height = grid_layout(side, captions, columns).size
+    if most and max(width, height) > most:
+        raise UserError(f"--out {out}: a grid of {width} x {height} px, and {out.suffix} holds {most} px at most; take .png, or a folder")
+
+
 def save_grid(rows: list[list], captions: list[str], out: Path) -> None:
+    from t2igan.data.images import save_image
     from t2igan.grids import grid
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    grid(rows, captions).save(out)
+    save_image(grid(rows, captions), out)
     print(out)
 
 
 def save_files(rows: list[list], prompts: list[str], seeds: list[int], out: Path) -> None:
     """`NUMBER_seedSEED.png` for each image, and the prompts by their number, one per line, in `prompts.txt`."""
+    from t2igan.data.images import save_image
     from t2igan.files import write_text
 
     out.mkdir(parents=True, exist_ok=True)
     for number, row in enumerate(rows):
         for seed, image in zip(seeds, row, strict=True):
-            image.save(out / f"{number:05d}_seed{seed}.png")
+            save_image(image, out / f"{number:05d}_seed{seed}.png")
     if prompts:
         write_text(out / "prompts.txt", "".join(f"{' '.join(prompt.split())}\n" for prompt in prompts))
     print(f"{len(rows) * len(seeds)} images in {out}")

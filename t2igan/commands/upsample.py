@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     check_arguments(arguments)
 
-    from t2igan.data.images import open_image
+    from t2igan.data.images import open_image, save_image
     from t2igan.inference.upsampler import Upsampler
     from t2igan.text.cache import default_cache
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         for _ in range(arguments.times):
             (image,) = upsampler([image], prompts, arguments.seed, arguments.tile, arguments.overlap)
         arguments.out.mkdir(parents=True, exist_ok=True)
-        image.save(arguments.out / f"{path.stem}.png")
+        save_image(image, arguments.out / f"{path.stem}.png")
     print(f"{len(images)} image{'s' * (len(images) > 1)} in {arguments.out}")
 
 
@@ -59,5 +59,5 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise UserError(f"two images are called {twice}, and one would overwrite the other's enlargement; use a folder for each")
     for path in arguments.images:
         target = arguments.out / f"{path.stem}.png"
-        if target.exists() and path.exists() and target.samefile(path):
-            raise UserError(f"{path} would be overwritten by its own enlargement; choose another --out")
+        if target.exists() and arguments.out.samefile(path.parent):
+            raise UserError(f"{target}, which lies beside the originals, would be overwritten by an enlargement; choose another --out")

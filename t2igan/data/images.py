@@ -9,6 +9,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from t2igan.files import atomic_file
+
 
 class UnknownRange(OSError):
     """An image whose file does not tell which values are black and white."""
@@ -72,6 +74,12 @@ def center_square(image: Image.Image, size: int) -> Image.Image:
     left, top = (width - side) // 2, (height - side) // 2
     square = image if width == height else image.crop((left, top, left + side, top + side))
     return square if side == size else square.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def save_image(image: Image.Image, path: Path, **options) -> None:
+    """Writes an image atomically, in the format of the path's ending; `options` are Pillow's. Raises OSError where the disk refuses."""
+    with atomic_file(path) as temporary:
+        image.save(temporary, Image.registered_extensions()[path.suffix.lower()], **options)
 
 
 def png_bytes(image: Image.Image, level: int = 9) -> bytes:

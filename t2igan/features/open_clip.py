@@ -54,7 +54,7 @@ class ClipScorer(FeatureNetwork):
         # weights show neither the activation nor the preprocessing
         frame = (self.clip, self.size, self.mean.flatten().tolist(), self.std.flatten().tolist(), self.tokenizer.context_length)
         self.digest = weights_fingerprint(f"clip {frame} {type(self.tokenizer).__name__}", self.clip)
-        self.captions = CaptionCache(self._encode, pack, unpack, RowCache(self.cache, self.digest) if self.cache else None)
+        self.captions = CaptionCache(self._encode, pack, self._unpack, RowCache(self.cache, self.digest) if self.cache else None)
 
     def provenance(self) -> dict[str, object]:
         resize = f"bicubic {'with' if self.antialias else 'without'} antialiasing, {self.size} px"
@@ -110,6 +110,13 @@ class ClipScorer(FeatureNetwork):
         """Stores embeddings that are already known in the cache."""
         self.captions.store({caption: (row,) for caption, row in zip(captions, embeddings, strict=True)})
 
+    def _unpack(self, value: bytes) -> Row:
+        row = np.frombuffer(value, np.float32)  # ValueError where bytes are left over
+        width = self.clip.text.output_dim
+        if len(row) != width:
+            raise ValueError(f"an embedding of {len(row)} numbers, this CLIP's have {width}")
+        return (torch.from_numpy(row.copy()),)
+
     def _count(self, caption: str) -> int:
         """Tokens of a caption, at most as many as this CLIP reads: without the padding, which repeats."""
         (ids,) = self.tokenizer([caption])
@@ -126,5 +133,3 @@ def pack(row: Row) -> bytes:
     return row[0].numpy().tobytes()
 
 
-def unpack(value: bytes) -> Row:
-    return (torch.from_numpy(np.frombuffer(value, np.float32).copy()),)

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from t2igan.data.images import to_pil
+from t2igan.data.images import save_image, to_pil
 from t2igan.errors import UserError
+from t2igan.files import atomic_file
 from t2igan.grids import grid
 from t2igan.inference.pipeline import Pipeline, StyleCodes
 from t2igan.types import TextDescriptors, Tokens
@@ -104,20 +105,20 @@ def save(rows: Rows, captions: Sequence[str], out: Path, fps: int | None = None)
     """A captioned grid; with `fps` an animation of the columns in turn: .webp, .gif, or .mp4, which needs PyAV."""
     out.parent.mkdir(parents=True, exist_ok=True)
     if fps is None:
-        grid(rows, list(captions)).save(out)
+        save_image(grid(rows, list(captions)), out)
         return
     frames = [grid([[row[i]] for row in rows], list(captions)) for i in range(len(rows[0]))]
     if out.suffix.lower() == ".mp4":
         _write_mp4(frames, out, fps)
     else:
-        frames[0].save(out, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+        save_image(frames[0], out, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
 
 
 def _write_mp4(frames: list[Image.Image], out: Path, fps: int) -> None:
     import av
 
     width, height = (side - side % 2 for side in frames[0].size)  # the codec halves its colour planes
-    with av.open(str(out), "w") as file:
+    with atomic_file(out) as temporary, av.open(str(temporary), "w", format="mp4") as file:
         stream = file.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:

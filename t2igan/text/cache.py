@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2igan.errors import UserError
 from t2igan.text.encoder import TextEncoder
 from t2igan.types import TextDescriptors, Tokens
 
@@ -29,18 +28,17 @@ def default_cache() -> Path:
 class RowCache:
     """Strings to bytes in one SQLite file. Any number of processes may read and write; a killed writer loses one batch.
 
-    After the first error (a full disk, a lock held too long) it warns, and from then on finds nothing and stores nothing.
+    Nothing needs it: after the first error (no permission, a full disk, a file that is no database, a lock held too long) it warns, and
+    from then on finds nothing and stores nothing.
     """
 
     def __init__(self, folder: Path, fingerprint: str):
         self.file = folder / f"{fingerprint[:32]}.sqlite"
         self.failed = False
-        try:
+        with self._disabled_by_errors():
             folder.mkdir(parents=True, exist_ok=True)
             with self._open() as database:
                 database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, value BLOB)")
-        except (OSError, sqlite3.Error) as error:
-            raise UserError(f"no cache of text features at {self.file} ({error}); remove it, or set T2IGAN_CACHE") from None
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -63,13 +61,20 @@ class RowCache:
         with self._disabled_by_errors(), self._open() as database:
             database.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", rows.items())
 
+    def remove(self, keys: list[str]) -> None:
+        if self.failed:
+            return
+        with self._disabled_by_errors(), self._open() as database:
+            database.executemany("DELETE FROM rows WHERE key = ?", [(key,) for key in keys])
+
     @contextmanager
     def _disabled_by_errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             self.failed = True
-            warnings.warn(f"the cache of text features at {self.file} failed ({error}); going on without it", stacklevel=4)
+            what = f"the cache of text features at {self.file} failed ({error}); going on without it"
+            warnings.warn(f"{what}: remove the file, or set T2IGAN_CACHE to another folder", stacklevel=4)
 
 
 class CaptionCache:
@@ -80,7 +85,7 @@ class CaptionCache:
     Args:
         encode: captions to rows; at most ENCODE_BATCH captions at a time.
         pack: a row to the bytes on disk.
-        unpack: those bytes to an equal row.
+        unpack: those bytes to an equal row; ValueError where they are too many or too few.
         disk: None keeps rows in memory only.
     """
 
@@ -102,12 +107,24 @@ class CaptionCache:
             self.bytes = 0
         missing = [caption for caption in dict.fromkeys(captions) if caption not in self.rows]
         if missing and self.disk:
-            self._remember({caption: self.unpack(value) for caption, value in self.disk.read(missing).items()})
+            self._remember(self._whole_rows(self.disk, self.disk.read(missing)))
             missing = [caption for caption in missing if caption not in self.rows]
         for start in range(0, len(missing), ENCODE_BATCH):
             part = missing[start : start + ENCODE_BATCH]
             self.store(dict(zip(part, self.encode(part), strict=True)))
         return {caption: self.rows[caption] for caption in captions}
+
+    def _whole_rows(self, disk: RowCache, stored: dict[str, bytes]) -> dict[str, Row]:
+        """What was on disk, without rows that were cut off; those are removed there, to be encoded and stored again."""
+        rows, broken = {}, []
+        for caption, value in stored.items():
+            try:
+                rows[caption] = self.unpack(value)
+            except ValueError:
+                broken.append(caption)
+        if broken:
+            disk.remove(broken)
+        return rows
 
     def store(self, rows: dict[str, Row]) -> None:
         """Keeps rows in memory and on disk."""
@@ -180,7 +197,10 @@ class CaptionEncoder:
 
     def _unpack(self, value: bytes) -> Row:
         per_token = 4 + 2 * self.encoder.token_dim
-        n, d = (len(value) - 2 * self.encoder.text_dim) // per_token, self.encoder.text_dim
+        d = self.encoder.text_dim
+        n, rest = divmod(len(value) - 2 * d, per_token)
+        if n < 0 or rest:
+            raise ValueError(f"a row of {len(value)} bytes")
         ids = torch.from_numpy(np.frombuffer(value, np.int32, n).astype(np.int64))
         pooled = torch.from_numpy(np.frombuffer(value, np.float16, d, 4 * n).copy())
         local = torch.from_numpy(np.frombuffer(value, np.float16, -1, 4 * n + 2 * d).copy()).view(n, -1)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from t2igan.data.images import save_image
 from t2igan.files import write_text
 from t2igan.grids import grid
 
@@ -81,7 +82,7 @@ class Report:
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
         sheet = grid(rows, captions)
-        sheet.save(folder / f"{images:012d}.png")
+        save_image(sheet, folder / f"{images:012d}.png")
         self.board.add_image("samples", np.asarray(sheet), images, dataformats="HWC")
 
     def close(self) -> None:

@@ -1,12 +1,13 @@
 """What every command does with an error."""
 
+import subprocess
 import sys
 
 import pytest
-from tiny import override, tiny_recipe, write_recipe
+from tiny import ROOT, override, tiny_recipe, write_recipe
 
 from t2igan.cli import main
-from t2igan.errors import UserError, run_script
+from t2igan.errors import PIPE_CLOSED, UserError, run_script
 
 pytest_plugins = ["kit"]
 
@@ -30,7 +31,14 @@ def test_an_interrupt_ends_with_code_130(capsys):
     assert stop.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
-@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "/locked"), OSError(28, "No space left on device")])
+REFUSALS = [
+    PermissionError(13, "Permission denied", "/locked"),
+    OSError(28, "No space left on device"),
+    OSError(36, "File name too long", "x"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
 def test_what_the_machine_refuses_is_one_line(error, capsys):
     def refused():
         raise error
@@ -40,6 +48,23 @@ def test_what_the_machine_refuses_is_one_line(error, capsys):
     assert stop.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {error.strerror}") and said.count("\n") == 1 and "None" not in said
+
+
+def test_no_memory_is_one_line(capsys):
+    def greedy():
+        raise MemoryError
+
+    with pytest.raises(SystemExit) as stop:
+        run_script(greedy)
+    assert stop.value.code == 2 and capsys.readouterr().err == "error: not enough memory; ask for less at a time\n"
+
+
+def test_a_closed_pipe_ends_a_command_without_a_word(kit, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.yaml", tiny_recipe(kit))
+    command = [sys.executable, "-m", "t2igan", "show", str(recipe), "--json"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == PIPE_CLOSED
 
 
 def test_an_error_of_ours_is_not_hidden():

@@ -95,11 +95,15 @@ def test_a_model_without_text_refuses_a_prompt(unconditional, refused, tmp_path)
         (["thing 1", "--truncation", "2", "--out", "x.png"], "--truncation is 2.0, needs a number from 0"),
         (["thing 1", "--truncation", "-0.1", "--out", "x.png"], "--truncation is -0.1"),
         (["thing 1", "--truncation", "nan", "--out", "x.png"], "--truncation is nan"),
+        (["thing 1", "--out", "pic.bmp"], "--out is pic.bmp, an image ends in .png, .jpg, .jpeg, .webp"),
+        (["thing 1", "--out", "dir.png"], "--out needs a file, dir.png is a folder"),
+        (["thing 1"] * 200 + ["--out", "x.webp"], "a grid of 72 x 16800 px, and .webp holds 16383 px at most"),
         (["thing 1", "--seeds", "7-3", "--out", "x.png"], "--seeds is '7-3', needs numbers or ranges such as 0-7 or 1,5,9"),
     ],
 )
 def test_bad_input_to_sample(arguments, expected, run, refused, tmp_path):
     (tmp_path / "blank.txt").write_text("\n  \n")
+    (tmp_path / "dir.png").mkdir()
     assert expected in refused("sample", run, *arguments)
 
 
@@ -151,3 +155,18 @@ def test_seeds_have_a_bound(text):
 def test_too_many_seeds_are_refused_before_they_are_listed(text):
     with pytest.raises(UserError, match=r"more than 100,000 in one call"):
         parse_seeds(text)
+
+
+def test_prompts_are_written_one_to_a_line(run, tmp_path, call):
+    (tmp_path / "given.txt").write_text("thing 1\r\n", encoding="utf-8-sig")
+    call("sample", run, "thing 2\nin two lines", "--prompts", "given.txt", "--out", "folder")
+    assert (tmp_path / "folder/prompts.txt").read_text() == "thing 2 in two lines\nthing 1\n"
+
+
+def test_a_full_disk_leaves_a_good_image_as_it_was(run, tmp_path, full_disk, capsys, call):
+    call("sample", run, "thing 1", "--out", "x.png")
+    before = (tmp_path / "x.png").read_bytes()
+    with full_disk(500), pytest.raises(SystemExit) as stop:
+        main(["sample", str(run), "thing 1", "thing 2", "--seeds", "0-7", "--out", "x.png"])
+    assert stop.value.code == 2 and "error: File too large" in capsys.readouterr().err
+    assert (tmp_path / "x.png").read_bytes() == before and not list(tmp_path.glob(".*.partial"))

@@ -1,5 +1,6 @@
 """Captions are encoded once; features from the cache equal those of the encoder."""
 
+import contextlib
 import hashlib
 import sqlite3
 import warnings
@@ -8,7 +9,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from t2igan.errors import UserError
 from t2igan.text import TransformersTextConfig, cache
 from t2igan.text.cache import CaptionEncoder, RowCache, default_cache
 from t2igan.text.encoder import TextEncoder
@@ -169,13 +169,33 @@ def test_the_number_of_truncation_warnings_is_bounded(most):
     assert len(caught) == most
 
 
-def test_a_cache_that_cannot_be_opened_is_one_clear_line(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="set T2IGAN_CACHE"):
-        RowCache(tmp_path / "file", "a" * 32)
-    (tmp_path / f"{'b' * 32}.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(UserError, match="set T2IGAN_CACHE"):
-        RowCache(tmp_path, "b" * 32)
+@pytest.mark.parametrize("broken", ["a file in the folder's place", "no database", "a full disk"])
+def test_a_cache_that_cannot_be_opened_is_one_warning_and_the_run_goes_on(broken, tmp_path, full_disk):
+    """Nothing needs it to draw or to train."""
+    encoder, folder = Letters(), tmp_path / "cache"
+    if broken == "no database":
+        folder.mkdir()
+        (folder / f"{encoder.fingerprint()[:32]}.sqlite").write_bytes(b"no database" * 100)
+    elif broken != "a full disk":
+        folder.write_text("")
+    disk = full_disk(100) if broken == "a full disk" else contextlib.nullcontext()
+    with disk, pytest.warns(UserWarning, match="going on without it: remove the file, or set T2IGAN_CACHE") as caught:
+        describe = CaptionEncoder(encoder, folder)
+        assert equal(describe(["cat"]), CaptionEncoder(Letters())(["cat"]))
+        describe(["bus"])
+    assert len(caught) == 1
+
+
+def test_a_cut_row_is_encoded_again_and_mended(tmp_path):
+    CaptionEncoder(Letters(), tmp_path)(["cat", "bus"])
+    with sqlite3.connect(next(tmp_path.glob("*.sqlite"))) as database:
+        database.execute("UPDATE rows SET value = substr(value, 1, 7) WHERE key = 'cat'")
+    encoder = Letters()
+    assert equal(CaptionEncoder(encoder, tmp_path)(["cat", "bus"]), CaptionEncoder(Letters())(["cat", "bus"]))
+    assert encoder.tokenized == ["cat"]
+    again = Letters()
+    CaptionEncoder(again, tmp_path)(["cat"])
+    assert again.tokenized == []
 
 
 def test_a_disk_that_fails_in_use_is_one_warning_and_the_run_goes_on(tmp_path, monkeypatch):
