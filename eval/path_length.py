@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
-    if min(arguments.count, arguments.batch) < 1:
-        raise UserError("--count and --batch need whole numbers above 0")
+    if arguments.count < 3 or arguments.batch < 1:
+        raise UserError("--count needs 3 pairs or more, as the shortest and the longest path are left out, and --batch 1 or more")
 
     from t2igan.evaluation.path_length import clip_distance, lpips_distance, measure_path_length, read_prompts
     from t2igan.files import write_json

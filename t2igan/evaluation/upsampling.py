@@ -4,6 +4,7 @@ Each image is reduced to the upsampler's input size, enlarged again by each meth
 standard error of the paired difference.
 """
 
+import io
 import statistics
 from dataclasses import dataclass, field
 
@@ -65,7 +66,7 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic")
         reduce: `bicubic`, as in training, or `lanczos`.
 
     Raises:
-        UserError: there are fewer than two images.
+        UserError: there are fewer than two images, or one is smaller than what it is to be the truth of.
     """
     shards, low = Shards(data), upsampler.low_resolution
     side, found = low * upsampler.factor, Upsampling()
@@ -73,7 +74,7 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic")
         raise UserError(f"{data} holds {len(shards)} image; give two or more")
     for number in range(len(shards)):
         record = shards.read(number)
-        real = to_signed(decode(record.image, side)[None])
+        real = to_signed(decode_truth(record.image, side, f"image {number} of {data}")[None])
         small = reduced(real, low, reduce)
         large = {method: enlarged(small, side, method) for method in PILLOW}
         large["upsampler"] = to_signed(
@@ -87,6 +88,14 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic")
             found.rows.append([pixelated, *(to_pil(large[method][0]) for method in METHODS), to_pil(real[0])])
             found.captions.append(f"{record.captions[0]}: {low} px, bicubic, Lanczos, upsampler, true")
     return found
+
+
+def decode_truth(data: bytes, side: int, name: str) -> UInt8[Tensor, "3 r r"]:
+    """An image at `side` px that was not enlarged to get there. Raises UserError where it is smaller."""
+    width, height = Image.open(io.BytesIO(data)).size
+    if min(width, height) < side:
+        raise UserError(f"{name} is {width} x {height} px: no truth for images of {side} px; give shards of {side} px or more")
+    return decode(data, side)
 
 
 def reduced(real: Float[Tensor, "1 3 r r"], side: int, method: str) -> UInt8[Tensor, "1 3 s s"]:

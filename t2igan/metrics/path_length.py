@@ -40,6 +40,8 @@ def path_lengths(
 
 
 def trimmed_mean(lengths: Float[Tensor, " n"]) -> float:
-    """The mean without the shortest and the longest 1 % of the lengths, as published."""
+    """The mean without the shortest and the longest 1 % of the lengths, as published. Raises ValueError of fewer than three lengths."""
+    if len(lengths) < 3:
+        raise ValueError(f"{len(lengths)} lengths, needs 3 or more: the shortest and the longest are left out")
     shortest, longest = lengths.double().quantile(torch.tensor([TRIMMED, 1 - TRIMMED], dtype=torch.float64))
     return float(lengths.double()[(lengths >= shortest) & (lengths <= longest)].mean())

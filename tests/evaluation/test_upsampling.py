@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,3 +101,10 @@ def test_the_script_for_seams(script, model, kit, tmp_path, capsys):
     assert set(result) == set(keys) and "96 px in 25 tiles of 32 px" in capsys.readouterr().out
     assert Image.open(tmp_path / "seams.png").size == (96, 96) and Image.open(tmp_path / "seams.png").getextrema() == ((0, 0),) * 3
     assert script("tile_seams", *words, "--side", 32) == 2 and "is one tile" in capsys.readouterr().err
+
+
+def test_images_smaller_than_the_truth_are_refused(upsampler, samples, png, tmp_path):
+    small = [replace(sample, image=png("red", 12) if number == 3 else sample.image) for number, sample in enumerate(samples[:5])]
+    write_shards(small, tmp_path / "small")
+    with pytest.raises(UserError, match=r"image 3 of .* is 12 x 12 px: no truth for images of 16 px; give shards of 16 px or more"):
+        compare_upsampling(upsampler, str(tmp_path / "small"))
