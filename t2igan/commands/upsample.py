@@ -37,7 +37,11 @@ def run(arguments: argparse.Namespace) -> None:
     images = [read(path) for path in arguments.images]
     upsampler = Upsampler.load(arguments.model, cache=default_cache())
     upsampler.bf16 = arguments.bf16
-    upsampler.check([image.size for image in images], arguments.tile, arguments.overlap)
+    for path, image in zip(arguments.images, images, strict=True):
+        try:
+            upsampler.check([image.size], arguments.tile, arguments.overlap)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
     prompts = None if arguments.prompt is None else [arguments.prompt]
     for path, image in zip(arguments.images, images, strict=True):
         for _ in range(arguments.times):

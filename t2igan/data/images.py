@@ -1,12 +1,13 @@
 """Encoded images of any format to square RGB, and tensors in [-1, 1] to images and back."""
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from t2igan.files import atomic_file
@@ -32,12 +33,15 @@ def open_image(source: Path | io.BytesIO, min_side: int | None = None) -> Image.
         OSError: the file is not an image that Pillow can read, or `on_white` refuses it.
     """
     try:
-        with Image.open(source) as image:
+        # Pillow warns of odd metadata and of large images, whatever reads them; what it cannot read is an error
+        with warnings.catch_warnings(action="ignore"), Image.open(source) as image:
             if min_side:
                 image.draft("RGB", (min_side, min_side))  # formats other than JPEG ignore it
             return on_white(ImageOps.exif_transpose(image))
     except UnknownRange:
         raise
+    except UnidentifiedImageError:  # Pillow's sentence names an object in memory
+        raise OSError("not an image: of no format that Pillow knows") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, TypeError, KeyError, ... for broken files
         raise OSError(f"not an image: {' '.join(str(error).split()) or type(error).__name__}") from None
 

@@ -223,15 +223,16 @@ class TrainingBatches(Dataset):
         return Batch(pixels, captions, primary_captions, sample_ids, torch.from_numpy(positions), num_replaced)
 
     def _read(self, number: int):
-        for skipped in range(MAX_BROKEN_RUN):
+        tries = min(MAX_BROKEN_RUN, len(self.shards))
+        for skipped in range(tries):
             try:
                 record = self.shards.read((number + skipped) % len(self.shards))
                 return record, decode(record.image, self.size), skipped
             except (OSError, ValueError) as error:
                 last = error
-        raise UserError(
-            f"{MAX_BROKEN_RUN} samples in a row are broken, from sample {number} on ({last}); run data_prep/check.py on the shards"
-        )
+        whole = tries == len(self.shards)
+        which = f"all {tries} samples are broken" if whole else f"{tries} samples in a row are broken, from sample {number} on"
+        raise UserError(f"{which} ({last}); run data_prep/check.py on the shards")
 
 
 class PairedBatches(Dataset):

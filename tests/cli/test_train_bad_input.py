@@ -90,11 +90,12 @@ def write_tar(path, members: dict[str, bytes]):
 def test_data_without_a_usable_sample(tiny, kit, recipe, refused, tmp_path, png):
     """Pictures without captions, captions without a picture that can be read; with a guide that wants captions to contrast with."""
     guided = tiny_recipe(kit)["objective"]["generator"]
-    for member, content, reason in (("json", b"{}", "no caption"), ("txt", b" ", "no caption"), ("txt", b"a caption", "cannot identify")):
+    cases = (("json", b"{}", "no caption"), ("txt", b" ", "no caption"), ("txt", b"a caption", "no format that Pillow knows"))
+    for member, content, reason in cases:
         image = png("red") if reason == "no caption" else b"no picture"
         write_tar(tmp_path / "bare" / "0.tar", {f"{n:03d}.{e}": c for n in range(9) for e, c in (("png", image), (member, content))})
         line = refused("train", recipe(data__shards="bare", objective__generator=guided), "--out", "run")
-        assert reason in line and "samples in a row are broken" in line and "data_prep/check.py" in line
+        assert reason in line and "samples are broken" in line and "data_prep/check.py" in line
 
 
 def test_data_without_pictures(recipe, refused, tmp_path):

@@ -100,7 +100,8 @@ def test_bad_images_are_one_line(upsampler, image_file, refused, tmp_path):
     assert "gone.png: not an image" in refused("upsample", upsampler, tmp_path / "gone.png", "--out", tmp_path / "out")
     assert "takes 8 px or more each way" in refused("upsample", upsampler, image_file("b.png", (7, 9)), "--out", tmp_path / "out")
     good = image_file("good.png")
-    assert "takes 8 px or more each way" in refused("upsample", upsampler, good, tmp_path / "b.png", "--out", tmp_path / "out")
+    line = refused("upsample", upsampler, good, tmp_path / "b.png", "--out", tmp_path / "out")
+    assert f"{tmp_path / 'b.png'}: an image is 7 x 9 px" in line and "takes 8 px or more each way" in line
     assert "would be overwritten by an enlargement" in refused("upsample", upsampler, good, "--out", tmp_path)
     photo = image_file("good.jpg")
     assert f"{tmp_path / 'good.png'}, which lies beside the originals" in refused("upsample", upsampler, photo, "--out", tmp_path)

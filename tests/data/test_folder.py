@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from t2igan.data.folder import import_folder
+from t2igan.data.images import open_image
 from t2igan.data.shards import Shards
 from t2igan.data.tables import read_table
 from t2igan.errors import UserError
@@ -282,3 +283,14 @@ def test_sixteen_bit_grey_keeps_its_transparent_value(images, made):
     Image.fromarray(values).save(images / "p00.png", transparency=1000)
     pixels = made(images, 20)[0]["p00.png"][0]
     assert (pixels[:, :10] == 255).all() and (pixels[:, 10:] == 40_000 >> 8).all()
+
+
+def test_pillows_own_warnings_are_not_a_users_news(images, recwarn):
+    """An EXIF block that is cut off, and a palette whose transparency is given as bytes."""
+    broken = save(images / "p00.jpg")
+    data = broken.read_bytes()
+    broken.write_bytes(data[:2] + b"\xff\xe1\x00\x10Exif\x00\x00II*\x00\x08\x00\x00\x00" + data[2:])
+    Image.new("P", (20, 20)).save(images / "p01.png", transparency=bytes(range(256)))
+    for name in ("p00.jpg", "p01.png"):
+        open_image(images / name)
+    assert not [warning for warning in recwarn if "PIL" in str(warning.filename)]
