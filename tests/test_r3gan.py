@@ -131,7 +131,6 @@ def test_the_emoji_recipe_has_text_and_can_do_without(root):
     [
         ({"groups": (96, 96, 96, 96, 7)}, "groups has 7 where channels has 384, needs a divisor of 768"),
         ({"channels": (8, 8)}, "channels has 2 entries, resolution 64 has 5 stages"),
-        ({"blocks": 0}, "blocks is 0"),
     ],
 )
 def test_impossible_sizes_are_refused(options, message):

@@ -107,7 +107,7 @@ def test_other_forms_of_schedules_are_refused(wrong):
         parse_schedule(wrong)
 
 
-@pytest.mark.parametrize("times", [[0], [5, 5], [9, 3]])
+@pytest.mark.parametrize("times", [[0], [5, 5], [9, 3], [-1, 3]])
 def test_a_schedule_ends_after_it_begins(times):
-    with pytest.raises(ValueError, match="end after it begins"):
+    with pytest.raises(ValueError, match="begin at 0 or later, and end after that"):
         parse_schedule({"linear": [1, 2, *times]})

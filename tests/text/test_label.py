@@ -49,7 +49,6 @@ def test_an_unknown_class_is_named_with_the_nearest_ones(prompt):
 
 
 @pytest.mark.parametrize(("config", "what"), [
-    (LabelTextConfig(0), "num_classes is 0, needs a whole number above 0"),
     (LabelTextConfig(3, NAMES), "names has 4 entries, needs one for each of the 3 classes"),
     (LabelTextConfig(2, ("bird", " Bird")), "names has ' Bird' twice"),
     (LabelTextConfig(2, ("bird", " ")), "names has an empty entry"),

@@ -58,9 +58,9 @@ def test_the_average_forgets_by_the_half_life_of_its_time(tiny):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("training__generator_optimizer", {"betas": [0.0, {"linear": [0.9, 1.0, 80]}]}, "needs two numbers from 0 to below 1"),
-        ("augment__probability", {"linear": [0.0, 1.5, 80]}, "probability is .*needs numbers from 0 to 1"),
-        ("objective__discriminator", [{"kind": "nonsaturating"}, {"kind": "r1", "gamma": {"linear": [1, -1, 80]}}], "gamma is .*from 0 on"),
+        ("training__generator_optimizer", {"betas": [0.0, {"linear": [0.9, 1.0, 80]}]}, "betas.1 is .*needs a number from 0 to below 1"),
+        ("augment__probability", {"linear": [0.0, 1.5, 80]}, "probability is .*needs a number from 0 to 1"),
+        ("objective__discriminator", [{"kind": "nonsaturating"}, {"kind": "r1", "gamma": {"linear": [1, -1, 80]}}], "gamma is .*needs 0 or more"),
     ],
 )
 def test_both_ends_of_a_schedule_must_be_allowed(path, value, message, tiny):
