@@ -60,7 +60,7 @@ def test_the_average_forgets_by_the_half_life_of_its_time(tiny):
     [
         ("training__generator_optimizer", {"betas": [0.0, {"linear": [0.9, 1.0, 80]}]}, "betas.1 is .*needs a number from 0 to below 1"),
         ("augment__probability", {"linear": [0.0, 1.5, 80]}, "probability is .*needs a number from 0 to 1"),
-        ("objective__discriminator", [{"kind": "nonsaturating"}, {"kind": "r1", "gamma": {"linear": [1, -1, 80]}}], "gamma is .*needs 0 or more"),
+        ("objective__discriminator", [{"kind": "r1", "gamma": {"linear": [1, -1, 80]}}], "0.gamma is .*needs 0 or more"),
     ],
 )
 def test_both_ends_of_a_schedule_must_be_allowed(path, value, message, tiny):
