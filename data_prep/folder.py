@@ -37,7 +37,7 @@ def main() -> None:
     if report["captions_without_picture"]:
         row, image = report["captions_without_picture_files"][0], report["picture_example"]
         missing = report["captions_without_picture"]
-        print(f"{args.captions.name} names {missing} files that are not in the folder: {row!r}; it has {image!r}")
+        print(f"{args.captions.name} names {missing} file(s) that are not in the folder: {row!r}; it has {image!r}")
     if report["passed_over"]:
         print(f"passed over: {in_words(report['passed_over'])}")
 

@@ -103,8 +103,8 @@ def find_images(folder: Path, out: Path) -> tuple[list[Path], Counter]:
                 passed_over[path.suffix.lower() or "file without an ending"] += 1
     passed_over = +passed_over
     if not images:
-        told = f", it has {in_words(passed_over)}" if passed_over else ""
-        raise UserError(f"no image in {folder}{told}; it needs files that end in {', '.join('.' + e for e in IMAGE_EXTENSIONS)}")
+        others = f", only {in_words(passed_over)}" if passed_over else ""
+        raise UserError(f"no image in {folder}{others}; it needs files that end in {', '.join('.' + e for e in IMAGE_EXTENSIONS)}")
     return sorted(images), passed_over
 
 

@@ -65,7 +65,7 @@ def on_white(image: Image.Image) -> Image.Image:
 def from_16_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 bits to 8 (mode L), with an alpha channel (LA) where the file declares one of its greys transparent."""
     values, transparent = np.asarray(image), image.info.get("transparency")
-    grey = Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8))
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
     if transparent is None:
         return grey
     return Image.merge("LA", (grey, Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))))

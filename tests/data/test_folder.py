@@ -256,7 +256,7 @@ def test_what_nobody_reads_is_counted(images, made, tmp_path):
     assert len(found) == 12 and report["passed_over"] == {".heic": 2, ".svg": 1, "linked folder": 1}
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "a.avif").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"it has 1 \.avif; it needs files that end in \.png"):
+    with pytest.raises(UserError, match=r"only 1 \.avif; it needs files that end in \.png"):
         made(tmp_path / "only")
 
 

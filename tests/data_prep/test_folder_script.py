@@ -58,5 +58,5 @@ def test_what_was_left_out_is_told(run_script, images, tmp_path):
     done = run_script("folder.py", images, "--out", tmp_path / "out", "--captions", tmp_path / "c.csv")
     assert done.returncode == 0, done.stderr
     assert "1 whose captions are not text: p00.txt is not UTF-8 text (byte 3)" in done.stdout
-    assert "c.csv names 1 files that are not in the folder: 'P01.png'; it has 'p00.png'" in done.stdout
+    assert "c.csv names 1 file(s) that are not in the folder: 'P01.png'; it has 'p00.png'" in done.stdout
     assert "passed over: 1 .heic" in done.stdout
