@@ -1,10 +1,15 @@
-"""Atomic writes: a folder or a file appears complete under its name, or not at all."""
+"""Atomic writes: a folder or a file appears complete under its name, or not at all; a folder has one writer at a time."""
 
+import errno
+import fcntl
+import glob
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,20 +26,64 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """A hidden folder beside `folder` to write into. It replaces `folder` on success; on failure it is removed and `folder` stays.
 
     Raises:
-        UserError: the hidden folder cannot be made.
+        UserError: the hidden folder cannot be made, or another process is writing `folder`.
     """
     folder = folder.resolve()
-    temporary = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
+    with one_writer(folder) as alone:
+        for left in folder.parent.glob(f".{glob.escape(folder.name)}.????????.partial") if alone else ():  # by a killed process
+            shutil.rmtree(left, ignore_errors=True)
+        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+        temporary.mkdir()
+        try:
+            yield temporary
+            replace_folder(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[bool]:
+    """Keeps other processes from writing `folder` meanwhile. The lock, `.NAME.lock` beside it, ends with this process, however that ends.
+
+    Yields False, after a warning, where the file system has no locks.
+
+    Raises:
+        UserError: another process is writing `folder`, or nothing can be written beside it.
+    """
+    folder = folder.resolve()
+    if not folder.name:
+        raise UserError(f"{folder} is no place for a folder of files; choose another one")
+    path = folder.with_name(f".{folder.name}.lock")
     try:
-        temporary.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, alone = _lock(path)
+    except BlockingIOError:
+        raise UserError(f"another process is writing {folder}; wait for its end, or choose another place") from None
     except OSError as error:
         raise UserError(f"cannot write beside {folder} ({error.strerror}); choose another place") from error
     try:
-        yield temporary
-        replace_folder(temporary, folder)
+        yield alone
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        path.unlink(missing_ok=True)  # while it is locked: whoever opened it meanwhile sees that it has gone
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> tuple[int, bool]:
+    """A descriptor of the file at `path`, and whether it is locked. Raises BlockingIOError where another process has locked it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                return descriptor, True
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOTSUP):
+                warnings.warn(f"the file system of {path.parent} has no locks: let no other command write there meanwhile", stacklevel=2)
+                return descriptor, False
+            if not isinstance(error, FileNotFoundError):
+                os.close(descriptor)
+                raise
+        os.close(descriptor)  # its last owner has removed the file
 
 
 @contextmanager
@@ -53,6 +102,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_partial(path: Path) -> bool:
+    """Whether this is what an `atomic_file` or `atomic_folder` writes into, perhaps left by a killed process."""
+    return path.name.startswith(".") and path.name.endswith(".partial")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,9 +1,11 @@
 """Atomic writes: complete or not at all."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from PIL import Image
 from t2igan import files
 from t2igan.data.images import save_image
 from t2igan.errors import MACHINE_REFUSES, UserError
-from t2igan.files import atomic_file, atomic_folder, replace_folder, write_folder, write_json, write_text
+from t2igan.files import atomic_file, atomic_folder, is_partial, one_writer, replace_folder, write_folder, write_json, write_text
 
 
 def names(folder) -> list[str]:
@@ -42,10 +44,59 @@ def write_text_into(folder, name):
 
 
 def test_what_a_killed_process_left_is_not_in_the_new_folder(tmp_path):
-    write_text_into(tmp_path / ".out.partial", "leftover")
+    write_text_into(tmp_path / ".out.0123abcd.partial", "leftover")
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "new").write_text("new")
     assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["new"]
+
+
+def test_what_another_folder_s_writer_makes_is_left_alone(tmp_path):
+    with atomic_folder(tmp_path / "out.b") as other:
+        with atomic_folder(tmp_path / "out"):
+            assert other.is_dir()
+        (other / "file").write_text("whole")
+    assert names(tmp_path) == ["out", "out.b"] and names(tmp_path / "out.b") == ["file"]
+
+
+HOLD = """
+import sys, time, pathlib
+from t2igan.files import one_writer
+with one_writer(pathlib.Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_has_one_writer_until_that_ends_however(tmp_path):
+    other = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "out"], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "locked\n"
+    expected = r"another process is writing .*out; wait for its end, or choose another place"
+    with pytest.raises(UserError, match=expected), atomic_folder(tmp_path / "out"):
+        raise AssertionError
+    with one_writer(tmp_path / "other"):
+        pass
+    assert names(tmp_path) == [".out.lock"], "nothing was written"
+    other.kill()
+    other.wait()
+    with atomic_folder(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    write_text_into(tmp_path / ".out.0123abcd.partial", "perhaps another process's")
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    with pytest.warns(UserWarning, match="has no locks: let no other command write there"), atomic_folder(tmp_path / "out"):
+        pass
+    assert names(tmp_path) == [".out.0123abcd.partial", "out"]
+
+
+def test_a_root_is_no_place(tmp_path):
+    with pytest.raises(UserError, match="/ is no place for a folder"), atomic_folder(Path("/")):
+        pass
 
 
 def test_a_folder_is_made_with_its_parents_and_a_file_in_the_way_is_refused(tmp_path):
@@ -88,6 +139,13 @@ def test_two_processes_write_the_same_file_through_different_names(tmp_path):
         assert (tmp_path / "a").read_text() == "theirs"
         ours.write_text("ours")
     assert names(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "ours"
+
+
+def test_what_is_being_written_is_told_from_what_is_whole(tmp_path):
+    with atomic_file(tmp_path / "a.json") as file, atomic_folder(tmp_path / "b") as folder:
+        file.write_text("half")
+        assert is_partial(file) and is_partial(folder)
+    assert not is_partial(tmp_path / "a.json") and not is_partial(tmp_path / ".hidden")
 
 
 def test_a_link_is_written_through(tmp_path):

@@ -5,6 +5,7 @@ workers or restarts. A broken sample is replaced by its successor and counted.
 """
 
 import glob
+import hashlib
 import json
 import os
 import re
@@ -162,6 +163,11 @@ class Shards:
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_descriptors"}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of where every sample lies and how long it is: the same for moved or copied shards, not for other images."""
+        return hashlib.sha256(self.rows.tobytes() + self.starts.tobytes()).hexdigest()
 
     def primary_captions(self) -> list[str]:
         """The distinct primary captions (the first one of each sample), sorted; of a large data set those of an even sample."""

@@ -23,13 +23,14 @@ from t2igan.evaluation.reference import Reference, read_reference
 from t2igan.evaluation.sampling import GeneratedImages, Images, StoredImages
 from t2igan.features.base import FeatureNetwork
 from t2igan.features.open_clip import ClipScorer
+from t2igan.files import is_partial
 from t2igan.metrics.chunks import DistributedState, broadcast_from_main, feature_file, read_features, run_in_chunks, write_features
 from t2igan.metrics.images import ImageSet
 from t2igan.metrics.metric import METRICS, Metric
 from t2igan.metrics.protocol import Protocol
 from t2igan.text.cache import default_cache
 
-OURS = {"plan.json", ".plan.json.partial", "pictures", "features"}  # what the folder beside a result may hold
+OURS = {"plan.json", "pictures", "features"}  # what the folder beside a result may hold
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class ZeroShot:
 
     def check_work_folder(self) -> None:
         work = self.settings.work
-        if work.exists() and not (work.is_dir() and {path.name for path in work.iterdir()} <= OURS):
+        if work.exists() and not (work.is_dir() and {path.name for path in work.iterdir() if not is_partial(path)} <= OURS):
             raise UserError(f"images for {self.settings.out} go to {work}, which is something else; give --out another name")
 
     def load_networks(self) -> None:

@@ -7,6 +7,7 @@ clock.
 
 import json
 import shutil
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -15,6 +16,33 @@ from safetensors.torch import load_file
 
 from t2igan.errors import UserError
 from t2igan.files import write_folder
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The part of a checkpoint that is not tensors."""
+
+    images: int
+    steps: int
+    dataset_size: int
+    fingerprint: str  # of the shards' index: other images of the same count have another one
+    replaced: int  # broken samples that others replaced
+    skipped_steps: dict  # of G and of D
+    clusters: dict | None
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunState":
+        """Raises ValueError where the text is something else."""
+        values = json.loads(text)
+        wanted = {field.name: field.type for field in fields(cls)}
+        if not isinstance(values, dict) or set(values) != set(wanted):
+            raise ValueError(f"state.json needs {', '.join(wanted)}")
+        for name, kind in wanted.items():
+            if not isinstance(values[name], kind):
+                raise ValueError(f"state.json has {values[name]!r:.40} for {name}")
+        if not all(isinstance(values["skipped_steps"].get(half), int) for half in "GD"):
+            raise ValueError("state.json has no numbers of skipped steps")
+        return cls(**values)
 
 
 class Checkpoints:
@@ -30,16 +58,17 @@ class Checkpoints:
     def latest(self) -> Path | None:
         return next(reversed(self.all()), None)
 
-    def write(self, images: int, tensors: dict[str, dict[str, torch.Tensor]], state: dict) -> Path:
-        path = self.folder / f"{images:012d}"
-        write_folder(path, tensors, {"state.json": json.dumps(state, indent=2)})
+    def write(self, tensors: dict[str, dict[str, torch.Tensor]], state: RunState) -> Path:
+        path = self.folder / f"{state.images:012d}"
+        write_folder(path, tensors, {"state.json": json.dumps(asdict(state), indent=2)})
         for old in self.all()[: -self.keep]:
             shutil.rmtree(old)
         return path
 
-    def read(self, path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict]:
+    def read(self, path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], RunState]:
+        """Raises UserError where a file of it is damaged."""
         try:
             tensors = {file.stem: load_file(file) for file in path.glob("*.safetensors")}
-            return tensors, json.loads((path / "state.json").read_text(encoding="utf-8"))
+            return tensors, RunState.from_json((path / "state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(f"the checkpoint {path} cannot be read ({error}); delete that folder to resume from the one before") from None

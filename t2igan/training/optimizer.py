@@ -21,6 +21,7 @@ class ScheduledAdam:
         betas = tuple(beta(0) for beta in config.betas)
         self.adam = torch.optim.AdamW(optimizer_groups(module, config, where), lr=config.lr(0), betas=betas, eps=1e-8, fused=True)
         self.skipped = 0  # steps whose gradients were not finite
+        self.skipped_in_a_row = 0
 
     def step(self, now: TrainingTime) -> Tensor:
         """One update, unless a gradient is not finite: then the step is skipped and counted. Returns the norm of the gradient."""
@@ -29,8 +30,10 @@ class ScheduledAdam:
         if torch.isfinite(norm):
             self.set_rates(now)
             self.adam.step()
+            self.skipped_in_a_row = 0
         else:
             self.skipped += 1
+            self.skipped_in_a_row += 1
         self.adam.zero_grad(set_to_none=True)
         return norm
 

@@ -1,6 +1,7 @@
 """What a run reports while it trains: metrics.jsonl, TensorBoard, sample grids and a line of progress."""
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from t2igan.data.images import save_image
+from t2igan.errors import UserError
 from t2igan.files import write_text
 from t2igan.grids import grid
 
@@ -60,7 +62,7 @@ class Report:
         record = {"images": images, "seconds": round(now - self.start, 2), "images_per_second": round(speed, 2)}
         record |= {"data_wait_share": round(self.data_wait / max(now - then, 1e-9), 4)} | values | rates
         self.data_wait, self.last = 0.0, (images, now)
-        self.metrics.write(json.dumps(record) + "\n")
+        self.metrics.write(strict_json(record) + "\n")
         self.metrics.flush()
         for name, value in record.items():
             self.board.add_scalar(name, value, images)
@@ -93,16 +95,26 @@ class Report:
             self.board.close()
 
 
+def strict_json(record: dict[str, int | float]) -> str:
+    """JSON has no NaN and no infinity: such values are null."""
+    return json.dumps({name: value if math.isfinite(value) else None for name, value in record.items()}, allow_nan=False)
+
+
 def _reopen(path: Path, images: int):
-    """metrics.jsonl without the lines a resumed run will write again."""
+    """metrics.jsonl without the lines a resumed run will write again.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     if path.is_file():
+        *lines, _ = path.read_bytes().split(b"\n")  # the last is empty, or what a killed run was writing
         kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for number, line in enumerate(lines, 1):
             try:
                 if json.loads(line)["images"] <= images:
-                    kept.append(line + "\n")
-            except ValueError:
-                continue  # the line a killed run was writing
+                    kept.append(line.decode() + "\n")
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f"{path} is damaged in line {number}; delete it to resume without its past") from None
         write_text(path, "".join(kept))
     return open(path, "a", encoding="utf-8")
 

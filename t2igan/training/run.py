@@ -1,5 +1,6 @@
 """A run: its folder, its loop, its checkpoints, its samples and the model at its end."""
 
+import contextlib
 import time
 import warnings
 from datetime import timedelta
@@ -12,7 +13,7 @@ from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
 from t2igan.config import Recipe
 from t2igan.data.shards import PairedBatches, Shards, TrainingBatches, batches
 from t2igan.errors import UserError
-from t2igan.files import write_text
+from t2igan.files import one_writer, write_text
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.open import runner_class
 from t2igan.memory import hand_back_freed_memory
@@ -20,7 +21,7 @@ from t2igan.objective.term import PrepareContext
 from t2igan.recipe import differences, dump_recipe, load_recipe
 from t2igan.system import System
 from t2igan.text.cache import CaptionEncoder
-from t2igan.training.checkpoint import Checkpoints
+from t2igan.training.checkpoint import Checkpoints, RunState
 from t2igan.training.clusters import Clusters, find_clusters
 from t2igan.training.report import Report
 from t2igan.training.start import start_from
@@ -30,7 +31,10 @@ MEAN_PROMPTS = 1000  # captions that the mean style is measured over
 PATIENCE = timedelta(hours=2)  # of the other processes while the main one clusters, publishes or writes a checkpoint
 GENERATOR_STREAM = 1  # the order of the real images of G's half, where it has its own
 
-MAY_CHANGE = ("training.total_images", "training.keep_checkpoints", "training.prompts", "data.shards", "data.workers")
+MAY_CHANGE = (
+    *("training.total_images", "training.keep_checkpoints", "training.max_skipped_steps", "training.prompts"),
+    *("data.shards", "data.workers"),
+)
 MAY_CHANGE_ENDINGS = ("_every", ".activation_checkpointing", ".backend")  # what costs time or memory alone, up to rounding
 
 
@@ -83,12 +87,18 @@ class Run:
         """Trains to the end of the recipe and returns the folder of the model; `resume` continues from the newest checkpoint.
 
         Raises:
-            UserError: the folder holds another run and `resume` is off, or there is nothing to resume.
+            UserError: the folder holds another run and `resume` is off, there is nothing to resume, another process trains in the folder,
+                or gradients are no longer finite; then the last checkpoint and the model that were there stay.
         """
+        with one_writer(self.out) if self.main else contextlib.nullcontext():
+            return self._train(resume)
+
+    def _train(self, resume: bool) -> Path:
         self.open(resume)
         trainer, batch = self.trainer, self.config.batch
         total = self.config.total_images // batch * batch
         report = Report(self.out, total, trainer.images, self.main, trainer.objective.headline())
+        due = False  # a checkpoint is, which waits for a step that was not skipped
         waited = time.perf_counter()
         for data in batches(self.dataset, range(trainer.images, total, batch), self.recipe.data.workers):
             report.waited(time.perf_counter() - waited)
@@ -98,10 +108,13 @@ class Run:
             last = trainer.images >= total
             if trainer.steps % self.config.log_every == 0 or last:
                 report.write(trainer.images, self._mean_over_processes(report.take()), self._figures())
+            self._check_progress(last)
             if self._passed(self.config.sample_every) or last:
                 self._sample(report)
-            if self._passed(self.config.checkpoint_every) or last:
+            due = due or last or self._passed(self.config.checkpoint_every)
+            if due and (last or not self._skipped_in_a_row()):
                 self.save()
+                due = False
             waited = time.perf_counter()
         report.close()
         if self.main:
@@ -170,6 +183,20 @@ class Run:
         figures |= {"ema/decay": trainer.ema.decay(trainer.images, self.config.batch), "skipped_steps": float(self._skipped())}
         return figures | {"data/replaced": float(self._all_replaced())}
 
+    def _check_progress(self, last: bool) -> None:
+        """Raises UserError where steps are skipped one after another, or where the run ends in steps that were skipped most of its time."""
+        in_a_row, bound = self._skipped_in_a_row(), self.config.max_skipped_steps
+        if in_a_row >= bound or (last and in_a_row > self.trainer.steps // 2):
+            latest = self.checkpoints.latest()
+            kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint"
+            raise UserError(
+                f"{in_a_row} steps in a row were skipped, as their gradients are not finite, so the run stops at "
+                f"{self.trainer.images} images ({kept}); lower the learning rates or raise the gradient penalty"
+            )
+
+    def _skipped_in_a_row(self) -> int:
+        return max(self.trainer.g_optimizer.skipped_in_a_row, self.trainer.d_optimizer.skipped_in_a_row)
+
     def _skipped(self) -> int:
         return self.trainer.g_optimizer.skipped + self.trainer.d_optimizer.skipped
 
@@ -202,10 +229,16 @@ class Run:
         replaced = self._all_replaced()
         if self.main:
             trainer = self.trainer
-            state = {"images": trainer.images, "steps": trainer.steps, "dataset_size": len(self.shards), "replaced": replaced}
-            state["skipped_steps"] = {"G": trainer.g_optimizer.skipped, "D": trainer.d_optimizer.skipped}
-            state["clusters"] = trainer.clusters.to_json() if trainer.clusters else None
-            self.checkpoints.write(trainer.images, trainer.tensors(), state)
+            state = RunState(
+                images=trainer.images,
+                steps=trainer.steps,
+                dataset_size=len(self.shards),
+                fingerprint=self.shards.fingerprint,
+                replaced=replaced,
+                skipped_steps={"G": trainer.g_optimizer.skipped, "D": trainer.d_optimizer.skipped},
+                clusters=trainer.clusters.to_json() if trainer.clusters else None,
+            )
+            self.checkpoints.write(trainer.tensors(), state)
         self.accelerator.wait_for_everyone()
 
     def restore(self, path: Path) -> None:
@@ -215,19 +248,21 @@ class Run:
             UserError: the checkpoint belongs to other shards, or lacks a part.
         """
         tensors, state = self.checkpoints.read(path)
+        if state.dataset_size != len(self.shards):
+            raise UserError(f"{path} was trained on {state.dataset_size} images, the shards hold {len(self.shards)}; give the same")
+        if state.fingerprint != self.shards.fingerprint:
+            raise UserError(f"{path} was trained on other images than the {len(self.shards)} in {self.recipe.data.shards}; give the same")
         trainer = self.trainer
         try:
-            if state["dataset_size"] != len(self.shards):
-                raise UserError(f"{path} was trained on {state['dataset_size']} images, the shards hold {len(self.shards)}; give the same")
             trainer.load_tensors(tensors)
-            trainer.images, trainer.steps = state["images"], state["steps"]
-            trainer.g_optimizer.skipped, trainer.d_optimizer.skipped = state["skipped_steps"]["G"], state["skipped_steps"]["D"]
-            self.replaced = state["replaced"] if self.main else 0
-            if state["clusters"]:  # which cluster has which number is as arbitrary as weights, and must stay
-                trainer.clusters = Clusters.from_json(state["clusters"])
+            if state.clusters:  # which cluster has which number is as arbitrary as weights, and must stay
+                trainer.clusters = Clusters.from_json(state.clusters)
         except (RuntimeError, KeyError) as error:
             detail = " ".join(line.strip() for line in str(error).splitlines()[:2])  # the second line names the tensors
             raise UserError(f"{path} does not fit the recipe ({detail[:200]}); resume with {self.out / 'recipe.yaml'}") from None
+        trainer.images, trainer.steps = state.images, state.steps
+        trainer.g_optimizer.skipped, trainer.d_optimizer.skipped = state.skipped_steps["G"], state.skipped_steps["D"]
+        self.replaced = state.replaced if self.main else 0
 
     def _publish(self) -> None:
         captions = self.shards.primary_captions()

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from t2igan.files import one_writer
+
 
 def save(path: Path, colour="red", size=(40, 30), mode="RGB", **options) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +51,12 @@ def test_a_foreign_folder_or_file_is_not_replaced(refused, images, tmp_path):
     assert "is a file" in refused("folder.py", images, "--out", images / "p00.png")
     assert "was not written by this script" in refused("folder.py", images, "--out", images)
     assert len(list(images.iterdir())) == 24
+
+
+def test_two_commands_do_not_write_one_folder(refused, images, tmp_path):
+    with one_writer(tmp_path / "out"):
+        assert "another process is writing" in refused("folder.py", images, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_was_left_out_is_told(run_script, images, tmp_path):

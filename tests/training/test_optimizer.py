@@ -6,7 +6,7 @@ from torch import nn
 
 from t2igan.config import OptimizerConfig, ParameterGroup
 from t2igan.schedule import Schedule, constant
-from t2igan.training.checkpoint import Checkpoints
+from t2igan.training.checkpoint import Checkpoints, RunState
 from t2igan.training.optimizer import ScheduledAdam
 from t2igan.types import TrainingTime
 
@@ -106,10 +106,15 @@ def test_a_gradient_that_is_not_finite_leaves_weights_and_moments(poison):
     assert not optimizer.step(TrainingTime(16)).isfinite() and optimizer.skipped == 1
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert all(torch.equal(value, state[name]) for name, value in optimizer.state().items())
-    assert all(p.grad is None for p in model.parameters())
+    assert all(p.grad is None for p in model.parameters()) and optimizer.skipped_in_a_row == 1
+    take(model, optimizer, 2, 3)
+    assert (optimizer.skipped, optimizer.skipped_in_a_row) == (1, 0)
 
 
 # ------------------------------------------------------------------------------------------------ state
+
+
+STATE = RunState(3, 1, 23, "ab12", 0, {"G": 0, "D": 0}, None)
 
 
 @pytest.fixture
@@ -122,7 +127,7 @@ def test_a_restored_optimizer_goes_on_bit_for_bit(checkpoints):
     take(straight, optimizer, 0, 6)
     before, optimizer = make()
     take(before, optimizer, 0, 3)
-    path = checkpoints.write(3, {"model": before.state_dict(), "moments": optimizer.state()}, {})
+    path = checkpoints.write({"model": before.state_dict(), "moments": optimizer.state()}, STATE)
     after, optimizer = make()
     read, _ = checkpoints.read(path)
     after.load_state_dict(read["model"])
@@ -134,7 +139,7 @@ def test_a_restored_optimizer_goes_on_bit_for_bit(checkpoints):
 def test_restored_moments_keep_their_parameters_memory_layout(checkpoints):
     model, optimizer = make()
     take(model, optimizer, 0, 1)
-    path = checkpoints.write(1, {"moments": optimizer.state()}, {})
+    path = checkpoints.write({"moments": optimizer.state()}, STATE)
     model, optimizer = make()
     optimizer.load_state(checkpoints.read(path)[0]["moments"])
     weight = model[0].weight

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from t2igan.errors import UserError
 from t2igan.training.report import Report
 
 
@@ -65,6 +66,21 @@ def test_a_resumed_run_writes_each_step_once(report, tmp_path):
     again = report(images=16)
     again.write(24, {"D": -1.0}, {})
     assert [(line["images"], line["D"]) for line in lines(tmp_path)] == [(8, 8.0), (16, 16.0), (24, -1.0)]
+
+
+@pytest.mark.parametrize("harm", [b"\0\xff\xfe\n", b"[8]\n", b'{"step": 8}\n', b"\n"])
+def test_a_damaged_log_is_one_clear_error(harm, report, tmp_path):
+    report().write(8, {}, {})
+    with open(tmp_path / "metrics.jsonl", "ab") as file:
+        file.write(harm)
+    with pytest.raises(UserError, match=r"metrics.jsonl is damaged in line 2; delete it"):
+        report(images=16)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_not_finite_is_null(value, report, tmp_path):
+    report().write(8, {"D/r1": value}, {})
+    assert '"D/r1": null' in (tmp_path / "metrics.jsonl").read_text() and lines(tmp_path)[0]["D/r1"] is None
 
 
 def test_only_the_main_process_writes(report, tmp_path):

@@ -80,7 +80,7 @@ def broken(place, tmp_path_factory):
     assert not (run / "model").exists()
     # what a kill inside a write leaves behind: a folder under its temporary name; and one without the file that is written last
     whole = run / "checkpoints" / f"{BATCH * EVERY:012d}"
-    shutil.copytree(whole, whole.with_name(f".{2 * BATCH * EVERY:012d}.partial"))
+    shutil.copytree(whole, whole.with_name(f".{2 * BATCH * EVERY:012d}.0123abcd.partial"))
     shutil.copytree(whole, whole.with_name("000000099999"), ignore=shutil.ignore_patterns("state.json"))
     finish(path, run, options)
     return run, seen

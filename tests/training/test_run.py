@@ -1,12 +1,16 @@
 """A run's folder: what it refuses, what a resumed run may change, what it publishes, how its data are read."""
 
+import json
 import shutil
 
 import pytest
 import torch
 from tiny import take_steps
 
+from t2igan.data.shards import Shards
+from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
+from t2igan.files import one_writer
 from t2igan.inference.pipeline import Pipeline
 from t2igan.recipe import load_recipe
 from t2igan.training.clusters import Clusters
@@ -64,6 +68,66 @@ def test_a_run_is_not_resumed_on_other_images(tiny, kit, tmp_path):
     shutil.copy(kit.shards / "00000.tar", fewer)
     with pytest.raises(UserError, match="was trained on 23 images, the shards hold 8"):
         tiny(training__total_images=16, data__shards=str(fewer), **PLAIN).train(resume=True)
+
+
+def test_other_images_of_the_same_count_are_noticed_and_moved_ones_are_not(tiny, kit, tmp_path):
+    tiny(training__total_images=8, **PLAIN).train()
+    records = [Shards(str(kit.shards)).read(number) for number in range(23)]
+    other = [Sample(f"{n:05d}", record.image, ["a caption of its own"], record.meta) for n, record in enumerate(records)]
+    write_shards(other, tmp_path / "other", per_shard=8)
+    with pytest.raises(UserError, match=r"was trained on other images than the 23 in .*other"):
+        tiny(training__total_images=16, data__shards=str(tmp_path / "other"), **PLAIN).train(resume=True)
+    shutil.copytree(kit.shards, tmp_path / "moved")
+    moved = tiny(training__total_images=16, data__shards=str(tmp_path / "moved"), **PLAIN)
+    moved.train(resume=True)
+    assert moved.trainer.images == 16
+
+
+# ------------------------------------------------------------------------------------------------ steps that are skipped
+
+
+TOO_FAST = {"training__generator_optimizer__lr": 1e30, "training__discriminator_optimizer__lr": 1e30, **PLAIN}
+
+
+def test_a_run_that_skips_too_many_steps_in_a_row_stops(tiny):
+    run = tiny(training__total_images=96, training__max_skipped_steps=3, training__checkpoint_every=8, training__log_every=1, **TOO_FAST)
+    with pytest.raises(UserError, match=r"3 steps in a row were skipped.*stops at .* images \(.*checkpoint.*lower the learning rates"):
+        run.train()
+    skipped = [step for step in run.checkpoints.all() if int(step.name) > 8 * (run.trainer.steps - 3)]
+    assert not skipped, "no checkpoint of a skipped step"
+    assert run.trainer.steps < 12 and not (run.out / "model").exists()
+    assert not [line for line in (run.out / "metrics.jsonl").read_text().splitlines() if "NaN" in line or "Infinity" in line]
+
+
+def test_a_short_run_that_learned_nothing_does_not_end_as_a_success(tiny):
+    run = tiny(training__total_images=48, **TOO_FAST)
+    with pytest.raises(UserError, match="steps in a row were skipped"):
+        run.train()
+    assert run.trainer.images == 48 and not (run.out / "model").exists()
+
+
+def test_a_checkpoint_waits_for_a_step_that_is_not_skipped(tiny):
+    run = tiny(training__total_images=40, training__checkpoint_every=16, **PLAIN)
+    step = run.trainer.step
+
+    def poisoned(batch):
+        if run.trainer.images == 8:
+            batch.images[0, 0, 0, 0] = float("nan")
+        return step(batch)
+
+    run.trainer.step = poisoned
+    run.train()
+    assert [int(path.name) for path in run.checkpoints.all()] == [32, 40] and (run.out / "model").is_dir()
+    state = json.loads((run.checkpoints.latest() / "state.json").read_text())
+    assert sum(state["skipped_steps"].values()) >= 1
+
+
+def test_two_processes_do_not_train_in_one_folder(tiny):
+    run = tiny(training__total_images=8, **PLAIN)
+    with one_writer(run.out), pytest.raises(UserError, match=r"another process is writing .*run"):
+        run.train()
+    assert not run.out.exists()
+    run.train()
 
 
 def test_a_checkpoint_that_lacks_a_file_is_refused(tiny):
