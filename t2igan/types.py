@@ -80,6 +80,13 @@ class TextDescriptors:
         """Each prompt `times` times in a row."""
         return self[torch.arange(len(self), device=self.pooled.device).repeat_interleave(times)]
 
+    def followed_by(self, others: TextDescriptors) -> TextDescriptors:
+        """These prompts, then the others, from the same encoder."""
+        mine, theirs = ({f.name: getattr(text, f.name) for f in fields(self)} for text in (self, others))
+        source = Tokens(torch.cat([self.source.ids, others.source.ids]), torch.cat([self.source.mask, others.source.mask]))
+        joined = {name: None if value is None else torch.cat([value, theirs[name]]) for name, value in mine.items() if name != "source"}
+        return TextDescriptors(source=source, **joined)
+
     def _each(self, function) -> TextDescriptors:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return TextDescriptors(**{name: None if value is None else function(value) for name, value in values.items()})
@@ -176,12 +183,25 @@ class TrainingTime:
     step: int = 0  # optimizer steps taken
 
 
+REACH = 8  # images of a step among whose captions one of another thing is looked for
+
+
+@dataclass(frozen=True)
+class Caption:
+    """The caption drawn for a visit to an image, the image's first caption, and its number in the data set."""
+
+    text: str
+    primary: str
+    sample_id: int
+
+
 @dataclass(frozen=True)
 class Batch:
     """Captioned images.
 
     `primary_captions` are each image's first caption, `captions` the ones drawn for this visit, `sample_ids` the images' numbers in the
-    data set, `positions` their places in the training: the number of images seen before each.
+    data set, `positions` their places in the training: the number of images seen before each. `following` are captions of the next images
+    of the step, which other processes or micro-batches hold; after the step's last image comes its first.
     """
 
     images: Float[Tensor, "b 3 r r"]
@@ -190,11 +210,18 @@ class Batch:
     sample_ids: list[int]
     positions: Int[Tensor, " b"]
     num_replaced: int = 0  # broken samples that others stand in for
+    following: Sequence[Caption] = ()
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def split(self, size: int) -> Sequence[Batch]:
         """Micro-batches of at most `size` images."""
-        cuts = [slice(start, start + size) for start in range(0, len(self), size)]
-        return [Batch(self.images[c], self.captions[c], self.primary_captions[c], self.sample_ids[c], self.positions[c]) for c in cuts]
+        return [self._part(start, start + size) for start in range(0, len(self), size)]
+
+    def _part(self, start: int, stop: int) -> Batch:
+        mine = [Caption(*values) for values in zip(self.captions, self.primary_captions, self.sample_ids, strict=True)]
+        following = [*mine[stop:], *self.following, *mine[:start]]
+        images, positions = self.images[start:stop], self.positions[start:stop]
+        captions, primary_captions = self.captions[start:stop], self.primary_captions[start:stop]
+        return Batch(images, captions, primary_captions, self.sample_ids[start:stop], positions, following=following)

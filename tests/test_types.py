@@ -8,7 +8,7 @@ from jaxtyping import TypeCheckError
 
 from t2igan.layers.normalize import RMSNorm
 from t2igan.schedule import Schedule, constant, parse_schedule
-from t2igan.types import Batch, Fake, ImagePyramid, ImageSet, TextDescriptors, Tokens, Verdict
+from t2igan.types import Batch, Caption, Fake, ImagePyramid, ImageSet, TextDescriptors, Tokens, Verdict
 
 
 def test_a_wrong_shape_is_caught_by_the_import_hook():
@@ -83,6 +83,17 @@ def test_a_batch_splits_into_micro_batches():
     assert [part.sample_ids for part in parts] == [[7, 8], [9, 10], [11]]
     assert [part.positions.tolist() for part in parts] == [[40, 41], [42, 43], [44]]
     assert [len(part) for part in parts] == [2, 2, 1]
+    assert ["".join(caption.text for caption in part.following) for part in parts] == ["cde", "eab", "abcd"]
+    other = replace(batch, following=[Caption("x", "X", 1)])
+    assert ["".join(caption.text for caption in part.following) for part in other.split(2)] == ["cdex", "exab", "xabcd"]
+
+
+def test_descriptors_of_two_batches_of_prompts_join(descriptors):
+    one, two = (replace(descriptors([2, 3][:n]), cluster=torch.arange(n)) for n in (2, 1))
+    joined = one.followed_by(two)
+    assert len(joined) == 3 and joined.cluster.tolist() == [0, 1, 0] and joined.attention_bias is None
+    assert torch.equal(joined.local[2], two.local[0]) and torch.equal(joined.source.mask[:2], one.source.mask)
+    assert torch.equal(joined.pooled, torch.cat([one.pooled, two.pooled]))
 
 
 def test_schedules():

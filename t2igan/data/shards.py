@@ -4,6 +4,7 @@ Which samples a step reads, and which of an image's captions it takes, depends o
 workers or restarts. A broken sample is replaced by its successor and counted.
 """
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -25,7 +26,7 @@ from t2igan.data.index import image_members, index_path, scan_tar
 from t2igan.data.order import hashed, shuffled
 from t2igan.errors import UserError
 from t2igan.plain_text import check_encodable, decode_text, is_invisible
-from t2igan.types import Batch
+from t2igan.types import REACH, Batch, Caption
 
 MAX_BROKEN_RUN = 100  # broken samples in a row after which reading fails
 MAX_CAPTION_SAMPLES = 20_000  # read for the data set's primary captions; of a larger data set an even sample
@@ -149,17 +150,27 @@ class Shards:
 
     def read(self, number: int) -> Record:
         """One sample. Raises OSError or ValueError if it is broken."""
+        image, *text = self._members(number, (0, 1, 2))
+        return Record(image, *self._captions(number, *text))
+
+    def captions(self, number: int) -> list[str]:
+        """A sample's captions, without its image. Raises OSError or ValueError if they are broken."""
+        return self._captions(number, *self._members(number, (1, 2)))[0]
+
+    def _members(self, number: int, columns: tuple[int, ...]) -> tuple[bytes, ...]:
         shard = int(np.searchsorted(self.starts, number, side="right")) - 1
         if shard not in self._descriptors:
             if len(self._descriptors) >= 128:
                 os.close(self._descriptors.pop(next(iter(self._descriptors))))
             self._descriptors[shard] = os.open(self.files[shard], os.O_RDONLY)
         row = self.rows[number]
-        image, txt, meta = (os.pread(self._descriptors[shard], int(row[2 * i + 1]), int(row[2 * i])) for i in range(3))
-        captions, meta = parse_captions(txt, meta)
+        return tuple(os.pread(self._descriptors[shard], int(row[2 * i + 1]), int(row[2 * i])) for i in columns)
+
+    def _captions(self, number: int, txt: bytes, meta: bytes) -> tuple[list[str], dict]:
+        captions, record = parse_captions(txt, meta)
         if not captions and self.captioned:
             raise ValueError(f"sample {number} has no caption")
-        return Record(image, captions or [""], meta)
+        return captions or [""], record
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_descriptors"}
@@ -175,7 +186,7 @@ class Shards:
         found = set()
         for number in numbers:
             try:
-                found.add(self.read(int(number)).captions[0])
+                found.add(self.captions(int(number))[0])
             except (OSError, ValueError):
                 continue
         return sorted(found)
@@ -206,7 +217,7 @@ class TrainingBatches(Dataset):
     ):
         if batch % world:
             raise UserError(f"training.batch {batch} cannot be shared equally by {world} processes; make it a multiple of {world}")
-        self.shards, self.size, self.rank, self.local_batch = shards, size, rank, batch // world
+        self.shards, self.size, self.rank, self.world, self.local_batch = shards, size, rank, world, batch // world
         self.seed = seed if stream == 0 else int(hashed(seed, stream, 5) >> np.uint64(1))
         self.caption_dropout, self.mirror = caption_dropout, mirror
 
@@ -214,19 +225,32 @@ class TrainingBatches(Dataset):
         first = position + self.rank * self.local_batch
         positions = np.arange(first, first + self.local_batch)
         numbers = shuffled(positions, len(self.shards), self.seed)
-        picks = hashed(self.seed, positions, 1)
-        left_out = hashed(self.seed, positions, 2) < self.caption_dropout * 2.0**64
         mirrored = self.mirror & ((hashed(self.seed, positions, 3) & np.uint64(1)) == 1)
-        images, captions, primary_captions, sample_ids, num_replaced = [], [], [], [], 0
-        for number, pick, blank, flip in zip(numbers, picks, left_out, mirrored, strict=True):
-            record, image, skipped = self._read(int(number))
+        images, found, num_replaced = [], [], 0
+        for visit, number, flip in zip(positions.tolist(), numbers.tolist(), mirrored, strict=True):
+            record, image, skipped = self._read(number)
             images.append(image.flip(-1) if flip else image)
-            captions.append("" if blank else record.captions[int(pick % np.uint64(len(record.captions)))])
-            primary_captions.append(record.captions[0])
-            sample_ids.append((int(number) + skipped) % len(self.shards))
+            found.append(self._caption(visit, record.captions, (number + skipped) % len(self.shards)))
             num_replaced += skipped
-        pixels = to_signed(torch.stack(images))
-        return Batch(pixels, captions, primary_captions, sample_ids, torch.from_numpy(positions), num_replaced)
+        captions, primary, sample_ids = ([getattr(caption, name) for caption in found] for name in ("text", "primary", "sample_id"))
+        pixels, after = to_signed(torch.stack(images)), self._following(position, first + self.local_batch)
+        return Batch(pixels, captions, primary, sample_ids, torch.from_numpy(positions), num_replaced, after)
+
+    def _caption(self, visit: int, captions: list[str], number: int) -> Caption:
+        """The caption that a visit to a sample takes of the sample's captions."""
+        left_out = hashed(self.seed, visit, 2) < self.caption_dropout * 2.0**64
+        pick = int(hashed(self.seed, visit, 1) % np.uint64(len(captions)))
+        return Caption("" if left_out else captions[pick], captions[0], number)
+
+    def _following(self, position: int, stop: int) -> list[Caption]:
+        """Captions of the visits from `stop` on, which other processes make; those that cannot be read are left out."""
+        batch = self.local_batch * self.world
+        visits = position + (stop - position + np.arange(min(REACH, batch - self.local_batch))) % batch
+        found = []
+        for visit, number in zip(visits.tolist(), shuffled(visits, len(self.shards), self.seed).tolist(), strict=True):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(self._caption(visit, self.shards.captions(number), number))
+        return found
 
     def _read(self, number: int):
         tries = min(MAX_BROKEN_RUN, len(self.shards))

@@ -24,7 +24,7 @@ class ClipSphericalConfig(TermOptions):
 
 @dataclass(frozen=True)
 class ClipContrastiveConfig(ClipSphericalConfig):
-    negatives: Whole = 0  # captions drawn once from the data set to contrast with; 0: the other captions of the micro-batch
+    negatives: Whole = 0  # captions of the data set to contrast with, however the batch is shared; 0: the others of the micro-batch
 
     def build(self) -> "ClipContrastive":
         return ClipContrastive(self)
@@ -51,14 +51,15 @@ class ClipTerm(Term):
 class ClipContrastive(ClipTerm):
     """Cross-entropy of each generated image's embedding against its caption and others, at CLIP's own temperature.
 
-    Kang et al. 2023 (arXiv:2303.05511), section 3.3, Eq. 9. Ours: with small batches, a fixed sample of the data set's captions
-    serves as the others. A caption of the same thing is never a negative.
+    Kang et al. 2023 (arXiv:2303.05511), section 3.3, Eq. 9. Ours: a fixed sample of the data set's captions may serve as the others, so that
+    the loss does not depend on how processes and micro-batches share a batch. A caption of the same thing is never a negative.
     """
 
     def __init__(self, config: ClipContrastiveConfig):
         super().__init__(config)
         self.negatives = config.negatives
         self.bank: list[str] = []
+        self.embeddings: Tensor | None = None  # of the bank; they follow from the recipe and the data, so no checkpoint holds them
 
     def prepare(self, context: PrepareContext) -> None:
         """Loads the CLIP and embeds the captions to contrast with, an even sample of the data set's first captions."""
@@ -67,13 +68,13 @@ class ClipContrastive(ClipTerm):
             found = context.primary_captions()
             step = max(len(found) / self.negatives, 1)
             self.bank = [found[int(i * step)] for i in range(min(self.negatives, len(found)))]
-            self.scorer.text(self.bank)
+            self.embeddings = self.scorer.text(self.bank)
 
     def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
         names = inputs.batch.primary_captions
         others = self.bank or names
         image, own = self.scorer.images(inputs.fake.pyramid.finest), self.scorer.text(guidance_captions(inputs))
-        against = self.scorer.text(others) if self.bank else own
+        against = self.embeddings if self.bank else own
         number = {name: i for i, name in enumerate(dict.fromkeys([*others, *names]))}
         mine, theirs = (torch.tensor([number[name] for name in listed], device=image.device) for listed in (names, others))
         same = mine[:, None] == theirs

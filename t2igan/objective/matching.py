@@ -3,6 +3,7 @@
 Kang et al. 2023 (arXiv:2303.05511), section 3.2, Eq. 8; first in Reed et al. 2016 (arXiv:1605.05396), section 4.2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from t2igan.objective.term import LossInputs, Term, TermOptions
+from t2igan.types import REACH, Caption
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class GeneratorMatchingConfig(TermOptions):
 class Matching(Term):
     """D: softplus(D(real, c')) (+ softplus(D(G(c), c'))); G, read literally from Eq. 6: softplus(-D(G(c), c')).
 
-    Images for which the micro-batch holds no caption of another thing do not count.
+    Images do not count for which none of the next ones of the step has a caption of another thing.
     """
 
     needs = frozenset({"mismatched"})
@@ -56,14 +58,17 @@ def masked_mean(values: Float[Tensor, " b"], mask: Bool[Tensor, " b"]) -> Float[
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
-def mismatched_captions(primary_captions: list[str], captions: list[str]) -> Int[Tensor, " b"]:
-    """For each caption the position of another one in the batch that belongs to another thing; its own where there is none.
+def mismatched_captions(primary_captions: list[str], captions: list[str], following: Sequence[Caption] = ()) -> Int[Tensor, " b"]:
+    """For each image the row of a caption that belongs to another thing: rows of `captions`, then of `following`; its own where none does.
 
-    The nearest following one with another first caption, unless it is left out (an empty caption fits every image).
+    The nearest of the next REACH images' captions, unless it is left out (an empty caption fits every image). Behind an image come the
+    images after it, `following`, and the images before it: the cyclic order of the step, however processes and micro-batches share it.
     """
-    n = len(captions)
+    primary = [*primary_captions, *(caption.primary for caption in following)]
+    texts = [*captions, *(caption.text for caption in following)]
 
     def other(i: int) -> int:
-        return next((j % n for j in range(i + 1, i + n) if primary_captions[j % n] != primary_captions[i] and captions[j % n]), i)
+        behind = [*range(i + 1, len(texts)), *range(i)][:REACH]
+        return next((j for j in behind if primary[j] != primary[i] and texts[j]), i)
 
-    return torch.tensor([other(i) for i in range(n)])
+    return torch.tensor([other(i) for i in range(len(captions))])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from t2igan.discriminator.critic import Critic
 from t2igan.layers.precision import full_precision
-from t2igan.objective.matching import masked_mean, mismatched_captions
+from t2igan.objective.matching import masked_mean
 from t2igan.objective.term import LossInputs, MicroBatch, PrepareContext, Term
 from t2igan.pyramid import build_pyramid, select_levels
 from t2igan.schedule import Schedule
@@ -46,6 +46,10 @@ class Objective(nn.Module):
         self.of_discriminator, self.of_generator = discriminator, generator
         self.terms = nn.ModuleList(entry.term for entry in discriminator + generator)  # their buffers are in checkpoints
 
+    def needs(self, what: str) -> bool:
+        """Whether any term declares it in its `needs`."""
+        return any(what in term.needs for term in self.terms)
+
     def prepare(self, context: PrepareContext) -> None:
         """Lets terms load their frozen networks."""
         for term in self.terms:
@@ -68,7 +72,7 @@ class Objective(nn.Module):
         named = sets | {f"{name}/{key}": images for name, found in extra.items() for key, images in found.items()}
         twice = bool(needs & {"real_leaves", "fake_leaves"})
         with full_precision(batch.images.device) if "full_precision" in needs else contextlib.nullcontext():
-            outputs = critic(list(named.values()), batch.text, batch.draws, now, twice)
+            outputs = critic(list(named.values()), batch.critic_text, batch.draws, now, twice)
         verdicts = dict(zip(named, outputs, strict=True))
         critic.augment.observe(verdicts["real"][0])
         real_mismatched, fake_mismatched = wrong(verdicts["real"], verdicts["fake"])
@@ -87,7 +91,7 @@ class Objective(nn.Module):
         sets = [ImageSet(select_levels(fake.pyramid, critic.levels), captions, "fake")]
         if "real_output" in needs:
             sets.append(ImageSet(build_pyramid(batch.images, critic.levels), captions[:1], "real"))
-        verdicts, *real = critic(sets, batch.text, batch.draws, now)
+        verdicts, *real = critic(sets, batch.critic_text, batch.draws, now)
         real_output = real[0][0] if real else None
         inputs = LossInputs(
             now, batch, fake, verdicts[0], real_output=real_output, fake_mismatched=wrong(verdicts)[0], has_mismatch=has_mismatch
@@ -100,8 +104,7 @@ def assignments(batch: MicroBatch, needs: frozenset[str]) -> tuple[tuple[Tensor,
     own = torch.arange(len(batch), device=batch.images.device)
     if "mismatched" not in needs:
         return (own,), None
-    other = mismatched_captions(batch.primary_captions, batch.captions).to(own.device)
-    return (own, other), other != own
+    return (own, batch.mismatched), batch.mismatched != own
 
 
 def wrong(*verdicts):

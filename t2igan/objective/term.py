@@ -20,7 +20,9 @@ class MicroBatch:
     images: Float[Tensor, "b 3 r r"]
     captions: list[str]
     primary_captions: list[str]  # each image's first caption, which names what it shows
-    text: TextDescriptors
+    text: TextDescriptors  # of `captions`
+    critic_text: TextDescriptors  # the same, and then those captions of other images that `mismatched` needs
+    mismatched: Int[Tensor, " b"]  # for each image the row of `critic_text` with a caption of another thing; its own where there is none
     z: Float[Tensor, "b z_dim"]
     condition: Float[Tensor, "b 3 h w"] | None  # the images that an upsampler starts from
     draws: Draws  # of this half of the step
@@ -43,7 +45,7 @@ class LossInputs:
     real_output: Verdict | None = None
     real_mismatched: Verdict | None = None  # with captions of other images
     fake_mismatched: Verdict | None = None
-    has_mismatch: Bool[Tensor, " b"] | None = None  # False where the micro-batch has no caption of another thing
+    has_mismatch: Bool[Tensor, " b"] | None = None  # False where no caption of another thing was found
     extra: Mapping[str, Verdict] = field(default_factory=dict)  # of the sets that the term asked for
 
 

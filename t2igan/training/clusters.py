@@ -7,6 +7,7 @@ clusters of the difference from the mean over the first caption, so that they ar
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,6 @@ from t2igan.data.images import decode, to_signed
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.features.open_clip import ClipScorer
-from t2igan.types import Batch
 
 UNKNOWN = -1  # the cluster of an image that is the only one with its first caption: nothing shows its style
 RESTARTS = 10
@@ -33,12 +33,12 @@ class Clusters:
     of_sample: tuple[int, ...]  # from 0 on; UNKNOWN where it is not known
     ambiguous: frozenset[str]
 
-    def labels(self, batch: Batch) -> Int[Tensor, " b"]:
+    def labels(self, captions: Sequence[str], sample_ids: Sequence[int]) -> Int[Tensor, " b"]:
         """For `TextDescriptors.cluster`: the cluster + 1 of images whose caption fits several clusters, 0 of the others.
 
         0 as well where the caption determines it ("a heart, flat style") and where nothing is known.
         """
-        pairs = zip(batch.sample_ids, batch.captions, strict=True)
+        pairs = zip(sample_ids, captions, strict=True)
         return torch.tensor([self.of_sample[sample] + 1 if caption in self.ambiguous else 0 for sample, caption in pairs])
 
     def to_json(self) -> dict:

@@ -12,6 +12,7 @@ from t2igan.config import Recipe
 from t2igan.discriminator.critic import Critic
 from t2igan.draws import Draws
 from t2igan.errors import UserError
+from t2igan.objective.matching import mismatched_captions
 from t2igan.objective.objective import Losses
 from t2igan.objective.term import MicroBatch
 from t2igan.system import System
@@ -102,23 +103,43 @@ class Trainer:
 
     def prepare(self, part: Batch, half: str) -> MicroBatch:
         """A micro-batch on the device, with what G makes images for it from."""
-        text = self.encode_text(part.captions)
-        if self.clusters is not None:
-            text = replace(text, cluster=self.clusters.labels(part))
-        return self.with_draws(part, part.images.to(self.device), text.to(self.device), half)
+        images, text = part.images.to(self.device), self.encode(part.captions, part.sample_ids)
+        critic_text, mismatched = self.captions_for_critic(part, text)
+        names = part.captions, part.primary_captions
+        return MicroBatch(images, *names, text, critic_text, mismatched, **self.drawn(part, images, text, half))
 
-    def with_draws(self, part: Batch, images: Tensor, text: TextDescriptors, half: str) -> MicroBatch:
+    def encode(self, captions: list[str], sample_ids: list[int]) -> TextDescriptors:
+        text = self.encode_text(captions)
+        if self.clusters is not None:
+            text = replace(text, cluster=self.clusters.labels(captions, sample_ids))
+        return text.to(self.device)
+
+    def captions_for_critic(self, part: Batch, text: TextDescriptors) -> tuple[TextDescriptors, Tensor]:
+        """What D reads, and for each image the row there with a caption of another thing, where any loss needs one."""
+        own = len(part)
+        if not self.objective.needs("mismatched"):
+            return text, torch.arange(own, device=self.device)
+        rows = mismatched_captions(part.primary_captions, part.captions, part.following)
+        wanted = rows[rows >= own].unique()
+        if len(wanted):
+            others = [part.following[row - own] for row in wanted.tolist()]
+            text = text.followed_by(self.encode([other.text for other in others], [other.sample_id for other in others]))
+            rows = torch.where(rows >= own, own + torch.searchsorted(wanted, rows), rows)
+        return text, rows.to(self.device)
+
+    def drawn(self, part: Batch, images: Tensor, text: TextDescriptors, half: str) -> dict:
+        """The fields of a micro-batch that are random, for one half."""
         draws = self.draws(part, half)
         for_generator = draws.scoped("generator")
         z = self.generator.mapper.sample_latents(for_generator, text)
         condition = self.generator.synthesis.condition(images, for_generator)
-        return MicroBatch(images, part.captions, part.primary_captions, text, z, condition, draws, for_generator)
+        return {"z": z, "condition": condition, "draws": draws, "generator_draws": for_generator}
 
     def second_half(self, m: MicroBatch, part: Batch) -> MicroBatch:
         """The micro-batch of D's half for G's half: with latents of its own, unless the recipe reuses the generated images."""
         if self.config.reuse_fakes:
             return replace(m, draws=self.draws(part, "G"))
-        return self.with_draws(part, m.images, m.text, "G")
+        return replace(m, **self.drawn(part, m.images, m.text, "G"))
 
     def draws(self, part: Batch, half: str) -> Draws:
         return Draws(self.seed, part.positions.to(self.device)).scoped(half)

@@ -87,6 +87,8 @@ def test_two_ranks_together_read_exactly_what_one_reads(shards):
         assert parts[0].captions + parts[1].captions == alone[position].captions
         assert torch.cat([part.positions for part in parts]).tolist() == list(range(position, position + 8))
         assert parts[0].primary_captions + parts[1].primary_captions == alone[position].primary_captions
+        after = [[caption.text for caption in part.following] for part in parts]
+        assert after == [parts[1].captions, parts[0].captions] and list(alone[position].following) == []
 
 
 def test_an_epoch_shows_every_image_once(shards, samples):

@@ -7,6 +7,7 @@ from torch import nn
 from t2igan.augment.base import NoAugmentConfig
 from t2igan.discriminator.critic import Critic
 from t2igan.draws import Draws
+from t2igan.objective.matching import mismatched_captions
 from t2igan.objective.term import LossInputs, MicroBatch
 from t2igan.pyramid import build_pyramid
 from t2igan.types import Fake, ImagePyramid, TrainingTime, Verdict
@@ -33,7 +34,9 @@ def make_batch(descriptors):
         draws = Draws(seed, torch.arange(n)).scoped("D")
         text = descriptors([2] * n) if text is None else text
         captions = list(primary_captions) if captions is None else captions
-        return MicroBatch(images, captions, primary_captions, text, torch.zeros(n, 4), None, draws, draws.scoped("generator"))
+        other = mismatched_captions(primary_captions, captions)
+        names = captions, primary_captions
+        return MicroBatch(images, *names, text, text, other, torch.zeros(n, 4), None, draws, draws.scoped("generator"))
 
     return make
 

@@ -55,6 +55,7 @@ def words():
 def contrastive(words, bank=()) -> ClipContrastive:
     term = ClipContrastiveConfig("unused").build()
     term.clip, term.bank = Frozen(Embeddings(words)), list(bank)
+    term.embeddings = term.scorer.text(term.bank) if bank else None
     return term
 
 

@@ -10,7 +10,7 @@ from t2igan.objective.adversarial import NonSaturating
 from t2igan.objective.matching import GeneratorMatchingConfig, Matching, MatchingConfig, mismatched_captions
 from t2igan.objective.objective import Objective, ScheduledTerm
 from t2igan.schedule import constant
-from t2igan.types import TrainingTime, Verdict
+from t2igan.types import REACH, Batch, TrainingTime, Verdict
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -28,6 +28,28 @@ def test_no_caption_of_the_same_thing_where_that_can_be_avoided(seed):
 def test_it_is_the_nearest_following_one():
     primary = ["a", "a", "b", "c", "a"]
     assert mismatched_captions(primary, primary).tolist() == [2, 2, 3, 4, 2]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 12])
+@pytest.mark.parametrize("seed", range(5))
+def test_it_is_the_same_one_however_the_step_is_shared(size, seed):
+    draw = random.Random(seed)
+    primary = [draw.choice("abc") for _ in range(12)]
+    captions = [f"{name} {i}" if draw.random() < 0.8 else "" for i, name in enumerate(primary)]
+    whole = mismatched_captions(primary, captions).tolist()
+    batch, found = Batch(torch.zeros(12, 3, 1, 1), captions, primary, list(range(12)), torch.arange(12)), []
+    for part in batch.split(size):
+        following = list(part.following)[:REACH]  # as many as another process would know
+        rows = mismatched_captions(part.primary_captions, part.captions, following).tolist()
+        numbers = [*part.sample_ids, *(caption.sample_id for caption in following)]
+        found += [numbers[row] for row in rows]
+    assert found == whole and len(set(whole)) > 1
+
+
+def test_far_captions_are_not_looked_at():
+    primary = ["a"] * REACH + ["b"]
+    assert mismatched_captions(primary, primary)[:2].tolist() == [REACH, REACH]
+    assert mismatched_captions(["a", *primary], ["a", *primary])[0].item() == 0
 
 
 def test_a_caption_that_is_left_out_is_wrong_for_no_image():

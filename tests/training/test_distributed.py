@@ -13,7 +13,7 @@ from t2igan.inference.pipeline import Pipeline
 from t2igan.recipe import load_recipe
 
 pytest_plugins = ["kit"]
-STEPS = {"one pass": 3, "accumulated": 2, "adam": 2, "upsampler": 2}  # R1 is due in every second one, the first among them
+STEPS = {"one pass": 3, "accumulated": 2, "adam": 2, "upsampler": 2, "whole batch": 2}  # R1 is due in every second one, from the first on
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def recorded(kit, tmp_path_factory):
     recipe = override(tiny_recipe(kit), training__batch=8)
     rate = {"lr": 0.01}
     slow = override(recipe, training__generator_optimizer=rate, training__discriminator_optimizer=rate)
-    # one process goes through the batch in the parts that two have: minibatch statistics and mismatched captions stay inside a part
+    # one process goes through the batch in the parts that two have, as minibatch statistics stay inside a part
     cases = {
         "one pass": {"recipe": override(slow, training__micro_batch=4), "sgd": True},
         "accumulated": {"recipe": override(slow, training__micro_batch=2), "sgd": True},
@@ -31,6 +31,8 @@ def recorded(kit, tmp_path_factory):
     upsampler = override(tiny_upsampler(kit), training__batch=8, training__generator_optimizer=rate, training__discriminator_optimizer=rate)
     upsampler["objective"]["discriminator"][2] |= {"kind": "r1_finite"}
     cases["upsampler"] = {"recipe": override(upsampler, training__micro_batch=4), "sgd": True}
+    whole = override(slow, discriminator__network__minibatch_std=0)  # the rest does not know how the batch is shared
+    cases["whole batch"] = {"recipe": whole, "sgd": True}
     cases = {name: case | {"steps": STEPS[name]} for name, case in cases.items()}
     folder = tmp_path_factory.mktemp("distributed")
     first, second = launch(cases, 2, folder)
@@ -44,9 +46,9 @@ def test_the_launch_really_had_two_processes(recorded):
 
 
 @pytest.mark.parametrize("half", ["D", "G"])
-@pytest.mark.parametrize("case", ["one pass", "accumulated", "upsampler"])
+@pytest.mark.parametrize("case", ["one pass", "accumulated", "upsampler", "whole batch"])
 def test_two_processes_have_the_gradients_of_one(case, half, recorded):
-    """D with R1 and G with guidance by CLIP, in every step."""
+    """D with R1 and matching, G with matching and guidance by CLIP, in every step."""
     one, first, _ = recorded[case]
     for step in range(STEPS[case]):
         found = names(one, f"gradient/{step}/{half}/")
@@ -55,7 +57,7 @@ def test_two_processes_have_the_gradients_of_one(case, half, recorded):
             assert close(one[name], first[name]), f"{name}: {(one[name] - first[name]).abs().max():.2e} of {one[name].abs().max():.2e}"
 
 
-@pytest.mark.parametrize("case", ["one pass", "accumulated", "upsampler"])
+@pytest.mark.parametrize("case", ["one pass", "accumulated", "upsampler", "whole batch"])
 def test_two_processes_end_in_the_weights_of_one(case, recorded):
     one, first, _ = recorded[case]
     for name in names(one, "weight/"):

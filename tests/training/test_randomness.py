@@ -37,6 +37,7 @@ def numbers(run, half: str, position: int, world: int = 1, micro: int = BATCH) -
             found |= {f"perturbed {x.shape[-1]}": x for x in sets["perturbed"].pyramid.levels}
             found |= {f"augmented {x.shape[-1]}": x for x in augmented.levels}
             found |= {"captions": torch.tensor([hash(caption) for caption in part.captions])}
+            found |= {"mismatched captions": m.critic_text[m.mismatched].source.ids}
             for name, value in found.items():
                 rows.setdefault(name, []).append(value)
     return {name: torch.cat(pieces) for name, pieces in rows.items()}

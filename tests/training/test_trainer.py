@@ -124,7 +124,7 @@ def test_latents_take_the_clusters_of_their_images(begun):
         batch = run.dataset[8 * step]
         run.trainer.step(batch)
         for z, text in seen[-2:]:  # the pass of each half
-            assert torch.equal(text.cluster, run.trainer.clusters.labels(batch))
+            assert torch.equal(text.cluster, run.trainer.clusters.labels(batch.captions, batch.sample_ids))
             known = text.cluster > 0
             assert torch.equal(latent_cluster(z, 2)[known] + 1, text.cluster[known])
             labels |= set(text.cluster.tolist())
