@@ -20,6 +20,7 @@ def of_kind(kinds: dict[str, type], **options):
 class DataConfig(PartConfig):
     shards: str  # a folder of .tar files, one file, or a pattern with {00000..00099}
     workers: Whole = 0  # processes that decode; 0 decodes in the training process
+    cache_captions: bool | None = None  # whether text features are kept on disk; none: of at most 100,000 images
     caption_dropout: ShareBelow1 = 0.0  # of the visits to an image, those without its caption: for upsamplers that are to work without one
     mirror: bool = False  # every second visit to an image shows it mirrored; never for images with text or captions with left and right
 

@@ -51,8 +51,8 @@ class ClipTerm(Term):
 class ClipContrastive(ClipTerm):
     """Cross-entropy of each generated image's embedding against its caption and others, at CLIP's own temperature.
 
-    Kang et al. 2023 (arXiv:2303.05511), section 3.3, Eq. 9. Ours: a fixed sample of the data set's captions may serve as the others, so that
-    the loss does not depend on how processes and micro-batches share a batch. A caption of the same thing is never a negative.
+    Kang et al. 2023 (arXiv:2303.05511), section 3.3, Eq. 9. Ours: a fixed sample of the data set's captions may serve as the others, so
+    that the loss does not depend on how processes and micro-batches share a batch. A caption of the same thing is never a negative.
     """
 
     def __init__(self, config: ClipContrastiveConfig):

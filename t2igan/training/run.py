@@ -29,11 +29,12 @@ from t2igan.training.trainer import Trainer, micro_batch_size
 
 MEAN_PROMPTS = 1000  # captions that the mean style is measured over
 PATIENCE = timedelta(hours=2)  # of the other processes while the main one clusters, publishes or writes a checkpoint
+MAX_CACHED = 100_000  # images whose captions' features are kept on disk where the recipe leaves it open: 2.5 GB at 25 kB a caption
 GENERATOR_STREAM = 1  # the order of the real images of G's half, where it has its own
 
 MAY_CHANGE = (
     *("training.total_images", "training.keep_checkpoints", "training.max_skipped_steps", "training.prompts"),
-    *("data.shards", "data.workers"),
+    *("data.shards", "data.workers", "data.cache_captions"),
 )
 MAY_CHANGE_ENDINGS = ("_every", ".activation_checkpointing", ".backend")  # what costs time or memory alone, up to rounding
 
@@ -54,7 +55,7 @@ class Run:
 
     Args:
         out: the run folder.
-        cache: where text features are kept; None keeps them in memory.
+        cache: where text features are kept on disk, if the recipe does not forbid it; None keeps them in memory.
     """
 
     def __init__(self, recipe: Recipe, system: System, out: Path, cache: Path | None = None):
@@ -66,6 +67,7 @@ class Run:
         self.shards = Shards(recipe.data.shards, captioned=system.text_encoder.conditional)
         self.dataset = self._batches()
         self.dataset[0]  # data that cannot be read is refused before anything is written
+        cache = cache if self._caches_captions() else None
         system.text_encoder.load_pretrained()
         encode_text = CaptionEncoder(system.text_encoder, cache, self.device, max_truncation_warnings=1 if self.main else 0)
         system.objective.prepare(PrepareContext(self.device, self.shards.primary_captions, cache))
@@ -73,6 +75,10 @@ class Run:
         self.trainer = Trainer(recipe, system, self.accelerator, encode_text)
         self.checkpoints = Checkpoints(self.out, self.config.keep_checkpoints)
         self.replaced = 0  # broken samples that this process replaced; what a resumed run counted before is the main process's
+
+    def _caches_captions(self) -> bool:
+        wanted = self.recipe.data.cache_captions
+        return len(self.shards) <= MAX_CACHED if wanted is None else wanted
 
     def _batches(self) -> TrainingBatches | PairedBatches:
         data = self.recipe.data

@@ -5,15 +5,18 @@ import shutil
 
 import pytest
 import torch
-from tiny import take_steps
+from tiny import override, take_steps, tiny_recipe
 
+from t2igan.config import Recipe
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 from t2igan.files import one_writer
 from t2igan.inference.pipeline import Pipeline
-from t2igan.recipe import load_recipe
+from t2igan.recipe import load_recipe, parse
+from t2igan.system import build_system
 from t2igan.training.clusters import Clusters
+from t2igan.training.run import Run
 
 pytest_plugins = ["kit"]
 PLAIN = {"training__cluster_features": None}
@@ -81,6 +84,14 @@ def test_other_images_of_the_same_count_are_noticed_and_moved_ones_are_not(tiny,
     moved = tiny(training__total_images=16, data__shards=str(tmp_path / "moved"), **PLAIN)
     moved.train(resume=True)
     assert moved.trainer.images == 16
+
+
+@pytest.mark.parametrize(("wanted", "bound", "kept"), [(None, 23, True), (None, 22, False), (True, 22, True), (False, 23, False)])
+def test_text_features_are_kept_on_disk_as_the_recipe_or_the_size_of_the_data_says(wanted, bound, kept, kit, tmp_path, monkeypatch):
+    monkeypatch.setattr("t2igan.training.run.MAX_CACHED", bound)
+    recipe = parse(Recipe, override(tiny_recipe(kit), training__total_images=8, data__cache_captions=wanted, **PLAIN), "")
+    Run(recipe, build_system(recipe), tmp_path / "run", tmp_path / "cache").train()
+    assert (tmp_path / "cache").exists() == kept
 
 
 # ------------------------------------------------------------------------------------------------ steps that are skipped
