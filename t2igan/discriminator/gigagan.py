@@ -18,6 +18,7 @@ from t2igan.layers.attention import Backend, SelfAttentionBlock
 from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.minibatch import MinibatchStd
 from t2igan.layers.modulation import AdaptiveConv2d
+from t2igan.layers.precision import full_precision, widen
 from t2igan.layers.resample import downsample
 from t2igan.layers.stages import check_heads, check_stages, checkpoint_stage, resolutions
 from t2igan.pyramid import concatenate
@@ -164,7 +165,8 @@ class Head(nn.Module):
         y = x
         for layer in self.layers:
             y = lrelu(layer(y, descriptor))
-        return (self.conditional(y) + self.unconditional(x)).flatten(1)
+        with full_precision(x.device):
+            return (self.conditional(widen(y)) + self.unconditional(widen(x))).flatten(1)
 
 
 class GigaGANDiscriminator(DiscriminatorNetwork):
@@ -224,7 +226,7 @@ class GigaGANDiscriminator(DiscriminatorNetwork):
     def read(self, side: int, x: Float[Tensor, "n c s s"], descriptor: Float[Tensor, "b text_dim"]) -> tuple[Tensor, ...]:
         """Logits of each level that reaches this side, in float32."""
         streams = len(x) // len(descriptor)
-        return self.heads[str(side)](x, descriptor.repeat(streams, 1)).float().chunk(streams)
+        return checkpoint_stage(self.heads[str(side)], self.activation_checkpointing, x, descriptor.repeat(streams, 1)).chunk(streams)
 
     def parts(self) -> dict[str, nn.Module]:
         return {"heads": self.heads} | ({} if self.adapter is None else {"adapter": self.adapter})

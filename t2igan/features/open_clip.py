@@ -46,6 +46,7 @@ class ClipScorer(FeatureNetwork):
         import open_clip
 
         self.clip, self.tokenizer = load_open_clip(self.model, self.pretrained)
+        self.logit_scale = float(self.clip.logit_scale.exp())  # a number, so that no step waits for the device
         preprocess = open_clip.get_model_preprocess_cfg(self.clip)
         size = preprocess["size"]
         self.size = size if isinstance(size, int) else size[0]
@@ -59,10 +60,6 @@ class ClipScorer(FeatureNetwork):
     def provenance(self) -> dict[str, object]:
         resize = f"bicubic {'with' if self.antialias else 'without'} antialiasing, {self.size} px"
         return {"network": self.model.partition(":")[0], "weights": self.digest, "resize": resize}
-
-    @property
-    def logit_scale(self) -> float:
-        return float(self.clip.logit_scale.exp())
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b ..."]]:
         """Raises UserError where `maps` does."""

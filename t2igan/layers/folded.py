@@ -22,6 +22,7 @@ from t2igan.layers.modulation import (
     kernel_weights_of,
     mixed_conv,
     same_conv,
+    scale_of,
 )
 from t2igan.layers.precision import full_precision, widen
 
@@ -50,7 +51,7 @@ class FoldedAdaptiveConv2d(nn.Module):
         return y if self.bias is None else y + self.bias
 
     def convolve(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
-        scale, kernel_weights = widen(self.modulate(style)), kernel_weights_of(self.kernel_selector, style)
+        scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)
         n, (o, k, _, i) = len(self.weight), self.shape
         with full_precision(x.device):  # norms of whole kernels
             demod = scale.new_ones(len(x), o) if self.products is None else demodulation(self.products, scale, kernel_weights)

@@ -93,11 +93,18 @@ def conv_per_sample(x: Float[Tensor, "b i h w"], kernels: Float[Tensor, "b o i k
     return rearrange(y, "1 (b o) h w -> b o h w", b=len(x))
 
 
+def scale_of(modulate: nn.Module, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b i"]:
+    """The scales of the input channels, in float32: a map is only as exact as they are."""
+    with full_precision(style.device):
+        return modulate(widen(style))
+
+
 def kernel_weights_of(selector: nn.Module | None, style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b n"]:
-    """Convex weights of a bank's kernels."""
+    """Convex weights of a bank's kernels, in float32."""
     if selector is None:
         return widen(style).new_ones(len(style), 1)
-    return widen(selector(style)).softmax(1)
+    with full_precision(style.device):
+        return selector(widen(style)).softmax(1)
 
 
 class AdaptiveConv2d(nn.Module):
@@ -131,7 +138,7 @@ class AdaptiveConv2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
         bank = self.kernel_bank()
-        scale, kernel_weights = widen(self.modulate(style)), kernel_weights_of(self.kernel_selector, style)
+        scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
         y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, kernel_weights.to(x.dtype), strategy)
         if self.demodulate:

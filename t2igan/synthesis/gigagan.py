@@ -16,6 +16,7 @@ from t2igan.draws import Draws
 from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionBlock
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
+from t2igan.layers.precision import full_precision, widen
 from t2igan.layers.resample import upsample
 from t2igan.layers.stages import FIRST, check_heads, check_stages, checkpoint_stage, resolutions
 from t2igan.ranges import Count, Positive, Whole
@@ -146,7 +147,7 @@ class SynthesisStage(nn.Module):
         self.attention = AttentionStack(channels, style_dim, token_dim, *depths, config) if any(depths) else None
         rgb = {"kernel_size": 1, "demodulate": False, "bias": False, "weight_init": RGB_INIT}
         self.to_rgb = AdaptiveConv2d(channels, 3, style_dim, **rgb) if to_image else None
-        self.rgb_bias = nn.Parameter(torch.zeros(3, 1, 1)) if to_image else None  # added in float32
+        self.rgb_bias = nn.Parameter(torch.zeros(3, 1, 1)) if to_image else None
 
     def forward(self, x, style: Float[Tensor, "b style_dim"], text: TextDescriptors, skip: Float[Tensor, "b s h w"] | None = None):
         """(map at this resolution, its contribution to the image in float32 or None)."""
@@ -155,7 +156,10 @@ class SynthesisStage(nn.Module):
             x = block(x, style)
         if self.attention is not None:
             x = self.attention(x, style, text)
-        return x, None if self.to_rgb is None else self.to_rgb(x, style).float() + self.rgb_bias
+        if self.to_rgb is None:
+            return x, None
+        with full_precision(x.device):  # where images add up, a stage's rounding would stay
+            return x, self.to_rgb(widen(x), style) + self.rgb_bias
 
 
 class GigaGANSynthesis(SynthesisNetwork):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from t2igan.layers.modulation import EPS, AdaptiveConv2d, choose_strategy, kernel_weights_of, mixed_conv
+from t2igan.layers.modulation import EPS, AdaptiveConv2d, choose_strategy, kernel_weights_of, mixed_conv, scale_of
 
 MIXING = ("output_mix", "input_mix", "grouped")
 CASES = [("dense", 1, 3)] + [(strategy, n, 3) for strategy in MIXING for n in (1, 2, 5, 8)] + [("grouped", 5, 1), (None, 5, 3)]
@@ -73,7 +73,9 @@ def test_bf16_autocast_keeps_scales_kernel_weights_and_norms_in_single_precision
     exact = loop_over_samples(layer, x, style)
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x, style)
-        assert kernel_weights_of(layer.kernel_selector, style).dtype == torch.float32
+        kernel_weights, scale = kernel_weights_of(layer.kernel_selector, style), scale_of(layer.modulate, style)
+    assert torch.equal(kernel_weights, kernel_weights_of(layer.kernel_selector, style)), "no rounding to bf16"
+    assert torch.equal(scale, scale_of(layer.modulate, style))
     assert (y.float() - exact).norm() / exact.norm() < 0.01
 
 
