@@ -8,8 +8,8 @@ from collections.abc import Callable
 from t2igan.memory import reuse_freed_memory
 
 MACHINE_REFUSES = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
-    errno.ELOOP,
+    errno.EACCES, errno.EPERM, errno.ENOENT, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EISDIR, errno.ENOTDIR,
+    errno.ENAMETOOLONG, errno.ELOOP,
 }  # fmt: skip
 PIPE_CLOSED = 141  # the exit status that a shell gives a process which a closed pipe ended
 

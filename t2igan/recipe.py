@@ -56,8 +56,8 @@ def load_recipe(path: Path | str, overrides: list[str] = ()) -> Recipe:
     return recipe
 
 
-def apply_override(data: dict, override: str) -> None:
-    """Sets one value by its dotted path, such as training.batch=16 or objective.generator.0.weight=0.5."""
+def apply_override(data: Any, override: str) -> None:
+    """Sets one value of what a YAML file holds by its dotted path, such as training.batch=16 or objective.generator.0.weight=0.5."""
     path, equals, value = override.partition("=")
     if not equals:
         raise UserError(f"got {override!r}, an override is section.key=value")

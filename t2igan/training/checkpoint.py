@@ -7,6 +7,7 @@ clock.
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -65,10 +66,36 @@ class Checkpoints:
             shutil.rmtree(old)
         return path
 
-    def read(self, path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], RunState]:
-        """Raises UserError where a file of it is damaged."""
+    def read(self, path: Path) -> tuple["StoredTensors", RunState]:
+        """Raises UserError where state.json is damaged."""
         try:
-            tensors = {file.stem: load_file(file) for file in path.glob("*.safetensors")}
-            return tensors, RunState.from_json((path / "state.json").read_text(encoding="utf-8"))
+            return StoredTensors(path), RunState.from_json((path / "state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise damaged(path, error) from None
+
+
+class StoredTensors(Mapping):
+    """A checkpoint's tensors by file, each read when it is asked for: every process holds one file at a time, not the whole checkpoint."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __getitem__(self, name: str) -> dict[str, torch.Tensor]:
+        """Raises KeyError where there is no such file, UserError where it is damaged."""
+        file = self.path / f"{name}.safetensors"
+        if not file.is_file():
+            raise KeyError(name)
+        try:
+            return load_file(file)
         except (OSError, ValueError, SafetensorError) as error:
-            raise UserError(f"the checkpoint {path} cannot be read ({error}); delete that folder to resume from the one before") from None
+            raise damaged(self.path, error) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (file.stem for file in sorted(self.path.glob("*.safetensors")))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"the checkpoint {path} cannot be read ({error}); delete that folder to resume from the one before")

@@ -24,6 +24,7 @@ UNKNOWN = -1  # the cluster of an image that is the only one with its first capt
 RESTARTS = 10
 ROUNDS = 100
 EMBED_BATCH = 64
+MAX_IMAGES = 1_000_000  # whose embeddings one process holds: 2 GB at 512 numbers each, and a number each in every checkpoint
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,10 @@ def find_clusters(shards: Shards, size: int, clip: str, num_clusters: int, devic
     """Clusters every image of the shards, at `size` px, by a CLIP's embeddings; broken samples are left out.
 
     Raises:
-        UserError: no such CLIP, or too few images that share a first caption.
+        UserError: no such CLIP, too few images that share a first caption, or more than MAX_IMAGES.
     """
+    if len(shards) > MAX_IMAGES:
+        raise UserError(f"training.cluster_features clusters up to {MAX_IMAGES:,} images, the shards hold {len(shards):,}; leave it out")
     scorer = ClipScorer(clip)
     scorer.load_pretrained()
     scorer.to(device)

@@ -1,7 +1,7 @@
 """The training step, for every system of the lineage."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -170,7 +170,7 @@ class Trainer:
         states = {name: module.state_dict() for name, module in modules.items()}
         return states | {"generator_optimizer": self.g_optimizer.state(), "discriminator_optimizer": self.d_optimizer.state()}
 
-    def load_tensors(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+    def load_tensors(self, tensors: Mapping[str, dict[str, Tensor]]) -> None:
         """Raises RuntimeError or KeyError where the tensors are those of another system."""
         self.generator.load_state_dict(tensors["generator"])
         self.discriminator.load_state_dict(tensors["discriminator"])

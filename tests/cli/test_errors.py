@@ -33,6 +33,7 @@ def test_an_interrupt_ends_with_code_130(capsys):
 
 REFUSALS = [
     PermissionError(13, "Permission denied", "/locked"),
+    FileNotFoundError(2, "No such file or directory", "/proc/x.png"),
     OSError(28, "No space left on device"),
     OSError(36, "File name too long", "x"),
 ]

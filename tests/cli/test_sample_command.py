@@ -1,7 +1,9 @@
 """`t2igan sample`: grids, files, warnings, and one clear line for bad input."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiny import generator_of, without_text
@@ -30,6 +32,16 @@ def test_sample_writes_single_files_into_a_folder(run, tmp_path, call):
     assert {path.name for path in (tmp_path / "folder").iterdir()} == expected
     assert (tmp_path / "folder" / "prompts.txt").read_text() == "thing 1\nthing 2\nthing 3\n"
     assert Image.open(tmp_path / "folder" / "00000_seed4.png").size == (16, 16)
+
+
+@pytest.mark.parametrize("options", ["", "--truncation 0.5", "--global-truncation 0.7", "--truncation 0 --global-truncation 0.3"])
+def test_every_option_works_in_bf16_and_changes_images_by_rounding_alone(options, run, call):
+    images = {}
+    for name, more in (("full", []), ("half", ["--bf16"])):
+        call("sample", run, "thing 1", "thing 2", "--seeds", "0-1", *options.split(), *more, "--out", name)
+        images[name] = np.stack([np.asarray(Image.open(path), dtype=float) for path in sorted(Path(name).glob("*.png"))])
+    difference = np.abs(images["full"] - images["half"])
+    assert len(images["half"]) == 4 and 0 < difference.mean() < 3
 
 
 def test_a_prompt_too_long_is_cut_with_one_warning_that_shows_where(run, capsys):

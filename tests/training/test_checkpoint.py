@@ -9,6 +9,7 @@ import torch
 
 from t2igan import files as files
 from t2igan.errors import UserError
+from t2igan.training import checkpoint
 from t2igan.training.checkpoint import Checkpoints, RunState
 
 
@@ -126,8 +127,19 @@ def test_a_damaged_file_is_one_clear_error(harm, checkpoints, tensors):
     path = checkpoints.write(tensors, at(8))
     harm(path)
     with pytest.raises(UserError, match=r"cannot be read.*delete that folder") as error:
-        checkpoints.read(path)
+        dict(checkpoints.read(path)[0])
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_one_file_is_in_memory_at_a_time(checkpoints, tensors, monkeypatch):
+    read, _ = checkpoints.read(checkpoints.write(tensors, at(8)))
+    loaded = []
+    load = checkpoint.load_file
+    monkeypatch.setattr(checkpoint, "load_file", lambda file: (loaded.append(file.name), load(file))[1])
+    assert set(read) == {"generator", "ema"} and len(read) == 2 and not loaded
+    assert set(read["ema"]) == {"weight"} and loaded == ["ema.safetensors"]
+    with pytest.raises(KeyError):
+        read["discriminator"]
 
 
 def edit(path, **values):

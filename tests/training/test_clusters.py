@@ -45,6 +45,12 @@ def test_too_few_images_are_refused(two_styles):
         cluster_samples(features[[0, 1, 2]], [captions[i] for i in (0, 1, 2)], 3)
 
 
+def test_more_images_than_one_process_embeds_are_refused(kit, monkeypatch):
+    monkeypatch.setattr("t2igan.training.clusters.MAX_IMAGES", 22)
+    with pytest.raises(UserError, match="clusters up to 22 images, the shards hold 23; leave it out"):
+        find_clusters(Shards(str(kit.shards)), 16, f"local-dir:{kit.clip}", 2, "cpu")
+
+
 def test_k_means_finds_separate_clouds_whatever_their_order():
     centres = torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]])
     truth = torch.arange(4).repeat(25)[torch.randperm(100)]
