@@ -5,9 +5,11 @@ that names the place.
 """
 
 import codecs
+import json
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from t2igan.errors import UserError
 
@@ -21,6 +23,30 @@ BYTE_ORDER_MARKS = (
 )
 BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs that show nothing
 BYTES_PER_TOKEN = 16  # about four times the average of English
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON to a value.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_json(path: Path, mend: str) -> Any:
+    """A file of JSON; `mend` tells the user what to do where it is damaged.
+
+    Raises:
+        UserError: it is no JSON.
+    """
+    try:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {mend}") from None
 
 
 def decode_text(data: bytes) -> str:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from t2igan.errors import UserError
-from t2igan.plain_text import BYTES_PER_TOKEN, beginning, clean_caption, decode_text, read_text
+from t2igan.plain_text import BYTES_PER_TOKEN, beginning, clean_caption, decode_text, read_json, read_text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -81,3 +81,14 @@ def test_a_text_of_ordinary_length_is_not_even_counted():
 def test_a_beginning_of_few_tokens_grows():
     text = " " * 5_000 + "a cat on a mat in the sun today"
     assert len(beginning(text, 8, lambda part: len(part.split())).split()) == 9
+
+
+DAMAGED = [(b"[" * 100_000, "nested too deeply"), (b"{", "Expecting"), (b"\xff\xfe\0", "utf"), (b"", "Expecting")]
+
+
+@pytest.mark.parametrize(("content", "why"), DAMAGED)
+def test_a_damaged_file_of_json_says_how_to_mend_it(content, why, tmp_path):
+    (tmp_path / "plan.json").write_bytes(content)
+    with pytest.raises(UserError, match=f"plan.json is damaged .*{why}.*; remove it") as error:
+        read_json(tmp_path / "plan.json", "remove it")
+    assert "\n" not in str(error.value)

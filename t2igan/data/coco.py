@@ -16,7 +16,7 @@ from t2igan.data.write import DATASET_MARKER, REPORT, Sample, check_replaceable,
 from t2igan.errors import UserError
 from t2igan.files import atomic_folder, write_json
 from t2igan.grids import contact_sheet
-from t2igan.plain_text import read_text
+from t2igan.plain_text import parse_json, read_text
 
 SIZE = 256
 PER_SHARD = 1000
@@ -58,7 +58,7 @@ def read_captions(path: Path) -> list[Row]:
     if not path.is_file():
         raise UserError(f"no captions at {path}; get captions_val2014.json out of annotations_trainval2014.zip")
     try:
-        table = json.loads(read_text(path))
+        table = parse_json(read_text(path))
         files = {int(image["id"]): str(image["file_name"]) for image in table["images"]}
         captions: dict[int, list[str]] = {number: [] for number in files}
         for annotation in sorted(table["annotations"], key=lambda annotation: annotation["id"]):

@@ -7,7 +7,6 @@ workers or restarts. A broken sample is replaced by its successor and counted.
 import contextlib
 import glob
 import hashlib
-import json
 import os
 import re
 import warnings
@@ -25,7 +24,7 @@ from t2igan.data.images import decode, to_signed
 from t2igan.data.index import image_members, index_path, scan_tar
 from t2igan.data.order import hashed, shuffled
 from t2igan.errors import UserError
-from t2igan.plain_text import check_encodable, decode_text, is_invisible
+from t2igan.plain_text import check_encodable, decode_text, is_invisible, parse_json
 from t2igan.types import REACH, Batch, Caption
 
 MAX_BROKEN_RUN = 100  # broken samples in a row after which reading fails
@@ -79,7 +78,7 @@ def parse_captions(txt: bytes, meta: bytes) -> tuple[list[str], dict]:
     Raises:
         ValueError: the .json is not JSON, the .txt is not text, or a caption is neither.
     """
-    record = parse_json(meta) if meta else {}
+    record = parse_record(meta) if meta else {}
     captions = record.get("captions")
     if not (isinstance(captions, list) and captions):
         captions = [decode_part("txt", txt) if txt else record.get("caption")]
@@ -90,14 +89,13 @@ def parse_captions(txt: bytes, meta: bytes) -> tuple[list[str], dict]:
     return [caption for caption in captions if caption and not is_invisible(caption)], record
 
 
-def parse_json(data: bytes) -> dict:
+def parse_record(data: bytes) -> dict:
     """A sample's .json; one that holds no object is empty."""
+    text = decode_part("json", data)
     try:
-        record = json.loads(decode_part("json", data))
-    except json.JSONDecodeError as error:
+        record = parse_json(text)
+    except ValueError as error:
         raise ValueError(f"its .json is not JSON ({error})") from None
-    except RecursionError:
-        raise ValueError("its .json is nested too deeply") from None
     return record if isinstance(record, dict) else {}
 
 

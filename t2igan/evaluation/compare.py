@@ -4,10 +4,10 @@ The same metric under two protocols gives two unrelated numbers under one name. 
 the cost of the run differs.
 """
 
-import json
 from pathlib import Path
 
 from t2igan.errors import UserError
+from t2igan.plain_text import parse_json
 
 
 def read_result(path: Path) -> dict:
@@ -15,7 +15,7 @@ def read_result(path: Path) -> dict:
     if not path.is_file():
         raise UserError(f"no result at {path}; eval/zero_shot_coco.py --out writes one")
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = parse_json(path.read_text(encoding="utf-8"))
         return {name: dict(result[name]) for name in ("protocol", "model", "metrics", "run")}
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is no result of eval/zero_shot_coco.py; give the file that its --out names") from None

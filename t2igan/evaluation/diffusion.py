@@ -4,7 +4,6 @@ Needs `pip install t2igan[compare]`.
 """
 
 import inspect
-import json
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 
 from t2igan.errors import UserError
 from t2igan.evaluation.speed import TimedModel, size_of
+from t2igan.plain_text import read_json
 
 UNUSED = ("tokenizer", "feature_extractor", "safety_checker", "image_encoder")  # no part of the time from embedding to image
 
@@ -63,7 +63,7 @@ def build_pipeline(folder: Path):
     index = folder / "model_index.json"
     if not index.is_file():
         raise UserError(f"{folder} is no diffusers pipeline (no model_index.json); give the folder of one, weights are not needed")
-    described = json.loads(index.read_text(encoding="utf-8"))
+    described = read_json(index, "get the folder again")
     parts = {}
     for name, value in described.items():
         if not isinstance(value, list):

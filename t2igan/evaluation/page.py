@@ -6,7 +6,6 @@ Results that differ only in truncation form one curve. The page needs no other f
 import base64
 import html
 import io
-import json
 from pathlib import Path
 
 from PIL import Image
@@ -16,6 +15,7 @@ from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.evaluation.compare import conflicts, read_result
 from t2igan.grids import sheet
+from t2igan.plain_text import parse_json
 
 SHOWN = 24  # images of a result
 WIDTH, HEIGHT, PAD = 520, 340, 56  # of the curve
@@ -123,7 +123,7 @@ def neighbors_section(path: Path) -> str:
     if not path.is_file() or not image.is_file():
         raise UserError(f"no neighbours at {path} with {image.name} beside it; eval/nearest_neighbors.py makes both")
     try:
-        distances = dict(json.loads(path.read_text(encoding="utf-8"))["distance"])
+        distances = dict(parse_json(path.read_text(encoding="utf-8"))["distance"])
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is no result of eval/nearest_neighbors.py; give the file that its --out names") from None
     text = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in distances.items() if isinstance(value, float))

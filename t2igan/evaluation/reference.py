@@ -1,12 +1,12 @@
 """The real images and captions that generated images are compared with."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from t2igan.data.shards import Record, Shards
 from t2igan.errors import UserError
+from t2igan.plain_text import parse_json
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Reference:
 def read_reference(folder: Path) -> Reference:
     """Raises UserError where the folder is not a reference, or not a complete one."""
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = parse_json((folder / "report.json").read_text(encoding="utf-8"))
         content, images = report["content_sha256"], report["pictures"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder} is no reference; data_prep/coco.py makes one from val2014") from None

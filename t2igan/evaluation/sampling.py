@@ -6,7 +6,6 @@ Each source is a configuration; `build` gives an object with `captions`, `facts`
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from t2igan.files import write_json
 from t2igan.inference.pipeline import Pipeline, model_folder
 from t2igan.metrics.chunks import CHUNK_SIZE, DistributedState, broadcast_from_main, run_in_chunks
 from t2igan.metrics.protocol import Protocol, SampleRequest, captions_hash, given_requests, sample_requests
-from t2igan.plain_text import read_text
+from t2igan.plain_text import read_json, read_text
 from t2igan.text.cache import default_cache
 from t2igan.text.encoder import TextEncoder
 
@@ -110,7 +109,7 @@ class Sampler:
         if self.state.is_main_process and not file.is_file():
             write_json(file, plan)
         self.state.wait_for_everyone()
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file, f"remove {work}")
         other = [name for name in plan if found.get(name) != plan[name]]
         if other:
             raise UserError(f"{work} holds images of another {other[0]}; give another --out, or remove that folder")

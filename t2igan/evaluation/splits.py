@@ -12,7 +12,6 @@ A data set is a folder of four folders of shards, named as in `SPLITS`. The firs
 `style`, and `captions_styled`, a list of captions that name the style too. `splits.json` lists the concepts of each split.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from t2igan.inference.pipeline import Pipeline
 from t2igan.metrics.diversity import coverage, nearest, spread
 from t2igan.metrics.frechet import frechet_distance
 from t2igan.metrics.retrieval import retrieval
+from t2igan.plain_text import parse_json, read_json
 
 CANDIDATES = 100  # captions to choose from
 SEEDS = 8  # images per prompt for spread and coverage
@@ -165,7 +165,7 @@ def training_facts(run: Path) -> dict:
     records = []
     for line in log.read_text(encoding="utf-8").splitlines():
         try:
-            records.append(json.loads(line))
+            records.append(parse_json(line))
         except ValueError:
             continue  # a line that was cut off when the run was killed
     if not records:
@@ -198,7 +198,7 @@ def table(result: dict) -> str:
 
 def overview(data: Path, pipeline: Pipeline, truncation: float) -> Image.Image:
     """Training concepts, held-out compositions (marked *), and `SEEDS` seeds of some prompts, in one image."""
-    splits = json.loads((data / "splits.json").read_text(encoding="utf-8"))
+    splits = read_json(data / "splits.json", "make the data again")
     train = splits["train"][:: max(1, len(splits["train"]) // 60)][:60]
     held_out = splits["held_out_compositions"][:12]
     scale = max(1, 64 // pipeline.resolution)

@@ -13,6 +13,7 @@ from t2igan.config import GeneratorConfig, Recipe, of_kind
 from t2igan.errors import UserError
 from t2igan.files import write_folder
 from t2igan.layers.folded import fold
+from t2igan.plain_text import parse_json
 from t2igan.recipe import parse, to_dict
 from t2igan.synthesis.generator import Generator
 from t2igan.system import build_generator
@@ -52,7 +53,7 @@ def read_config(folder: Path) -> ModelConfig:
     """The `config.json` of a model folder. Raises UserError where it is not JSON, or not the config of a model."""
     file = folder / "config.json"
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{file} is not JSON ({error}); get the folder again") from None
     try:

@@ -3,7 +3,6 @@
 GigaGAN takes the penultimate layer's states of ViT-L/14 (Kang et al. 2023, arXiv:2303.05511, section 3.1).
 """
 
-import json
 from bisect import bisect_right
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,7 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
-from t2igan.plain_text import beginning
+from t2igan.plain_text import beginning, parse_json
 from t2igan.ranges import Count
 from t2igan.text.encoder import TextConfig, TextEncoder, locate
 from t2igan.text.fingerprint import weights_fingerprint
@@ -66,7 +65,7 @@ class OpenClipText(TextEncoder):
         config = Path(package.submodule_search_locations[0]) / "model_configs" / f"{self.config.model}.json" if package else None
         if config is None or not config.is_file():
             return None
-        sizes = json.loads(config.read_text(encoding="utf-8"))
+        sizes = parse_json(config.read_text(encoding="utf-8"))
         text = sizes["text_cfg"]
         if not {"width", "layers", "vocab_size", "context_length"} <= set(text) or "hf_model_name" in text:
             return None
@@ -135,4 +134,4 @@ def _own_text_tower(name: str) -> dict:
 
 def open_clip_config(folder: Path) -> dict:
     """The model's part of `open_clip_config.json`. Raises OSError or ValueError."""
-    return json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
+    return parse_json((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]

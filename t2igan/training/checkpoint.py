@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from t2igan.errors import UserError
 from t2igan.files import write_folder
+from t2igan.plain_text import parse_json
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RunState:
     @classmethod
     def from_json(cls, text: str) -> "RunState":
         """Raises ValueError where the text is something else."""
-        values = json.loads(text)
+        values = parse_json(text)
         wanted = {field.name: field.type for field in fields(cls)}
         if not isinstance(values, dict) or set(values) != set(wanted):
             raise ValueError(f"state.json needs {', '.join(wanted)}")

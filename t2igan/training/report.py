@@ -14,6 +14,7 @@ from t2igan.data.images import save_image
 from t2igan.errors import UserError
 from t2igan.files import write_text
 from t2igan.grids import grid
+from t2igan.plain_text import parse_json
 
 LINE_EVERY = 30.0  # seconds between lines when not on a terminal
 
@@ -111,7 +112,7 @@ def _reopen(path: Path, images: int):
         kept = []
         for number, line in enumerate(lines, 1):
             try:
-                if json.loads(line)["images"] <= images:
+                if parse_json(line)["images"] <= images:
                     kept.append(line.decode() + "\n")
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{path} is damaged in line {number}; delete it to resume without its past") from None

@@ -158,7 +158,7 @@ def folder_of_images(draw: random.Random, folder: Path) -> list:
             (folder / f"{name}.txt").write_bytes(damaged(draw, text) if draw.random() < 0.3 else text)
     if draw.random() < 0.2:
         (folder / "link").symlink_to(folder)
-    words = ["--size", draw.choice([16, 16, 16, 17, 0, -1, "a", 4096, 10**9])]
+    words = ["--size", draw.choice([16, 16, 16, 17, 0, -1, "a", 256, 10**9])]
     if draw.random() < 0.5:
         table = folder.parent / draw.choice(["t.csv", "t.jsonl", "t.txt", "t"])
         rows = [{"file": draw.choice([*names, "none"]), "caption": draw.choice(TEXTS[:4])} for _ in range(5)]
