@@ -81,7 +81,7 @@ def run(folder: Path, command: str) -> None:
     """
     program, *words = shlex.split(command)
     if words[0] == "benchmarks/training.py":
-        words += ["training.batch=4", "objective.discriminator.2.every=2"]
+        words[2:2] = ["training.batch=4", "objective.discriminator.2.every=2"]
     if words[0] == "train":
         here = [sys.executable, "-m", "t2igan", *words, *SHORT]
         done = subprocess.run(here, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)

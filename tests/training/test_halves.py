@@ -1,6 +1,5 @@
 """The two halves of a step: which latents and which real images each takes."""
 
-from dataclasses import replace
 
 import pytest
 import torch
@@ -68,11 +67,8 @@ def test_a_reused_pass_gives_g_the_gradients_of_a_pass_of_its_own(watched):
         run, _, halves = watched(training__reuse_fakes=reuse, training__discriminator_optimizer={"lr": 0.0})
         trainer = run.trainer
         if not reuse:  # the latents of D's half, in a second pass
-            make = trainer.with_draws
-            own = lambda part, images, text, half, make=make, draws=trainer.draws: replace(  # noqa: E731
-                make(part, images, text, "D"), draws=draws(part, half)
-            )
-            trainer.with_draws = own
+            drawn, draws = trainer.drawn, trainer.draws
+            trainer.drawn = lambda *of, drawn=drawn, draws=draws: drawn(*of[:-1], "D") | {"draws": draws(of[0], of[-1])}
         gradients = record_gradients(trainer)
         take_steps(run, 1)
         found[reuse] = gradients["G"][0]

@@ -70,17 +70,19 @@ def one_step(request, kit, tmp_path):
 def test_a_step_in_bf16_ends_in_float32_and_stays_near_the_step_in_fp32(one_step):
     norms = {}
     for precision in ("fp32", "bf16"):
-        fakes, verdicts, convolutions = [], [], []
+        fakes, verdicts, convolutions, scales = [], [], [], []
 
-        def watch(trainer, fakes=fakes, verdicts=verdicts, convolutions=convolutions):
+        def watch(trainer, fakes=fakes, verdicts=verdicts, convolutions=convolutions, scales=scales):
             trainer.generator.register_forward_hook(lambda module, inputs, out: fakes.append(out))
             trainer.discriminator.register_forward_hook(lambda module, inputs, sets: verdicts.extend(v for found in sets for v in found))
             block = trainer.generator.synthesis.stages["8"].blocks[0]
-            block.conv2.modulate.register_forward_hook(lambda module, inputs, out: convolutions.append(out.dtype))
+            block.conv2.modulate.register_forward_hook(lambda module, inputs, out: scales.append(out.dtype))
+            trainer.discriminator.stages["8"].down.skip.register_forward_hook(lambda module, inputs, out: convolutions.append(out.dtype))
             assert {p.dtype for p in trainer.generator.parameters()} == {torch.float32}
 
         losses = one_step(precision, watch)
         assert set(convolutions) == {torch.bfloat16 if precision == "bf16" else torch.float32}
+        assert set(scales) == {torch.float32}
         assert {level.dtype for fake in fakes for level in fake.pyramid.levels} == {torch.float32}
         assert {logit.dtype for verdict in verdicts for logit in verdict.logits} == {torch.float32}
         assert {value.dtype for value in losses.values()} == {torch.float32}
