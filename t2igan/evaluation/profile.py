@@ -28,13 +28,14 @@ def profile(recipe: Recipe) -> dict:
         condition = G.synthesis.condition(images, Draws(0, torch.zeros(1, dtype=torch.long)))
         sets = [ImageSet(build_pyramid(images, D.levels), (torch.zeros(1, dtype=torch.long),))]
     without_tower = D.without_frozen()  # what a frozen tower takes is not known before it is loaded
-    parts = {"generator": count_part(G, z, text, condition=condition), "discriminator": count_part(without_tower, sets, text)}
+    of_g, saved_g = count_part(G, z, text, condition=condition)
+    of_d, saved_d = count_part(without_tower, sets, text)
+    parts = {"generator": of_g, "discriminator": of_d}
     for name, owner in (("generator", G), ("discriminator", D)):
         for sub_name, module in owner.parts().items():
-            parts[f"{name}.{sub_name}"] = count_part(module, text) if sub_name == "adapter" else count_only(module)
+            parts[f"{name}.{sub_name}"] = count_part(module, text)[0] if sub_name == "adapter" else count_only(module)
     encoder = system.text_encoder.count_parameters()
     parts["text_encoder"] = {"params": encoder, "trainable": 0, "gflops_per_image": None}
-    saved_g, saved_d = saved_bytes(G, z, text, condition=condition), saved_bytes(without_tower, sets, text)
     trained = count(G) + count(D)
     memory = {
         "weights_gradients_moments_average": FP32 * (ADAM_COPIES * trained + count(G)) / 1e9,
@@ -61,14 +62,8 @@ def count_only(module: nn.Module) -> dict:
     return {"params": count(module), "trainable": trainable, "gflops_per_image": None}
 
 
-def count_part(module: nn.Module, *inputs, **more) -> dict:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(*inputs, **more)
-    return count_only(module) | {"gflops_per_image": counter.get_total_flops() / 1e9}
-
-
-def saved_bytes(module: nn.Module, *inputs, **more) -> int:
-    """What autograd keeps for the backward pass of one image besides the weights themselves."""
+def count_part(module: nn.Module, *inputs, **more) -> tuple[dict, int]:
+    """A part with its FLOPs, and the bytes that autograd keeps for the backward pass of one image besides the weights themselves."""
     weights = {p.untyped_storage()._cdata for p in module.parameters()}
     kept: dict[int, int] = {}
 
@@ -78,11 +73,11 @@ def saved_bytes(module: nn.Module, *inputs, **more) -> int:
             kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         result = module(*inputs, **more)
     total = sum(kept.values())
     del result
-    return total
+    return count_only(module) | {"gflops_per_image": counter.get_total_flops() / 1e9}, total
 
 
 def table(profiled: dict) -> str:
