@@ -1,10 +1,14 @@
 """Runs the data-preparation scripts as a user does, and reads back what they wrote."""
 
+import io
 import json
+import runpy
 import subprocess
 import sys
 import tarfile
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from jaxtyping import install_import_hook
@@ -17,11 +21,23 @@ install_import_hook(["small_clip", "emoji_art"], "beartype.beartype")
 
 @pytest.fixture(scope="session")
 def run_script():
-    """run_script("emoji.py", "--out", ...) -> the finished process, from the clone's root."""
+    """run_script("emoji.py", "--out", ...) -> how it ended; it runs in this process, which has imported torch already.
+
+    With options of subprocess.run, such as `env`, it is a process of its own.
+    """
 
     def run(script: str, *arguments, **options) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(ROOT / "data_prep" / script), *map(str, arguments)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
+        command = [str(ROOT / "data_prep" / script), *map(str, arguments)]
+        if options:
+            return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", command), chdir(ROOT):
+            try:
+                runpy.run_path(command[0], run_name="__main__")
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
+        return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
 
     return run
 
