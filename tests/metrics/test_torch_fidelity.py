@@ -76,6 +76,7 @@ def ours(generated, real, logits):
     }
 
 
+@pytest.mark.slow  # in `make test`, tests/evaluation/test_zero_shot_coco.py compares the FID of the real Inception
 def test_inception_of_the_real_architecture(tmp_path):
     """Every weight random, so that no value is there by chance."""
     found = images(tmp_path, 16)
