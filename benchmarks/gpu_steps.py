@@ -31,7 +31,19 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # the small random networks and recipes that the tests use
 
 import shrink as shrinking  # noqa: E402
-from tiny import Kit, override, run_of, take_steps, tiny_recipe, tiny_upsampler, write_bert, write_clip, write_lpips, write_recipe  # noqa: E402
+from tiny import (  # noqa: E402
+    Kit,
+    load_architecture,
+    override,
+    run_of,
+    take_steps,
+    tiny_recipe,
+    tiny_upsampler,
+    write_bert,
+    write_clip,
+    write_lpips,
+    write_recipe,
+)  # fmt: skip
 
 from t2igan.config import Recipe  # noqa: E402
 from t2igan.data.images import png_bytes, to_pil  # noqa: E402
@@ -332,8 +344,6 @@ def random_networks(place: Place) -> Iterator[None]:
     """CLIP and LPIPS by their architecture alone, and captions' embeddings drawn."""
     if find_spec("open_clip") is None:
         raise Skip("open_clip_torch is not installed")
-    import open_clip
-
     from t2igan.features.lpips import Lpips
     from t2igan.features.open_clip import ClipScorer
 
@@ -341,18 +351,12 @@ def random_networks(place: Place) -> Iterator[None]:
         yield
         return
 
-    def load(scorer: ClipScorer) -> None:
-        scorer.clip = open_clip.create_model(scorer.model, pretrained=None)
-        scorer.logit_scale, scorer.size = 100.0, scorer.clip.visual.image_size[0]
-        scorer.register_buffer("mean", torch.zeros(3, 1, 1), persistent=False)
-        scorer.register_buffer("std", torch.ones(3, 1, 1), persistent=False)
-
     def text(scorer: ClipScorer, captions: list[str]) -> Tensor:
         width = scorer.clip.text_projection.shape[1]
         return nn.functional.normalize(torch.randn(len(captions), width, device=place.device), dim=1)
 
     with (
-        patch.object(ClipScorer, "load_pretrained", load),
+        patch.object(ClipScorer, "load_pretrained", load_architecture),
         patch.object(ClipScorer, "text", text),
         patch.object(Lpips, "load_pretrained", lambda lpips: lpips.requires_grad_(False)),
     ):

@@ -105,8 +105,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def is_partial(path: Path) -> bool:
-    """Whether this is what an `atomic_file` or `atomic_folder` writes into, perhaps left by a killed process."""
-    return path.name.startswith(".") and path.name.endswith(".partial")
+    """Whether this is what an `atomic_file` or `atomic_folder` writes into, or its lock, perhaps left by a killed process."""
+    return path.name.startswith(".") and path.name.endswith((".partial", ".lock"))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -144,7 +144,7 @@ def test_two_processes_write_the_same_file_through_different_names(tmp_path):
 def test_what_is_being_written_is_told_from_what_is_whole(tmp_path):
     with atomic_file(tmp_path / "a.json") as file, atomic_folder(tmp_path / "b") as folder:
         file.write_text("half")
-        assert is_partial(file) and is_partial(folder)
+        assert is_partial(file) and is_partial(folder) and is_partial(tmp_path / ".b.lock")
     assert not is_partial(tmp_path / "a.json") and not is_partial(tmp_path / ".hidden")
 
 

@@ -9,11 +9,10 @@ import contextlib
 from functools import partial
 from unittest.mock import patch
 
-import open_clip
 import pytest
 import torch
 from accelerate import Accelerator
-from tiny import ROOT
+from tiny import ROOT, load_architecture
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -96,14 +95,6 @@ class Kept:
         self.storages.clear()
 
 
-def load_nothing(scorer: ClipScorer) -> None:
-    """The architecture alone."""
-    scorer.clip = open_clip.create_model(scorer.model, pretrained=None)
-    scorer.logit_scale, scorer.size = 100.0, scorer.clip.visual.image_size[0]
-    scorer.register_buffer("mean", torch.zeros(3, 1, 1), persistent=False)
-    scorer.register_buffer("std", torch.ones(3, 1, 1), persistent=False)
-
-
 def embeddings(scorer: ClipScorer, captions: list[str]) -> Tensor:
     return torch.zeros(len(captions), scorer.clip.text_projection.shape[1], device=CUDA)
 
@@ -136,7 +127,7 @@ def fake_cuda():
         patch("torch.cuda.is_bf16_supported", lambda *_, **__: True),
         patch("torch.autograd.grad", lambda _, images, **__: [torch.zeros_like(x, requires_grad=True) for x in images]),
         patch.object(nn.Module, "to", lambda module, *_, **__: module),  # where they are built, all are on CUDA
-        patch.object(ClipScorer, "load_pretrained", load_nothing),
+        patch.object(ClipScorer, "load_pretrained", load_architecture),
         patch.object(ClipScorer, "text", embeddings),
         patch.object(Lpips, "load_pretrained", lambda _: None),
         patch.object(Trainer, "captions_for_critic", neighbours_captions),
