@@ -115,7 +115,7 @@ def _reopen(path: Path, images: int):
                 if parse_json(line)["images"] <= images:
                     kept.append(line.decode() + "\n")
             except (ValueError, KeyError, TypeError):
-                raise UserError(f"{path} is damaged in line {number}; delete it to resume without its past") from None
+                raise UserError(f"{path} is damaged in line {number}; delete it to resume without the earlier values") from None
         write_text(path, "".join(kept))
     return open(path, "a", encoding="utf-8")
 

@@ -104,7 +104,7 @@ class Run:
         trainer, batch = self.trainer, self.config.batch
         total = self.config.total_images // batch * batch
         report = Report(self.out, total, trainer.images, self.main, trainer.objective.headline())
-        due = False  # a checkpoint is, which waits for a step that was not skipped
+        due = False  # whether a checkpoint is due; it waits for a step that was not skipped
         waited = time.perf_counter()
         for data in batches(self.dataset, range(trainer.images, total, batch), self.recipe.data.workers):
             report.waited(time.perf_counter() - waited)
