@@ -50,7 +50,7 @@ $(SCORER)/report.json: | $(EMOJI)/report.json
 
 # A process per core; the tests of one file run in one process, on one thread.
 test: .venv/ready
-	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -q -m slow

@@ -25,6 +25,24 @@ from t2igan.data.write import Sample, write_shards  # noqa: E402
 from t2igan.types import TextDescriptors, Tokens  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+# Each takes half a minute or more on one core, and one process runs the tests of a file: begun last, it would keep the other one waiting.
+LONGEST_FILES = (
+    "test_readme.py",
+    "test_zero_shot_coco.py",
+    "test_recipes.py",
+    "test_fake_cuda.py",
+    "test_distributed.py",
+    "test_benchmarks.py",
+    "test_run.py",
+    "test_hub.py",
+    "test_resume.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, the others as they were."""
+    place = {name: number for number, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(autouse=True)
