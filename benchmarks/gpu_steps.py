@@ -25,7 +25,6 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # the small random networks and recipes that the tests use
@@ -33,7 +32,6 @@ sys.path.insert(0, str(ROOT / "tests"))  # the small random networks and recipes
 import shrink as shrinking  # noqa: E402
 from tiny import (  # noqa: E402
     Kit,
-    load_architecture,
     override,
     run_of,
     take_steps,
@@ -50,7 +48,6 @@ from t2igan.data.images import png_bytes, to_pil  # noqa: E402
 from t2igan.data.write import Sample, write_shards  # noqa: E402
 from t2igan.recipe import load_recipe, parse  # noqa: E402
 
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}  # dense bf16, as NVIDIA gives them
 GB = 1e9
 
 
@@ -258,113 +255,32 @@ def processes(place: Place) -> str:
 
 
 def small(place: Place) -> str:
-    return throughput(place, "gigagan_64_small", (32,))
+    return large(place, "gigagan_64_small", (32,))
 
 
 def base(place: Place) -> str:
-    return throughput(place, "gigagan_64", (4, 8))
+    return large(place, "gigagan_64", (4, 8))
 
 
 def upsampler(place: Place) -> str:
-    return throughput(place, "emoji_upsampler_64_256" if place.rehearse else "gigagan_upsampler_64_512", (4,))
+    return large(place, "emoji_upsampler_64_256" if place.rehearse else "gigagan_upsampler_64_512", (4,))
 
 
-def throughput(place: Place, name: str, sizes: tuple[int, ...]) -> str:
-    """Milliseconds of a step and of one with R1, peak memory, and the share of the device's FLOPs, at each number of images."""
-    recipe, found = load_recipe(ROOT / f"configs/{name}.yaml"), []
-    if place.rehearse:
-        recipe, sizes = shrinking.shrink(recipe, place.kit()), (2,)
-    with random_networks(place):
-        for size in sizes:
-            found.append(f"{size} images: {steps_of(place, with_batch(recipe, size))}")
-    return "; ".join(found)
+def large(place: Place, name: str, sizes: tuple[int, ...]) -> str:
+    from gpu_large import throughput
 
-
-def with_batch(recipe: Recipe, size: int) -> Recipe:
-    """One pass of `size` images in a step, without clusters."""
-    training = dataclasses.replace(recipe.training, batch=size, micro_batch=None, cluster_features=None)
-    return dataclasses.replace(recipe, training=training)
-
-
-def steps_of(place: Place, recipe: Recipe) -> str:
-    from t2igan.objective.term import PrepareContext
-    from t2igan.system import build_system
-    from t2igan.training.run import accelerator
-    from t2igan.training.trainer import Trainer
-    from t2igan.types import Batch
-
-    system = build_system(recipe)
-    system.objective.prepare(PrepareContext(place.device, lambda: [f"thing {n}" for n in range(2000)], None))
-    system.discriminator.prepare(place.device)
-    trainer = Trainer(recipe, system, accelerator(), partial(random_text, system))
-    size, r = recipe.training.batch, recipe.resolution
-    names = [f"thing {n}" for n in range(size)]
-    batch = Batch(torch.rand(size, 3, r, r) * 2 - 1, names, names, list(range(size)), torch.arange(size))
-    every = max(term.every for term in system.objective.of_discriminator)
-    if place.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    lazy = [timed_step(place, trainer, batch, 0) for _ in range(3)][1:]  # the first warms up
-    ordinary = [timed_step(place, trainer, batch, 1) for _ in range(4)][1:]
-    peak = torch.cuda.max_memory_allocated() / GB if place.device.type == "cuda" else 0.0
-    with FlopCounterMode(display=False) as counter:
-        timed_step(place, trainer, batch, 1)
-    usual, seconds = counter.get_total_flops(), statistics.median(ordinary)
-    mean = seconds + (statistics.median(lazy) - seconds) / every
-    said = f"{1e3 * seconds:.0f} ms, {1e3 * statistics.median(lazy):.0f} ms with the penalty, {size / mean:.1f} images/s"
-    if place.device.type == "cuda":
-        known = [flops for key, flops in PEAK_FLOPS.items() if key in torch.cuda.get_device_name()]
-        said += f", peak {peak:.1f} GB" + (f", {usual / seconds / known[0]:.0%} of its FLOPs" if known else "")
-    return said
-
-
-def timed_step(place: Place, trainer, batch, step: int) -> float:
-    """Seconds of a step that is the `step`-th of a period of lazy terms."""
-    trainer.steps = step
-    place.wait()
-    start = time.perf_counter()
-    values = trainer.step(batch, batch if trainer.config.own_reals else None)
-    place.wait()
-    took = time.perf_counter() - start
-    bad = [name for name, value in values.items() if not bool(torch.as_tensor(value).isfinite().all())]
-    assert not bad, f"{bad[0]} is not finite"
-    return took
-
-
-def random_text(system, captions: list[str]):
-    """Descriptors of full length in place of the text tower's."""
-    from t2igan.types import TextDescriptors, Tokens
-
-    encoder, n = system.text_encoder, len(captions)
-    source = Tokens(torch.zeros(n, encoder.max_tokens, dtype=torch.long), torch.ones(n, encoder.max_tokens, dtype=torch.bool))
-    return TextDescriptors(torch.randn(n, encoder.max_tokens, encoder.token_dim), torch.randn(n, encoder.text_dim), source)
-
-
-@contextlib.contextmanager
-def random_networks(place: Place) -> Iterator[None]:
-    """CLIP and LPIPS by their architecture alone, and captions' embeddings drawn."""
     if find_spec("open_clip") is None:
         raise Skip("open_clip_torch is not installed")
-    from t2igan.features.lpips import Lpips
-    from t2igan.features.open_clip import ClipScorer
-
-    if place.rehearse:  # its recipes name random networks in files
-        yield
-        return
-
-    def text(scorer: ClipScorer, captions: list[str]) -> Tensor:
-        width = scorer.clip.text_projection.shape[1]
-        return nn.functional.normalize(torch.randn(len(captions), width, device=place.device), dim=1)
-
-    with (
-        patch.object(ClipScorer, "load_pretrained", load_architecture),
-        patch.object(ClipScorer, "text", text),
-        patch.object(Lpips, "load_pretrained", lambda lpips: lpips.requires_grad_(False)),
-    ):
-        yield
+    recipe = load_recipe(ROOT / f"configs/{name}.yaml")
+    if place.rehearse:
+        recipe, sizes = shrinking.shrink(recipe, place.kit()), (2,)
+    return "; ".join(throughput(place.device, recipe, size, weights=place.rehearse) for size in sizes)
 
 
 def prompt(place: Place) -> str:
     """Milliseconds from text descriptors to a 512 px image, by the base and the upsampler, in bf16."""
+    from gpu_large import random_text
+
     from t2igan.layers.folded import fold
     from t2igan.system import build_system
 

@@ -29,6 +29,8 @@ def main() -> None:
     if min(arguments.prompts, arguments.pictures) < 2:
         raise UserError("--prompts and --pictures need 2 or more")
 
+    import torch
+
     from t2igan.data.images import save_image
     from t2igan.evaluation.caption_effect import discriminator_effect, generator_effect, table
     from t2igan.features.open_clip import ClipScorer
@@ -38,6 +40,7 @@ def main() -> None:
     from t2igan.system import build_system
     from t2igan.text.cache import default_cache
     from t2igan.training.checkpoint import Checkpoints
+    from t2igan.types import PrepareContext
 
     pipeline = Pipeline.load(arguments.model, cache=default_cache())
     clip = ClipScorer(f"local-dir:{arguments.scorer}", cache=default_cache())
@@ -49,7 +52,7 @@ def main() -> None:
         raise UserError(f"{arguments.model} has no checkpoint, and so no discriminator; give the folder of a run that was trained here")
     D = build_system(recipe).discriminator
     D.load_state_dict(checkpoints.read(latest)[0]["discriminator"])
-    D.prepare("cpu")
+    D.prepare(PrepareContext(torch.device("cpu"), list, None))
     of_d = discriminator_effect(D, pipeline.encode_text, recipe.resolution, arguments.data, arguments.pictures)
     of_g = generator_effect(pipeline, clip, arguments.data, arguments.prompts)
     result = {"discriminator": of_d, "generator": of_g.figures}

@@ -5,12 +5,13 @@ Letters in shapes: `b` batch, `t` token, `l` style (one per stage), `r` square s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,24 @@ class CheckContext:
     resolution: int
     levels: tuple[int, ...]  # px, the sides of the images that synthesis makes, finest first
     token_dim: int = 1  # width of the frozen local text descriptors; 0: the system has no text
+
+
+@dataclass(frozen=True)
+class PrepareContext:
+    """What parts with frozen networks may use before training.
+
+    With `weights` false, frozen networks take random weights and read no file but a configuration: their shapes are all that counts.
+    """
+
+    device: object
+    primary_captions: Callable[[], list[str]]  # reads the distinct first captions of the data set
+    cache: Path | None  # where features of captions are kept on disk
+    weights: bool = True
+
+    def load(self, network: nn.Module) -> None:
+        """Loads a frozen network, one with both ways to load, and moves it to the device."""
+        network.load_pretrained() if self.weights else network.load_architecture()
+        network.to(self.device)
 
 
 @dataclass(frozen=True)

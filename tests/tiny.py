@@ -71,16 +71,6 @@ def write_lpips(folder: Path) -> tuple[Path, Path]:
     return folder / "vgg.pth", folder / "heads.pth"
 
 
-def load_architecture(scorer) -> None:
-    """In place of a ClipScorer's `load_pretrained`: its architecture with random weights, and nothing read."""
-    import open_clip
-
-    scorer.clip = open_clip.create_model(scorer.model, pretrained=None)
-    scorer.logit_scale, scorer.size = 100.0, scorer.clip.visual.image_size[0]
-    scorer.register_buffer("mean", torch.zeros(3, 1, 1), persistent=False)
-    scorer.register_buffer("std", torch.ones(3, 1, 1), persistent=False)
-
-
 @dataclass(frozen=True)
 class Kit:
     """What a tiny recipe reads."""

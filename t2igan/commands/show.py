@@ -5,11 +5,12 @@ import json
 
 from t2igan.commands.arguments import add_recipe
 
-HELP = "parameters, FLOPs and memory of a recipe or a run; reads no weights, downloads nothing"
+HELP = "parameters, FLOPs and, on demand, memory of a recipe or a run; reads no weights, downloads nothing"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser, "YAML file or run folder")
+    parser.add_argument("--memory", action="store_true", help="run a training step without numbers, and print what it takes")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
@@ -17,5 +18,10 @@ def run(arguments: argparse.Namespace) -> None:
     from t2igan.evaluation.profile import profile, table
     from t2igan.recipe import load_recipe
 
-    profiled = profile(load_recipe(arguments.recipe, arguments.overrides))
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    profiled = profile(recipe)
+    if arguments.memory:
+        from t2igan.training.step_memory import count_step_memory
+
+        profiled["memory"] = count_step_memory(recipe)
     print(json.dumps(profiled, indent=2) if arguments.json else table(profiled))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from t2igan.types import CheckContext, ImageSet, PartConfig, TextDescriptors, TextDims, Verdict
+from t2igan.types import CheckContext, ImageSet, PartConfig, PrepareContext, TextDescriptors, TextDims, Verdict
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class DiscriminatorNetwork(nn.Module, ABC):
         super().__init__()
         self.levels, self.batch_multiple = levels, batch_multiple
 
-    def prepare(self, device) -> None:
+    def prepare(self, context: PrepareContext) -> None:
         """Loads frozen networks, once, before training. A discriminator without any loads nothing."""
 
     @abstractmethod
@@ -63,7 +63,7 @@ class DiscriminatorNetwork(nn.Module, ABC):
         """
 
     def without_frozen(self) -> "DiscriminatorNetwork":
-        """The part that works before frozen networks are loaded; `show` counts its FLOPs and memory."""
+        """The part that works before frozen networks are loaded; `show` counts its FLOPs."""
         return self
 
     def parts(self) -> dict[str, nn.Module]:

@@ -21,7 +21,7 @@ from t2igan.layers.frozen import Frozen
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.layers.normalize import unit_rms
 from t2igan.ranges import Amount, Count, Whole
-from t2igan.types import CheckContext, ImageSet, TextDescriptors, TextDims, Verdict
+from t2igan.types import CheckContext, ImageSet, PrepareContext, TextDescriptors, TextDims, Verdict
 
 
 def networks() -> dict[str, type[DiscriminatorNetworkConfig]]:
@@ -87,14 +87,13 @@ class VisionAidedDiscriminator(DiscriminatorNetwork):
         self.config = config
         self.tower = Frozen(ClipScorer(config.model, config.pretrained))
 
-    def prepare(self, device) -> None:
+    def prepare(self, context: PrepareContext) -> None:
         """Loads the frozen tower. Raises UserError where it is missing or its width is not the recipe's."""
-        self.network.prepare(device)
+        self.network.prepare(context)
         tower, config = self.tower.network, self.config
-        tower.load_pretrained()
-        self.tower.to(device)
+        context.load(tower)
         with torch.no_grad():
-            widths = {x.shape[1] for x in tower.maps(torch.zeros(1, 3, tower.size, tower.size, device=device), config.layers)}
+            widths = {x.shape[1] for x in tower.maps(torch.zeros(1, 3, tower.size, tower.size, device=context.device), config.layers)}
         if widths != {config.width}:
             raise UserError(f"discriminator.network.width is {config.width}, {config.model} has {max(widths)}; write that")
 

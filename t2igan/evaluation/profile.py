@@ -1,4 +1,4 @@
-"""A recipe to its parameters, FLOPs and memory, counted on the meta device: no weights, no download, any size."""
+"""A recipe to its parameters and FLOPs, counted on the meta device: no weights, no download, any size."""
 
 import torch
 from torch import nn
@@ -10,12 +10,9 @@ from t2igan.pyramid import build_pyramid
 from t2igan.system import System, build_system
 from t2igan.types import ImageSet, TextDescriptors, Tokens
 
-FP32 = 4  # bytes
-ADAM_COPIES = 4  # weight, gradient and two moments
-
 
 def profile(recipe: Recipe) -> dict:
-    """`{"recipe", "resolution", "parts": {name: {"params", "trainable", "gflops_per_image"}}, "memory_gb"}`.
+    """`{"recipe", "resolution", "parts": {name: {"params", "trainable", "gflops_per_image"}}}`.
 
     FLOPs are of one forward pass of one image, two per multiply-add. Sub-networks that a paper counts (`generator.adapter`,
     `discriminator.heads`) count in their owner and are listed on their own as well.
@@ -28,20 +25,13 @@ def profile(recipe: Recipe) -> dict:
         condition = G.synthesis.condition(images, Draws(0, torch.zeros(1, dtype=torch.long)))
         sets = [ImageSet(build_pyramid(images, D.levels), (torch.zeros(1, dtype=torch.long),))]
     without_tower = D.without_frozen()  # what a frozen tower takes is not known before it is loaded
-    of_g, saved_g = count_part(G, z, text, condition=condition)
-    of_d, saved_d = count_part(without_tower, sets, text)
-    parts = {"generator": of_g, "discriminator": of_d}
+    parts = {"generator": count_part(G, z, text, condition=condition), "discriminator": count_part(without_tower, sets, text)}
     for name, owner in (("generator", G), ("discriminator", D)):
         for sub_name, module in owner.parts().items():
-            parts[f"{name}.{sub_name}"] = count_part(module, text)[0] if sub_name == "adapter" else count_only(module)
+            parts[f"{name}.{sub_name}"] = count_part(module, text) if sub_name == "adapter" else count_only(module)
     encoder = system.text_encoder.count_parameters()
     parts["text_encoder"] = {"params": encoder, "trainable": 0, "gflops_per_image": None}
-    trained = count(G) + count(D)
-    memory = {
-        "weights_gradients_moments_average": FP32 * (ADAM_COPIES * trained + count(G)) / 1e9,
-        "activations_per_image": (saved_g + 2 * saved_d) / 1e9,  # D takes a real image beside every generated one
-    }
-    return {"recipe": recipe.name, "resolution": recipe.resolution, "parts": parts, "memory_gb": memory}
+    return {"recipe": recipe.name, "resolution": recipe.resolution, "parts": parts}
 
 
 def blank_text(system: System) -> TextDescriptors:
@@ -62,22 +52,11 @@ def count_only(module: nn.Module) -> dict:
     return {"params": count(module), "trainable": trainable, "gflops_per_image": None}
 
 
-def count_part(module: nn.Module, *inputs, **more) -> tuple[dict, int]:
-    """A part with its FLOPs, and the bytes that autograd keeps for the backward pass of one image besides the weights themselves."""
-    weights = {p.untyped_storage()._cdata for p in module.parameters()}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            kept[storage._cdata] = storage.nbytes()
-        return tensor
-
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = module(*inputs, **more)
-    total = sum(kept.values())
-    del result
-    return count_only(module) | {"gflops_per_image": counter.get_total_flops() / 1e9}, total
+def count_part(module: nn.Module, *inputs, **more) -> dict:
+    """A part with its FLOPs."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(*inputs, **more)
+    return count_only(module) | {"gflops_per_image": counter.get_total_flops() / 1e9}
 
 
 def table(profiled: dict) -> str:
@@ -86,8 +65,9 @@ def table(profiled: dict) -> str:
         params = "unknown" if row["params"] is None else f"{row['params']:,}"
         gflops = "" if row["gflops_per_image"] is None else f"{row['gflops_per_image']:.3f}"
         lines.append(f"{name:28} {params:>15} {gflops:>13}")
-    memory = profiled["memory_gb"]
-    lines.append(
-        f"training, fp32: {memory['weights_gradients_moments_average']:.2f} GB, plus {memory['activations_per_image']:.3f} GB per image"
-    )
+    if memory := profiled.get("memory"):
+        lines.append(
+            f"a training step in fp32: {memory['gb']:.2f} GB with {memory['images']} images in a pass, "
+            f"{memory['fixed_gb']:.2f} GB and {memory['gb_per_image']:.3f} GB per image"
+        )
     return "\n".join(lines)

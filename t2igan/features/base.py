@@ -32,6 +32,16 @@ class FeatureNetwork(nn.Module, ABC):
             UserError: they are missing, broken or another network's; the message states what to get and where to put it.
         """
 
+    def load_architecture(self) -> None:
+        """In place of the weights, random ones of the same shapes, for what needs no values: counting and timing.
+
+        A constructor that builds the whole network leaves nothing to do here but to freeze it.
+
+        Raises:
+            UserError: the architecture is not known before the weights are here.
+        """
+        self.requires_grad_(False).eval()
+
     @abstractmethod
     def provenance(self) -> dict[str, object]:
         """Everything that decides the features: network, the hash of its weights, resize. Equal provenance means equal features."""

@@ -43,6 +43,10 @@ class Lpips(nn.Module):
         self.digest = f"{self.network.digest} {digest}"
         self.requires_grad_(False).eval()
 
+    def load_architecture(self) -> None:
+        """Leaves the random weights of the constructor, and freezes them."""
+        self.requires_grad_(False).eval()
+
     def forward(self, a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
         pairs = zip(self.network(a).values(), self.network(b).values(), self.heads, strict=True)
         return sum((head * (unit_length(x) - unit_length(y)).square()).sum(1).mean((1, 2)) for x, y, head in pairs)

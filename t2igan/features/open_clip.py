@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from t2igan.errors import UserError
 from t2igan.features.base import BLOCK, FeatureNetwork, block_numbers, check_layers
@@ -43,19 +43,29 @@ class ClipScorer(FeatureNetwork):
         self.model, self.pretrained, self.cache, self.antialias, self.layers = model, pretrained, cache, antialias, layers
 
     def load_pretrained(self) -> None:
-        import open_clip
-
-        self.clip, self.tokenizer = load_open_clip(self.model, self.pretrained)
+        self._take(*load_open_clip(self.model, self.pretrained))
         self.logit_scale = float(self.clip.logit_scale.exp())  # a number, so that no step waits for the device
-        preprocess = open_clip.get_model_preprocess_cfg(self.clip)
-        size = preprocess["size"]
-        self.size = size if isinstance(size, int) else size[0]
-        self.register_buffer("mean", torch.tensor(preprocess["mean"])[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(preprocess["std"])[:, None, None], persistent=False)
         # weights show neither the activation nor the preprocessing
         frame = (self.clip, self.size, self.mean.flatten().tolist(), self.std.flatten().tolist(), self.tokenizer.context_length)
         self.digest = weights_fingerprint(f"clip {frame} {type(self.tokenizer).__name__}", self.clip)
         self.captions = CaptionCache(self._encode, pack, self._unpack, RowCache(self.cache, self.digest) if self.cache else None)
+
+    def load_architecture(self) -> None:
+        """Random weights, and zeros for the embedding of every caption. Raises UserError where the configuration is not here."""
+        self._take(*load_open_clip(self.model, self.pretrained, weights=False))
+        self.logit_scale = 100.0
+        width = self.clip.text.output_dim
+        self.captions = lambda captions: dict.fromkeys(captions, (torch.zeros(width),))
+
+    def _take(self, clip: nn.Module, tokenizer: object) -> None:
+        import open_clip
+
+        self.clip, self.tokenizer = clip, tokenizer
+        preprocess = open_clip.get_model_preprocess_cfg(clip)
+        size = preprocess["size"]
+        self.size = size if isinstance(size, int) else size[0]
+        self.register_buffer("mean", torch.tensor(preprocess["mean"])[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(preprocess["std"])[:, None, None], persistent=False)
 
     def provenance(self) -> dict[str, object]:
         resize = f"bicubic {'with' if self.antialias else 'without'} antialiasing, {self.size} px"
@@ -128,5 +138,3 @@ class ClipScorer(FeatureNetwork):
 
 def pack(row: Row) -> bytes:
     return row[0].numpy().tobytes()
-
-

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from t2igan.features.open_clip import ClipScorer
 from t2igan.layers.frozen import Frozen
-from t2igan.objective.term import LossInputs, PrepareContext, Term, TermOptions
+from t2igan.objective.term import LossInputs, Term, TermOptions
 from t2igan.ranges import Whole
+from t2igan.types import PrepareContext
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class ClipTerm(Term):
     def prepare(self, context: PrepareContext) -> None:
         """Loads the CLIP."""
         self.scorer.cache = context.cache
-        self.scorer.load_pretrained()
-        self.clip.to(context.device)
+        context.load(self.scorer)
 
 
 class ClipContrastive(ClipTerm):

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from t2igan.discriminator.critic import Critic
 from t2igan.layers.precision import full_precision
 from t2igan.objective.matching import masked_mean
-from t2igan.objective.term import LossInputs, MicroBatch, PrepareContext, Term
+from t2igan.objective.term import LossInputs, MicroBatch, Term
 from t2igan.pyramid import build_pyramid, select_levels
 from t2igan.schedule import Schedule
-from t2igan.types import Fake, ImageSet, TrainingTime
+from t2igan.types import Fake, ImageSet, PrepareContext, TrainingTime
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from torch import Tensor
 from t2igan.layers.frozen import Frozen
 from t2igan.layers.precision import full_precision
 from t2igan.layers.resample import resize_bicubic
-from t2igan.objective.term import LossInputs, PrepareContext, Term, TermOptions
+from t2igan.objective.term import LossInputs, Term, TermOptions
 from t2igan.ranges import Range
+from t2igan.types import PrepareContext
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,7 @@ class LpipsTerm(Term):
 
     def prepare(self, context: PrepareContext) -> None:
         """Loads VGG16 and LPIPS's weights."""
-        self.lpips.network.load_pretrained()
-        self.lpips.to(context.device)
+        context.load(self.lpips.network)
 
     def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
         fake, real = inputs.fake.pyramid.finest, inputs.batch.images

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from t2igan.draws import Draws
-from t2igan.types import Fake, ImagePyramid, ImageSet, PartConfig, TextDescriptors, TrainingTime, Verdict
+from t2igan.types import Fake, ImagePyramid, ImageSet, PartConfig, PrepareContext, TextDescriptors, TrainingTime, Verdict
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,6 @@ class LossInputs:
     fake_mismatched: Verdict | None = None
     has_mismatch: Bool[Tensor, " b"] | None = None  # False where no caption of another thing was found
     extra: Mapping[str, Verdict] = field(default_factory=dict)  # of the sets that the term asked for
-
-
-@dataclass(frozen=True)
-class PrepareContext:
-    """What terms with frozen networks may use before training."""
-
-    device: object
-    primary_captions: Callable[[], list[str]]  # reads the distinct first captions of the data set
-    cache: Path | None  # where features of captions are kept on disk
 
 
 @dataclass(frozen=True)

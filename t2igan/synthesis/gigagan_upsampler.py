@@ -61,9 +61,7 @@ class GigaGANUpsamplerConfig(SynthesisConfig):
             raise ValueError(f"low_resolution is {low}, needs a power of two from 8 px to below the resolution {resolution}")
         coarsest = low >> self.num_downsamples
         if coarsest < 2:
-            raise ValueError(
-                f"num_downsamples is {self.num_downsamples}, needs stages of 2 px or more, from low_resolution {low} px"
-            )
+            raise ValueError(f"num_downsamples is {self.num_downsamples}, needs stages of 2 px or more, from low_resolution {low} px")
         sides = [coarsest]
         while sides[-1] < resolution:
             sides.append(2 * sides[-1])

@@ -96,8 +96,10 @@ class OpenClipText(TextEncoder):
         return TextDescriptors(states["text_intermediates"][0], states["text_features"], tokens)
 
 
-def load_open_clip(model: str, pretrained: str | None = None) -> tuple[nn.Module, object]:
+def load_open_clip(model: str, pretrained: str | None = None, weights: bool = True) -> tuple[nn.Module, object]:
     """(frozen CLIP in eval mode, its tokenizer); the text tower is one module, `clip.text`.
+
+    Without `weights` they are random, and nothing is read but a folder's configuration.
 
     Raises:
         UserError: unknown name or missing weights, naming what to get.
@@ -110,12 +112,15 @@ def load_open_clip(model: str, pretrained: str | None = None) -> tuple[nn.Module
         raise UserError(f"open_clip has no model {model!r}; give a name such as ViT-L-14, local-dir:FOLDER or hf-hub:ORG/REPO")
     if not name.startswith(("local-dir:", "hf-hub:")) and not pretrained:
         raise UserError(f"{model} is a name without weights: add pretrained (a tag such as openai, or a weight file) beside it")
+    if not weights and name.startswith("hf-hub:"):
+        raise UserError(f"the architecture of {model} is in its repository alone; download it and give local-dir:FOLDER")
     trained_quick = open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu") if pretrained else None
     if trained_quick is not None and trained_quick != open_clip.get_model_config(name).get("quick_gelu", False):
         other = name.removesuffix("-quickgelu") if not trained_quick else f"{name}-quickgelu"
         raise UserError(f"the weights {pretrained!r} were trained with another activation than {name} has; the model is {other}")
     try:
-        clip = open_clip.create_model(name, pretrained=pretrained, force_custom_text=True, **_own_text_tower(name))
+        options = {"pretrained": pretrained, "device": "cpu"} if weights else {"load_weights": False, "device": torch.get_default_device()}
+        clip = open_clip.create_model(name, force_custom_text=True, **options, **_own_text_tower(name))
         tokenizer = open_clip.get_tokenizer(name)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -17,7 +17,6 @@ from t2igan.files import one_writer, write_text
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.open import runner_class
 from t2igan.memory import hand_back_freed_memory
-from t2igan.objective.term import PrepareContext
 from t2igan.recipe import differences, dump_recipe, load_recipe
 from t2igan.system import System
 from t2igan.text.cache import CaptionEncoder
@@ -26,6 +25,7 @@ from t2igan.training.clusters import Clusters, find_clusters
 from t2igan.training.report import Report
 from t2igan.training.start import start_from
 from t2igan.training.trainer import Trainer, micro_batch_size
+from t2igan.types import PrepareContext
 
 MEAN_PROMPTS = 1000  # captions that the mean style is measured over
 PATIENCE = timedelta(hours=2)  # of the other processes while the main one clusters, publishes or writes a checkpoint
@@ -70,8 +70,9 @@ class Run:
         cache = cache if self._caches_captions() else None
         system.text_encoder.load_pretrained()
         encode_text = CaptionEncoder(system.text_encoder, cache, self.device, max_truncation_warnings=1 if self.main else 0)
-        system.objective.prepare(PrepareContext(self.device, self.shards.primary_captions, cache))
-        system.discriminator.prepare(self.device)
+        context = PrepareContext(self.device, self.shards.primary_captions, cache)
+        system.objective.prepare(context)
+        system.discriminator.prepare(context)
         self.trainer = Trainer(recipe, system, self.accelerator, encode_text)
         self.checkpoints = Checkpoints(self.out, self.config.keep_checkpoints)
         self.replaced = 0  # broken samples that this process replaced; what a resumed run counted before is the main process's

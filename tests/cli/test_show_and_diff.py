@@ -73,6 +73,15 @@ def test_show_prints_a_table_and_takes_overrides(recipe, call):
     assert counts[1] > counts[0]
 
 
+def test_show_counts_the_memory_of_a_step(recipe, call, refused):
+    shown, table = (call("show", recipe(), "--memory", *more) for more in (["--json"], []))
+    memory = json.loads(shown)["memory"]
+    assert memory["gb"] == pytest.approx(memory["fixed_gb"] + memory["images"] * memory["gb_per_image"])
+    assert f"{memory['gb']:.2f} GB with {memory['images']} images in a pass" in table
+    guide = {"kind": "clip_contrastive", "model": "local-dir:gone"}
+    assert "local-dir:gone" in refused("show", recipe(objective__generator=[guide]), "--memory")
+
+
 def test_show_refuses_what_train_refuses(recipe, refused):
     assert "power of two" in refused("show", recipe(resolution=48), "--json")
     assert "did you mean 'batch'?" in refused("show", recipe(), "training.batchs=4")

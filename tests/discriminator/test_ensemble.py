@@ -11,7 +11,7 @@ from t2igan.discriminator.ensemble import VisionAidedConfig
 from t2igan.discriminator.gigagan import GigaGANDiscriminatorConfig
 from t2igan.errors import UserError
 from t2igan.pyramid import build_pyramid
-from t2igan.types import CheckContext, ImageSet, TextDims, Verdict
+from t2igan.types import CheckContext, ImageSet, PrepareContext, TextDims, Verdict
 
 NETWORK = GigaGANDiscriminatorConfig(
     channels=(8, 8, 8),
@@ -42,7 +42,7 @@ def config(clip):
 def D(config):
     torch.manual_seed(1)
     D = config.build(16, None, DIMS)
-    D.prepare("cpu")
+    D.prepare(PrepareContext(torch.device("cpu"), list, None))
     return D
 
 
@@ -129,7 +129,7 @@ def test_the_tower_is_frozen_and_in_no_checkpoint(D, descriptors):
 )
 def test_a_tower_that_does_not_fit_is_refused(options, said, config):
     with pytest.raises(UserError, match=said):
-        replace(config, **options).build(16, None, DIMS).prepare("cpu")
+        replace(config, **options).build(16, None, DIMS).prepare(PrepareContext(torch.device("cpu"), list, None))
 
 
 @pytest.mark.parametrize(

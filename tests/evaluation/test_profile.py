@@ -59,10 +59,9 @@ def test_convolutions_are_the_greater_part_of_the_arithmetic(paper):
 
 def test_a_laptop_does_it_in_seconds(paper):
     assert paper["seconds"] < 30  # alone on a core 5 s
-    assert paper["memory_gb"]["weights_gradients_moments_average"] == pytest.approx(19.85, abs=0.3)
 
 
 def test_the_table_names_every_part(paper):
     text = table(paper)
-    for name in ("gigagan_64, 64 px", "generator.adapter", "discriminator", "123,650,304", "GB per image"):
+    for name in ("gigagan_64, 64 px", "generator.adapter", "discriminator", "123,650,304"):
         assert name in text

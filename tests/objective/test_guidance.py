@@ -15,7 +15,7 @@ from t2igan.objective.guidance import (
     ClipSphericalConfig,
     spherical_distance,
 )
-from t2igan.objective.term import PrepareContext
+from t2igan.types import PrepareContext
 
 SCALE = 5.0
 

@@ -7,10 +7,10 @@ from t2igan.augment.base import Augment
 from t2igan.augment.diffaugment import DiffAugmentConfig
 from t2igan.objective.gradient_penalty import R1Config
 from t2igan.objective.objective import Objective, ScheduledTerm
-from t2igan.objective.term import PrepareContext, Term, TermOptions
+from t2igan.objective.term import Term, TermOptions
 from t2igan.pyramid import build_pyramid
 from t2igan.schedule import constant, parse_schedule
-from t2igan.types import ImageSet, TrainingTime
+from t2igan.types import ImageSet, PrepareContext, TrainingTime
 
 START = TrainingTime(0)
 

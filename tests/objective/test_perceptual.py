@@ -6,7 +6,7 @@ from tiny import write_lpips
 
 from t2igan.layers.resample import resize_bicubic
 from t2igan.objective.perceptual import LpipsConfig
-from t2igan.objective.term import PrepareContext
+from t2igan.types import PrepareContext
 
 
 @pytest.fixture(scope="module")

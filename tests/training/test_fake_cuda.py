@@ -12,19 +12,16 @@ from unittest.mock import patch
 import pytest
 import torch
 from accelerate import Accelerator
-from tiny import ROOT, load_architecture
+from tiny import ROOT
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from t2igan.features.lpips import Lpips
-from t2igan.features.open_clip import ClipScorer
-from t2igan.objective.term import PrepareContext
 from t2igan.recipe import load_recipe
 from t2igan.system import System, build_system
 from t2igan.training.optimizer import ScheduledAdam
 from t2igan.training.trainer import Trainer
-from t2igan.types import Batch, TextDescriptors, Tokens
+from t2igan.types import Batch, PrepareContext, TextDescriptors, Tokens
 
 CUDA = torch.device("cuda")
 SLOW = ("gigagan_64_small", "gigagan_64_ablation", "gigagan_upsampler_128_1024")  # the code of the others at other sizes
@@ -95,10 +92,6 @@ class Kept:
         self.storages.clear()
 
 
-def embeddings(scorer: ClipScorer, captions: list[str]) -> Tensor:
-    return torch.zeros(len(captions), scorer.clip.text_projection.shape[1], device=CUDA)
-
-
 def blank_text(system: System, captions: list[str]) -> TextDescriptors:
     encoder, count = system.text_encoder, len(captions)
     source = Tokens(torch.zeros(count, encoder.max_tokens, dtype=torch.long), torch.ones(count, encoder.max_tokens, dtype=torch.bool))
@@ -121,15 +114,12 @@ def update(optimizer: ScheduledAdam, now) -> Tensor:
 
 @contextlib.contextmanager
 def fake_cuda():
-    """Tensors are fake, autocast believes in CUDA, and frozen networks have no weights to read."""
+    """Tensors are fake, and autocast believes in CUDA."""
     replaced = [
         patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False),
         patch("torch.cuda.is_bf16_supported", lambda *_, **__: True),
         patch("torch.autograd.grad", lambda _, images, **__: [torch.zeros_like(x, requires_grad=True) for x in images]),
         patch.object(nn.Module, "to", lambda module, *_, **__: module),  # where they are built, all are on CUDA
-        patch.object(ClipScorer, "load_pretrained", load_architecture),
-        patch.object(ClipScorer, "text", embeddings),
-        patch.object(Lpips, "load_pretrained", lambda _: None),
         patch.object(Trainer, "captions_for_critic", neighbours_captions),
         patch.object(ScheduledAdam, "step", update),
     ]
@@ -145,8 +135,9 @@ def take_step(name: str) -> tuple[Trainer, dict[str, Tensor], int, list[int]]:
     with fake_cuda():
         with torch.device("cuda"):  # parts are built there, and nothing else is there by itself
             system = build_system(recipe)
-            system.objective.prepare(PrepareContext(CUDA, lambda: [f"thing {i}" for i in range(2000)], None))
-            system.discriminator.prepare(CUDA)
+            context = PrepareContext(CUDA, lambda: [f"thing {i}" for i in range(2000)], None, weights=False)
+            system.objective.prepare(context)
+            system.discriminator.prepare(context)
             trainer = Trainer(recipe, system, OneProcess(kept), partial(blank_text, system))
         kept.weights = {p.untyped_storage()._cdata for module in (trainer.generator, trainer.discriminator) for p in module.parameters()}
         size, r = max(2, system.discriminator.batch_multiple), recipe.resolution

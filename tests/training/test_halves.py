@@ -1,6 +1,5 @@
 """The two halves of a step: which latents and which real images each takes."""
 
-
 import pytest
 import torch
 from tiny import record_gradients, take_steps
