@@ -224,6 +224,7 @@ def last_line(text: str) -> str:
 
 def resume(place: Place) -> str:
     changes = {"training__total_images": 96, "training__checkpoint_every": 16, "training__precision": "fp32" if place.rehearse else "bf16"}
+    changes["training__deterministic"] = True
     recipe = write_recipe(place.folder / "tiny.yaml", override(tiny_recipe(place.kit()), **changes))
     command = [sys.executable, "-m", "t2igan", "train", str(recipe), "--out", str(place.folder / "run")]
     process = subprocess.Popen(command, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -234,11 +235,14 @@ def resume(place: Place) -> str:
     process.communicate()
     assert not (place.folder / "run/model").exists(), "it was over before it could be killed"
     call(place, "train", recipe, "--out", "run", "--resume")
+    call(place, "train", recipe, "--out", "whole")
+    same = len({(place.folder / run / "model/model.safetensors").read_bytes() for run in ("run", "whole")}) == 1
     sample = ["sample", "run", "thing 1", "thing 2", "--seeds", "0-3", "--bf16", "--out"]
     call(place, *sample, "x.png", "--truncation", "0.7", "--global-truncation", "0.7")
     record = json.loads((place.folder / "run/metrics.jsonl").read_text().splitlines()[-1])
     assert record["images"] == 96 and record["skipped_steps"] == 0
-    return f"killed after its first checkpoint, resumed to {record['images']} images; sampled in bf16"
+    bits = "the bits" if same else "NOT the bits"
+    return f"killed after its first checkpoint, resumed to {record['images']} images: {bits} of a run without a kill; sampled in bf16"
 
 
 def processes(place: Place) -> str:

@@ -88,6 +88,7 @@ class TrainingConfig(PartConfig):
     batch: Count  # images per step, over all processes
     micro_batch: Count | None = None  # images per forward pass in one process; none: the process's whole share
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes faster in it
+    deterministic: bool = False  # on CUDA: kernels whose result is the same in every run, at a cost in speed
     reuse_fakes: bool = False  # Ours: one pass of G, with one z per image, serves both halves of a step; the papers draw z anew for each
     own_reals: bool = False  # G's half takes real images of its own (R3GAN), not those of D's half
     generator_optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

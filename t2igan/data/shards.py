@@ -21,7 +21,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from t2igan.data.images import decode, to_signed
-from t2igan.data.index import image_members, index_path, scan_tar
+from t2igan.data.index import SharedIndex, image_members, index_path, scan_tar
 from t2igan.data.order import hashed, shuffled
 from t2igan.errors import UserError
 from t2igan.plain_text import check_encodable, decode_text, is_invisible, parse_json
@@ -119,8 +119,8 @@ class Shards:
         self.passed_over: Counter = Counter()
         indices = [self._index(file) for file in self.files]
         self.starts = np.cumsum([0] + [len(index) for index in indices])
-        self.rows = np.concatenate(indices)
-        if len(self.rows) == 0:
+        self.index = SharedIndex(np.concatenate(indices))
+        if len(self) == 0:
             raise UserError(f"the shards at {pattern} hold no image; each sample needs an image member beside its .txt or .json")
         if unread := image_members(self.passed_over):
             why = f"a name ends at its first dot, and {next(iter(unread))} is no ending"
@@ -140,7 +140,7 @@ class Shards:
         return index
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.index.rows)
 
     @cached_property
     def _descriptors(self) -> dict[int, int]:
@@ -161,7 +161,7 @@ class Shards:
             if len(self._descriptors) >= 128:
                 os.close(self._descriptors.pop(next(iter(self._descriptors))))
             self._descriptors[shard] = os.open(self.files[shard], os.O_RDONLY)
-        row = self.rows[number]
+        row = self.index.rows[number]
         return tuple(os.pread(self._descriptors[shard], int(row[2 * i + 1]), int(row[2 * i])) for i in columns)
 
     def _captions(self, number: int, txt: bytes, meta: bytes) -> tuple[list[str], dict]:
@@ -176,7 +176,7 @@ class Shards:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of where every sample lies and how long it is: the same for moved or copied shards, not for other images."""
-        return hashlib.sha256(self.rows.tobytes() + self.starts.tobytes()).hexdigest()
+        return hashlib.sha256(self.index.rows.tobytes() + self.starts.tobytes()).hexdigest()
 
     def primary_captions(self) -> list[str]:
         """The distinct primary captions (the first one of each sample), sorted; of a large data set those of an even sample."""

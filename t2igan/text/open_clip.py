@@ -96,6 +96,23 @@ class OpenClipText(TextEncoder):
         return TextDescriptors(states["text_intermediates"][0], states["text_features"], tokens)
 
 
+MAX_WORDS = 100_000  # about 20 MB
+
+
+class WordCache(dict):
+    """Words to their pieces, as open_clip's tokenizer keeps them for every word it ever met; this one begins again when it is full."""
+
+    def __init__(self, special: dict[str, str]):
+        super().__init__(special)
+        self.special = dict(special)
+
+    def __setitem__(self, word: str, pieces: str) -> None:
+        if len(self) >= MAX_WORDS:
+            self.clear()
+            self.update(self.special)
+        super().__setitem__(word, pieces)
+
+
 def load_open_clip(model: str, pretrained: str | None = None, weights: bool = True) -> tuple[nn.Module, object]:
     """(frozen CLIP in eval mode, its tokenizer); the text tower is one module, `clip.text`.
 
@@ -122,6 +139,8 @@ def load_open_clip(model: str, pretrained: str | None = None, weights: bool = Tr
         options = {"pretrained": pretrained, "device": "cpu"} if weights else {"load_weights": False, "device": torch.get_default_device()}
         clip = open_clip.create_model(name, force_custom_text=True, **options, **_own_text_tower(name))
         tokenizer = open_clip.get_tokenizer(name)
+        if isinstance(tokenizer, open_clip.SimpleTokenizer):
+            tokenizer.cache = WordCache(tokenizer.cache)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"no CLIP weights for {model!r} ({reason}); give local-dir:FOLDER with open_clip_config.json and weights") from None

@@ -1,5 +1,6 @@
-"""Whether bf16 is a gain on this device."""
+"""How exactly a device computes: whether bf16 is a gain there, and whether equal input gives equal bits."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -17,3 +18,10 @@ def faster_in_bf16(device: torch.device) -> bool:
         words = set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
         return "amx_bf16" in words or {"avx512_bf16", "AuthenticAMD"} <= words
     return False
+
+
+def use_deterministic_kernels() -> None:
+    """From now on CUDA takes kernels whose result does not change from run to run, at a cost in speed; torch warns where there is none."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS begins; the size that torch's documentation gives
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False

@@ -22,6 +22,7 @@ from t2igan.system import System
 from t2igan.text.cache import CaptionEncoder
 from t2igan.training.checkpoint import Checkpoints, RunState
 from t2igan.training.clusters import Clusters, find_clusters
+from t2igan.training.precision import use_deterministic_kernels
 from t2igan.training.report import Report
 from t2igan.training.start import start_from
 from t2igan.training.trainer import Trainer, micro_batch_size
@@ -34,7 +35,7 @@ GENERATOR_STREAM = 1  # the order of the real images of G's half, where it has i
 
 MAY_CHANGE = (
     *("training.total_images", "training.keep_checkpoints", "training.max_skipped_steps", "training.prompts"),
-    *("data.shards", "data.workers", "data.cache_captions"),
+    *("training.deterministic", "data.shards", "data.workers", "data.cache_captions"),
 )
 MAY_CHANGE_ENDINGS = ("_every", ".activation_checkpointing", ".backend")  # what costs time or memory alone, up to rounding
 
@@ -60,6 +61,8 @@ class Run:
 
     def __init__(self, recipe: Recipe, system: System, out: Path, cache: Path | None = None):
         torch.set_flush_denormal(True)  # gradients reach 1e-38, where some CPUs compute 30 times slower; costs no digit elsewhere
+        if recipe.training.deterministic:
+            use_deterministic_kernels()
         self.accelerator = accelerator()
         self.recipe, self.config, self.out = recipe, recipe.training, Path(out)
         self.main, self.device = self.accelerator.is_main_process, self.accelerator.device

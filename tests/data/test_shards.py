@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import multiprocessing
 import os
 import pickle
 import tarfile
@@ -71,6 +72,22 @@ def test_shards_travel_to_worker_processes(shards):
     first = read.read(0)
     copy = pickle.loads(pickle.dumps(read))
     assert copy.read(0) == first
+
+
+def test_a_large_index_is_not_copied_to_worker_processes(shards, monkeypatch):
+    monkeypatch.setattr("t2igan.data.index.SHARED_FROM", 0)
+    read = Shards(str(shards))
+    first, whole = read.read(0), read.fingerprint
+    assert len(pickle.dumps(read.index)) < 400 < read.index.rows.nbytes, "an address"
+    workers = multiprocessing.get_context("forkserver").Pool(1)
+    with workers:
+        assert workers.apply(Shards.read, (read, 0)) == first
+        assert workers.apply(Shards.__len__, (read,)) == 23
+    descriptor = int(read.index.address.rpartition("/")[2])
+    del read
+    with pytest.raises(OSError):
+        os.fstat(descriptor)
+    assert Shards(str(shards)).fingerprint == whole
 
 
 # ---------------------------------------------------------------------------------------------------- the order
@@ -297,7 +314,7 @@ def test_shards_that_a_pattern_names_but_are_not_there_are_warned_about(shards):
 def test_a_tar_cut_inside_its_last_member_is_found_although_its_index_is_newer(tmp_path, samples):
     write_shards(samples[:3], tmp_path / "train")
     tar = tmp_path / "train" / "00000.tar"
-    last = int(Shards(str(tmp_path / "train")).rows[:, ::2].max())
+    last = int(Shards(str(tmp_path / "train")).index.rows[:, ::2].max())
     tar.write_bytes(tar.read_bytes()[: last + 2])
     os.utime(tar, (0, 0))
     with pytest.raises(UserError, match="cut off"):

@@ -128,3 +128,12 @@ OTHER_SIZES = [((48, 24, 16), "give 32 and 24"), ((32, 32, 16), "give 32 and 24"
 def test_sizes_that_differ_from_the_recipe_are_named(sizes, what, open_clip_folder):
     with pytest.raises(UserError, match=what):
         OpenClipTextConfig(f"local-dir:{open_clip_folder}", *sizes).build().load_pretrained()
+
+
+def test_a_tokenizer_forgets_words_and_reads_them_the_same(encoder, monkeypatch):
+    """open_clip's own keeps every word that it met."""
+    monkeypatch.setattr("t2igan.text.open_clip.MAX_WORDS", 50)
+    captions = [f"{letter * 3} {other * 2}<end_of_text>" for letter in "abcdefghij" for other in "klmnopqrst"]
+    own = open_clip.get_tokenizer("ViT-B-32")
+    assert encoder.tokenizer(captions).equal(own(captions, context_length=encoder.tokenizer.context_length))
+    assert len(encoder.tokenizer.cache) <= 50

@@ -1,5 +1,6 @@
 """bf16 where it is a gain, float32 where the networks end."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from tiny import override, run_of, take_steps, tiny_recipe
 
 from t2igan.layers.modulation import demodulation
-from t2igan.training.precision import faster_in_bf16
+from t2igan.training.precision import faster_in_bf16, use_deterministic_kernels
 
 pytest_plugins = ["kit"]
 
@@ -139,3 +140,25 @@ def test_in_bf16_demodulation_has_the_gradient_of_float32(one_step, monkeypatch)
             assert torch.allclose(gradients[place], exact, rtol=1e-5, atol=1e-6 * exact.abs().max())
             parted += not torch.allclose(coarse, exact, rtol=1e-3, atol=1e-4 * exact.abs().max())
     assert parted > 10, "in bf16 the gradients would be others"
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    """The process's choice of kernels, put back afterwards."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    benchmark = torch.backends.cudnn.benchmark
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = benchmark
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_recipe_may_ask_for_deterministic_kernels(wanted, kit, tmp_path, kernels):
+    take_steps(run_of(override(tiny_recipe(kit), training__deterministic=wanted, training__cluster_features=None), tmp_path), 1)
+    assert torch.are_deterministic_algorithms_enabled() is wanted
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if wanted else None)
+
+
+def test_a_kernel_without_a_deterministic_form_is_a_warning(kernels):
+    use_deterministic_kernels()
+    assert torch.is_deterministic_algorithms_warn_only_enabled() and not torch.backends.cudnn.benchmark
