@@ -113,6 +113,8 @@ class AdaptiveConv2d(nn.Module):
     `demodulate=False` with one kernel is StyleGAN2's toRGB. Output has unit variance at initialisation for unit-variance input.
     """
 
+    conv = staticmethod(same_conv)  # a map and a kernel to a map; layers of one kernel may have another
+
     def __init__(
         self,
         in_channels: int,
@@ -140,7 +142,7 @@ class AdaptiveConv2d(nn.Module):
         bank = self.kernel_bank()
         scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
-        y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, kernel_weights.to(x.dtype), strategy)
+        y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, kernel_weights.to(x.dtype), strategy, self.conv)
         if self.demodulate:
             with full_precision(x.device):  # norms of whole kernels
                 y = y * demodulation(gram(widen(bank)), scale, kernel_weights).to(y.dtype)[:, :, None, None]

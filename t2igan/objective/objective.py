@@ -1,6 +1,7 @@
 """A recipe's list of terms to the losses of D and of G."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -54,6 +55,12 @@ class Objective(nn.Module):
         """Lets terms load their frozen networks."""
         for term in self.terms:
             term.prepare(context)
+
+    def update(self, now: TrainingTime, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+        """Lets the terms that were due in the step of `now` update their running means."""
+        for entry in (*self.of_discriminator, *self.of_generator):
+            if entry.due(now):
+                entry.term.update(sum_over_processes)
 
     def headline(self) -> tuple[str, ...]:
         """The losses that a line of progress shows: the first of D, the first two of G."""

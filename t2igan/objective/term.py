@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from jaxtyping import Bool, Float, Int
@@ -72,6 +72,9 @@ class Term(nn.Module):
 
     def prepare(self, context: PrepareContext) -> None:
         """Called once before training; loads frozen networks."""
+
+    def update(self, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+        """Called after every step for which the term was due: what the micro-batches of all processes have shown becomes a running mean."""
 
     def extra_sets(self, batch: MicroBatch, real: ImagePyramid, fake: ImagePyramid, own: Int[Tensor, " b"]) -> dict[str, ImageSet]:
         """Further sets of images that D shall score for this term, in D's half; their verdicts come back as `inputs.extra`.

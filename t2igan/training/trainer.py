@@ -99,7 +99,11 @@ class Trainer:
 
         self.images, self.steps = self.images + self.batch, self.steps + 1
         self.ema.update(self.generator, self.images, self.batch)
-        return log | self.critic.augment.update(self.now(), self.batch, lambda x: self.accelerator.reduce(x, "sum"))
+        self.objective.update(now, self.sum_over_processes)
+        return log | self.critic.augment.update(self.now(), self.batch, self.sum_over_processes)
+
+    def sum_over_processes(self, x: Tensor) -> Tensor:
+        return self.accelerator.reduce(x, "sum")
 
     def prepare(self, part: Batch, half: str) -> MicroBatch:
         """A micro-batch on the device, with what G makes images for it from."""
