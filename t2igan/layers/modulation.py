@@ -66,7 +66,7 @@ def mixed_conv(
     kernel_weights: Float[Tensor, "b n"],
     strategy: Strategy,
     conv: Callable[[Tensor, Tensor], Tensor] = same_conv,
-) -> Float[Tensor, "b o h w"]:
+) -> Float[Tensor, "b o h2 w2"]:
     """conv(x_b, sum_n kernel_weights_bn bank_n) for each sample b; all strategies are equal, they differ in cost."""
     n = len(bank)
     if strategy == "dense":
@@ -138,7 +138,7 @@ class AdaptiveConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels, 1, 1)) if bias else None
         self.strategy = strategy
 
-    def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
+    def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h2 w2"]:
         bank = self.kernel_bank()
         scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
