@@ -3,5 +3,11 @@
 from t2igan.discriminator.ensemble import VisionAidedConfig
 from t2igan.discriminator.gigagan import GigaGANDiscriminatorConfig
 from t2igan.discriminator.r3gan import R3GANDiscriminatorConfig
+from t2igan.discriminator.stylegan2 import StyleGAN2DiscriminatorConfig
 
-KINDS = {"gigagan": GigaGANDiscriminatorConfig, "r3gan": R3GANDiscriminatorConfig, "vision_aided": VisionAidedConfig}
+KINDS = {
+    "gigagan": GigaGANDiscriminatorConfig,
+    "r3gan": R3GANDiscriminatorConfig,
+    "stylegan2": StyleGAN2DiscriminatorConfig,
+    "vision_aided": VisionAidedConfig,
+}

@@ -4,6 +4,7 @@ from t2igan.objective.adversarial import NonSaturatingConfig
 from t2igan.objective.gradient_penalty import FiniteDifferenceR1Config, R1Config
 from t2igan.objective.guidance import ClipContrastiveConfig, ClipSphericalConfig
 from t2igan.objective.matching import GeneratorMatchingConfig, MatchingConfig
+from t2igan.objective.path_length import PathLengthConfig
 from t2igan.objective.perceptual import LpipsConfig
 from t2igan.objective.reconstruction import ReconstructionConfig
 from t2igan.objective.relativistic import R2Config, RelativisticConfig
@@ -22,6 +23,7 @@ GENERATOR_KINDS = {
     "clip_contrastive": ClipContrastiveConfig,
     "clip_spherical": ClipSphericalConfig,
     "lpips": LpipsConfig,
+    "path_length": PathLengthConfig,
     "reconstruction": ReconstructionConfig,
     "relativistic": RelativisticConfig,
 }

@@ -2,5 +2,6 @@
 
 from t2igan.style.latent import LatentConfig
 from t2igan.style.mapping import MappingConfig
+from t2igan.style.stylegan2 import StyleGAN2MappingConfig
 
-KINDS = {"mapping": MappingConfig, "latent": LatentConfig}
+KINDS = {"mapping": MappingConfig, "latent": LatentConfig, "stylegan2": StyleGAN2MappingConfig}

@@ -16,7 +16,13 @@ pytest_plugins = ["kit"]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
 REPLACED = ("data.shards", "text.", "start", "training.cluster_features", "training.precision", "training.prompts")
 FROZEN = ("model", "pretrained", "layers", "vgg", "heads", "side")  # fields of sections that name frozen networks
-LARGE = ("gigagan_upsampler_64_512", "gigagan_upsampler_128_1024", "r3gan_ffhq_256")  # up to a minute for four steps, whatever the width
+LARGE = (
+    "gigagan_upsampler_64_512",
+    "gigagan_upsampler_128_1024",
+    "r3gan_ffhq_256",
+    "stylegan2_ffhq_1024",
+    "stylegan2_256",
+)  # up to a minute for four steps, whatever the width
 
 
 @pytest.mark.parametrize(
