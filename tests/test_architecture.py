@@ -1,6 +1,7 @@
 """The shape of the library: who may import whom, where heavy libraries come in, and that generic code knows no system."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ TRAINER_LINES = 200  # the training step, for every system
 ORDER = [
     "memory", "errors", "files", "plain_text", "grids", "schedule", "ranges", "draws", "types", "layers", "text", "features", "style",
     "synthesis", "pyramid", "augment", "discriminator", "objective", "config", "recipe", "system", "data", "metrics", "inference",
-    "evaluation", "training", "commands", "cli", "__main__",
+    "official", "evaluation", "training", "commands", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {"memory", "errors", "files", "plain_text", "grids", "schedule", "draws", "types"}  # they import errors only, and errors memory
 DRAWS_FROM_ACCELERATE = ("t2igan/training/", "t2igan/metrics/", "eval/", "data_prep/", "benchmarks/", "tests/")
@@ -130,9 +131,11 @@ def test_every_module_says_what_it_is():
 
 
 def test_no_pickles():
+    """But for the reader of other projects' files, which subclasses the unpickler to refuse every name that is not listed."""
     for path in MODULES:
         names = {name for _, name, _ in imports(path)}
-        assert not names & {"pickle", "dill", "cloudpickle"}, path
+        assert not names & {"pickle", "dill", "cloudpickle"} or path == PACKAGE / "official/pickles.py", path
+        assert not {"pickle.load(", "pickle.loads("} & set(re.findall(r"pickle\.loads?\(", path.read_text())), path
         assert "torch.save(" not in path.read_text(), path
         for call in ast.walk(ast.parse(path.read_text())):  # others' files may be read, as tensors and nothing else
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "torch.load":

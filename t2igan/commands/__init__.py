@@ -1,5 +1,13 @@
 """One file per command of `t2igan`: its help line, its arguments and what it runs."""
 
-from t2igan.commands import diff, edit, sample, show, train, upsample
+from t2igan.commands import diff, edit, import_official, sample, show, train, upsample
 
-COMMANDS = {"train": train, "sample": sample, "edit": edit, "upsample": upsample, "show": show, "diff": diff}
+COMMANDS = {
+    "train": train,
+    "sample": sample,
+    "edit": edit,
+    "upsample": upsample,
+    "show": show,
+    "diff": diff,
+    "import": import_official,
+}

@@ -83,8 +83,12 @@ def load_generator(folder: Path, config: ModelConfig, device: str | torch.device
 def save_model(folder: Path, generator: Generator, recipe: Recipe, facts: dict) -> None:
     """`config.json`, `model.safetensors` and a model card with these facts, atomically; an older model in the folder is replaced."""
     config = ModelConfig(recipe.name, recipe.resolution, recipe.generator, recipe.text)
-    files = {"config.json": json.dumps(to_dict(config), indent=2), "README.md": model_card(folder.parent.name, generator, recipe, facts)}
-    write_folder(folder, {"model": generator.state_dict()}, files)
+    write_model(folder, generator, config, model_card(folder.parent.name, generator, recipe, facts))
+
+
+def write_model(folder: Path, generator: Generator, config: ModelConfig, card: str) -> None:
+    """`config.json`, `model.safetensors` and this model card, atomically."""
+    write_folder(folder, {"model": generator.state_dict()}, {"config.json": json.dumps(to_dict(config), indent=2), "README.md": card})
 
 
 def model_card(run: str, generator: Generator, recipe: Recipe, facts: dict) -> str:

@@ -1,0 +1,328 @@
+"""Pickles in the layout of NVIDIA's releases: read without running them, and the network in them evaluated by an independent reference.
+
+The reference is written in loops and float64 from the equations alone and shares no code with the library.
+"""
+
+import io
+import json
+import os
+import pickle
+import sys
+import types
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+from t2igan.cli import main
+from t2igan.inference.model_folder import load_generator, model_folder, read_config
+from t2igan.official.pickles import read_pickle
+
+Z, W, SIDES, WIDTHS, DEPTH = 5, 6, (4, 8, 16), (4, 3, 2), 3
+
+
+# ---------------------------------------------------------------------------------------------------- a release's file
+
+
+class Persistent:
+    """An object as the releases pickle it: by a function, with its source code and its attributes."""
+
+    def __init__(self, class_name, parameters=(), buffers=(), modules=(), **numbers):
+        self.class_name, self.numbers = class_name, numbers
+        self.fields = {"_parameters": OrderedDict(parameters), "_buffers": OrderedDict(buffers), "_modules": OrderedDict(modules)}
+
+    def __reduce__(self):
+        state = {"training": False, **self.fields, "_backward_hooks": OrderedDict(), **self.numbers}
+        source = "raise AssertionError('the source code of a pickle was run')"
+        meta = dict(type="class", version=6, module_src=source, class_name=self.class_name, state=state)
+        return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (meta,)
+
+
+@pytest.fixture(autouse=True)
+def releases_modules(monkeypatch):
+    """The modules whose names stand in such pickles, for writing them; reading must not touch them."""
+
+    def _reconstruct_persistent_obj(meta):
+        raise AssertionError("a pickle's own function was called")
+
+    class EasyDict(dict):
+        pass
+
+    for name, function in (("torch_utils.persistence", _reconstruct_persistent_obj), ("dnnlib.util", EasyDict)):
+        module = types.ModuleType(name)
+        function.__module__, function.__qualname__ = name, function.__name__
+        setattr(module, function.__name__, function)
+        monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setitem(sys.modules, name.partition(".")[0], types.ModuleType(name.partition(".")[0]))
+
+
+def random_state(architecture="skip", labels=0) -> dict[str, np.ndarray]:
+    """Arrays under the release's names (facts page, section 8)."""
+    rng, state = np.random.default_rng(0), {}
+
+    def add(name, *shape):
+        state[name] = rng.normal(size=shape).astype(np.float32)
+
+    if labels:
+        add("mapping.embed.weight", W, labels), add("mapping.embed.bias", W)
+    for i in range(DEPTH):
+        add(f"mapping.fc{i}.weight", W, (Z + (W if labels else 0)) if i == 0 else W), add(f"mapping.fc{i}.bias", W)
+    add("mapping.w_avg", W), add("synthesis.b4.const", WIDTHS[0], 4, 4)
+    for stage, (side, width) in enumerate(zip(SIDES, WIDTHS, strict=True)):
+        before = WIDTHS[max(stage - 1, 0)]
+        for conv, inputs in (("conv0", before), ("conv1", width)):
+            if conv == "conv0" and side == 4:
+                continue
+            at = f"synthesis.b{side}.{conv}"
+            add(f"{at}.weight", width, inputs, 3, 3), add(f"{at}.bias", width), add(f"{at}.noise_strength")
+            add(f"{at}.affine.weight", inputs, W), add(f"{at}.affine.bias", inputs), add(f"{at}.noise_const", side, side)
+        if architecture == "residual" and side > 4:
+            add(f"synthesis.b{side}.skip.weight", width, before, 1, 1)
+        if architecture == "skip" or side == SIDES[-1]:
+            at = f"synthesis.b{side}.torgb"
+            add(f"{at}.weight", 3, width, 1, 1), add(f"{at}.bias", 3), add(f"{at}.affine.weight", width, W), add(f"{at}.affine.bias", width)
+    return {name: np.asarray(value) for name, value in state.items()}
+
+
+BUFFERS = ("w_avg", "noise_const", "resample_filter")
+
+
+def as_network(state: dict, clamp=None):
+    """The tree of networks with these arrays, as a release's Generator is pickled."""
+
+    def build(prefix, class_name):
+        here = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        own = {name: torch.tensor(value) for name, value in here.items() if "." not in name}
+        children = dict.fromkeys(name.partition(".")[0] for name in here if "." in name)
+        parameters = {name: torch.nn.Parameter(value) for name, value in own.items() if name not in BUFFERS}
+        buffers = {name: value for name, value in own.items() if name in BUFFERS}
+        if class_name.startswith("b") and class_name[1:].isdigit():
+            taps = torch.tensor([1.0, 3, 3, 1])
+            buffers["resample_filter"] = torch.outer(taps, taps) / 64
+        parts = {name: build(f"{prefix}{name}.", name) for name in children}
+        return Persistent(class_name, parameters, buffers, parts, bias_gain=0.01, conv_clamp=clamp)
+
+    return build("", "Generator")
+
+
+def write_pickle(path, network, **more):
+    easy = sys.modules["dnnlib.util"].EasyDict
+    with path.open("wb") as file:
+        pickle.dump(easy(G_ema=network, augment_pipe=None, training_set_kwargs=easy(resolution=16, use_labels=False), **more), file)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------- the reference
+
+
+def lrelu(x):
+    return np.where(x > 0, x, 0.2 * x) * np.sqrt(2)
+
+
+def fc(state, name, x, lr=1.0):
+    weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+    return np.array([sum(weight[o, i] * lr / np.sqrt(len(x)) * x[i] for i in range(len(x))) + bias[o] * lr for o in range(len(bias))])
+
+
+def unit(x):
+    return x / np.sqrt((x**2).mean() + 1e-8)
+
+
+def mapped(state, z, label=None):
+    x = unit(z)
+    if label is not None:
+        x = np.concatenate([x, unit(fc(state, "mapping.embed", label))])
+    for i in range(DEPTH):
+        x = lrelu(fc(state, f"mapping.fc{i}", x, 0.01))
+    return x
+
+
+def filtered(x):
+    """Correlated with [1, 3, 3, 1] x [1, 3, 3, 1] / 64, without padding."""
+    taps = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+    c, h, w = x.shape
+    y = np.zeros((c, h - 3, w - 3))
+    for a in range(4):
+        for b in range(4):
+            y += taps[a, b] * x[:, a : a + h - 3, b : b + w - 3]
+    return y
+
+
+def twice(x):
+    """The release's upsampling of images."""
+    c, h, w = x.shape
+    y = np.zeros((c, 2 * h, 2 * w))
+    y[:, ::2, ::2] = x
+    return 4 * filtered(np.pad(y, ((0, 0), (2, 1), (2, 1))))
+
+
+def modulated(state, at, x, w, up, demodulate=True, gain=1.0):
+    s = fc(state, f"{at}.affine", w) * gain
+    kernel = state[f"{at}.weight"].astype(np.float64) * s[None, :, None, None]
+    if demodulate:
+        kernel = kernel / np.sqrt((kernel**2).sum((1, 2, 3), keepdims=True) + 1e-8)
+    o, _, k, _ = kernel.shape
+    _, h, width = x.shape
+    if up:
+        y = np.zeros((o, 2 * h + 1, 2 * width + 1))
+        for row in range(h):
+            for column in range(width):
+                y[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3] += np.einsum("oiab,i->oab", kernel, x[:, row, column])
+        return 4 * filtered(np.pad(y, ((0, 0), (1, 1), (1, 1))))
+    padded, y = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2))), np.zeros((o, h, width))
+    for row in range(h):
+        for column in range(width):
+            y[:, row, column] = np.einsum("oiab,iab->o", kernel, padded[:, row : row + k, column : column + k])
+    return y
+
+
+def reference(state, w, architecture, clamp=None):
+    """The image of a style, by the equations of the paper's section 2 and the release's order."""
+
+    def clamped(x, bound):
+        return x if clamp is None else np.clip(x, -bound, bound)
+
+    def layer(at, x, up, gain=1.0):
+        y = modulated(state, at, x, w, up) + state[f"{at}.noise_const"] * state[f"{at}.noise_strength"]
+        return clamped(lrelu(y + state[f"{at}.bias"][:, None, None]) * gain, (clamp or 0) * gain)
+
+    x, image = state["synthesis.b4.const"].astype(np.float64), None
+    for side in SIDES:
+        at, skipped = f"synthesis.b{side}", None
+        if side > 4:
+            if architecture == "residual":
+                weight = state[f"{at}.skip.weight"][:, :, 0, 0]
+                skipped = twice(np.einsum("oi,ihw->ohw", weight / np.sqrt(weight.shape[1]), x)) * np.sqrt(0.5)
+            x = layer(f"{at}.conv0", x, True)
+        x = layer(f"{at}.conv1", x, False, 1.0 if skipped is None else np.sqrt(0.5))
+        x = x if skipped is None else x + skipped
+        image = None if image is None else twice(image)
+        if f"{at}.torgb.weight" in state:
+            rgb = modulated(state, f"{at}.torgb", x, w, False, demodulate=False, gain=1 / np.sqrt(len(x)))
+            rgb = clamped(rgb + state[f"{at}.torgb.bias"][:, None, None], clamp)
+            image = rgb if image is None else image + rgb
+    return image
+
+
+# ---------------------------------------------------------------------------------------------------- tests
+
+
+def imported(tmp_path, state, *words, clamp=None):
+    path = write_pickle(tmp_path / "official.pkl", as_network(state, clamp))
+    main(["import", str(path), "--out", str(tmp_path / "run"), *words])
+    folder = model_folder(tmp_path / "run")
+    return *load_generator(folder, read_config(folder), "cpu", None), read_config(folder)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "clamp"), [("skip", None), ("residual", None), ("original", None), ("skip", 0.5), ("residual", 0.5)]
+)
+def test_an_imported_generator_is_the_equations(architecture, clamp, tmp_path):
+    state = random_state(architecture)
+    generator, encode, config = imported(tmp_path, state, clamp=clamp)
+    assert (config.resolution, config.generator.synthesis.architecture, config.generator.synthesis.clamp) == (16, architecture, clamp)
+    z = np.random.default_rng(1).normal(size=(3, Z))
+    images = generator(torch.tensor(z, dtype=torch.float32), encode(["", "", ""])).pyramid.finest.numpy()
+    for one, image in zip(z, images, strict=True):
+        expected = reference(state, mapped(state, one), architecture, clamp)
+        assert np.abs(image - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+    truncated = generator(torch.tensor(z[:1], dtype=torch.float32), encode([""]), truncation=0.6).pyramid.finest[0].numpy()
+    pulled = state["mapping.w_avg"] + 0.6 * (mapped(state, z[0]) - state["mapping.w_avg"])
+    expected = reference(state, pulled, architecture, clamp)
+    assert np.abs(truncated - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+
+
+def test_class_labels_come_with_their_names(tmp_path):
+    (tmp_path / "names.txt").write_text("cat\ndog\nbus\n")
+    state = random_state(labels=3)
+    generator, encode, config = imported(tmp_path, state, "--names", str(tmp_path / "names.txt"))
+    z = np.random.default_rng(1).normal(size=(1, Z))
+    image = generator(torch.tensor(z, dtype=torch.float32), encode(["dog"])).pyramid.finest[0].numpy()
+    expected = reference(state, mapped(state, z[0], np.array([0, 1, 0])), "skip")
+    assert np.abs(image - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+    assert config.text.names == ("cat", "dog", "bus")
+
+
+def test_an_imported_model_is_sampled_as_any_other(tmp_path):
+    imported(tmp_path, random_state())
+    main(["sample", str(tmp_path / "run"), "--seeds", "0-1", "--out", str(tmp_path / "x.png")])
+    assert (tmp_path / "x.png").is_file() and "SHA-256" in (tmp_path / "run/model/README.md").read_text()
+    assert json.loads((tmp_path / "run/model/config.json").read_text())["generator"]["synthesis"]["kind"] == "stylegan2"
+
+
+class Payload:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    ("what", "named"),
+    [
+        (lambda path: Payload(os.system, f"touch {path}"), "system"),
+        (lambda path: Payload(eval, f"open({str(path)!r}, 'w')"), "builtins.eval"),
+        (lambda path: Payload(open, str(path), "w"), "open"),
+        (lambda path: Payload(getattr, "text", "upper"), "getattr"),
+    ],
+)
+def test_a_payload_is_refused_and_nothing_runs(what, named, tmp_path, capsys):
+    ran = tmp_path / "ran"
+    for content in ({"G_ema": what(ran)}, {"G_ema": as_network(random_state()), "more": [what(ran)]}):
+        (tmp_path / "bad.pkl").write_bytes(pickle.dumps(content))
+        with pytest.raises(SystemExit) as end:
+            main(["import", str(tmp_path / "bad.pkl"), "--out", str(tmp_path / "run")])
+        error = capsys.readouterr().err
+        assert end.value.code == 2 and error.count("\n") == 1 and named in error and "nothing of it was run" in error
+        assert not ran.exists() and not (tmp_path / "run").exists()
+
+
+def test_a_payload_in_the_archive_of_a_tensor_is_refused_too(tmp_path):
+    ran, archive = tmp_path / "ran", io.BytesIO()
+    torch.save(Payload(os.system, f"touch {ran}"), archive)
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps({"G_ema": Payload(torch.storage._load_from_bytes, archive.getvalue())}))
+    with pytest.raises(Exception, match="nothing of it was run"):
+        read_pickle(tmp_path / "bad.pkl")
+    assert not ran.exists()
+
+
+def edited(**changes):
+    state = random_state()
+    for name, value in changes.items():
+        name = name.replace("__", ".")
+        if value is None:
+            del state[name]
+        else:
+            state[name] = value
+    return as_network(state)
+
+
+GREY = np.zeros((1, WIDTHS[-1], 1, 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: b"not a pickle", "not a pickle of a StyleGAN release"),
+        (lambda: pickle.dumps([1]), "holds a list, not the mapping"),
+        (lambda: pickle.dumps({"G": as_network(random_state())}), "no network 'G_ema'; its networks: G"),
+        (
+            lambda: pickle.dumps({"G_ema": as_network({"synthesis.input.weight": np.zeros(2)})}),  # StyleGAN3
+            "of another system than StyleGAN2",
+        ),
+        (lambda: pickle.dumps({"G_ema": edited(synthesis__b16__torgb__weight=GREY)}), "images have 1 channels"),
+        (
+            lambda: pickle.dumps({"G_ema": edited(synthesis__b8__conv0__bias=None)}),
+            "is not the StyleGAN2 that it looks like: it has no synthesis.b8.conv0.bias",
+        ),
+    ],
+)
+def test_other_files_are_one_clear_line(content, message, tmp_path, capsys):
+    (tmp_path / "x.pkl").write_bytes(content())
+    with pytest.raises(SystemExit) as end:
+        main(["import", str(tmp_path / "x.pkl"), "--out", str(tmp_path / "run")])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count("\n") == 1 and message in error, error
+    assert not (tmp_path / "run").exists()
