@@ -83,9 +83,20 @@ class EMAConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GrowthConfig:
+    """Training that begins at a small side; growth.py makes a schedule of it."""
+
+    start: Count = 4  # px
+    hold: Count = 600_000  # images for which a side stays as it is
+    fade: Count = 600_000  # images over which the next side fades in
+    batches: tuple[Count, ...] = ()  # images per step at each side, `start` first; none: `training.batch` at every side
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig(PartConfig):
     total_images: Count  # real images shown to D in all
     batch: Count  # images per step, over all processes
+    growth: GrowthConfig | None = None  # none: the whole training is at the recipe's resolution
     micro_batch: Count | None = None  # images per forward pass in one process; none: the process's whole share
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes faster in it
     deterministic: bool = False  # on CUDA: kernels whose result is the same in every run, at a cost in speed

@@ -183,7 +183,7 @@ def to_dict(config: Any, metadata: Any = types.MappingProxyType({})) -> Any:
     if isinstance(config, Schedule):
         if config.kind == "constant":
             return config.start
-        return {config.kind: [config.start, config.end, config.begin, config.until]}
+        return {config.kind: config.numbers()}
     if isinstance(config, TermConfig):
         shared = {"weight": to_dict(config.weight), "every": config.every, "after": config.after}
         return {"kind": config.kind, **shared, **to_dict(config.options)}

@@ -6,6 +6,7 @@ from t2igan.augment.base import Augment
 from t2igan.config import DiscriminatorConfig, GeneratorConfig, ObjectiveConfig, Recipe
 from t2igan.discriminator.base import DiscriminatorNetwork
 from t2igan.errors import UserError
+from t2igan.growth import check_growth
 from t2igan.objective.objective import Objective, ScheduledTerm
 from t2igan.synthesis.generator import Generator
 from t2igan.text.encoder import TextEncoder
@@ -83,6 +84,14 @@ def check_recipe(recipe: Recipe, encoder: TextEncoder) -> None:
     for half, terms in vars(recipe.objective).items():
         if not any(term.every == 1 and term.after == 0 for term in terms):
             raise UserError(f"objective.{half} has no term that is due from the first step at every step; some steps would train nothing")
+    if recipe.training.growth is not None:
+        for name, part in (("generator.synthesis", recipe.generator.synthesis), ("discriminator.network", recipe.discriminator.network)):
+            if not part.grows:
+                raise UserError(f"training.growth is given, and {name} does not grow; leave it out")
+        try:
+            check_growth(recipe.training, r)
+        except ValueError as error:
+            raise UserError(f"training.{error}") from None
     if recipe.training.cluster_features and recipe.generator.style.num_clusters < 2:
         raise UserError("training.cluster_features has no clusters to sort images into: set generator.style.num_clusters to 2 or more")
     if recipe.training.cluster_features and recipe.discriminator.adapter is None:

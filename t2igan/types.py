@@ -116,6 +116,7 @@ class ImagePyramid:
     """The same images at falling resolutions in [-1, 1], finest first."""
 
     levels: tuple[Float[Tensor, "b 3 _ _"], ...]
+    fade: float = 1.0  # the share of the finest side in images that grow; the rest is the side before, enlarged
 
     @property
     def finest(self) -> Float[Tensor, "b 3 h w"]:
@@ -174,6 +175,7 @@ class Verdict:
     logits: tuple[Float[Tensor, "b _"], ...]
     weights: tuple[float, ...]
     num_primary: int | None = None
+    classes: Float[Tensor, "b classes"] | None = None  # logits of the class that D takes each image for; None: it does not say
 
     def mean(self, function) -> Float[Tensor, " b"]:
         """Weighted mean over heads of `function(logits)`, averaged inside each head: a value per image. Other heads come on top."""
@@ -187,11 +189,19 @@ class Verdict:
     def with_heads(self, logits: Sequence[Float[Tensor, "b _"]], weight: float) -> Verdict:
         """With further heads that together weigh `weight` times the primary ones."""
         each = weight * sum(self.weights) / len(logits)
-        return Verdict((*self.logits, *logits), (*self.weights, *[each] * len(logits)), len(self.logits))
+        return Verdict((*self.logits, *logits), (*self.weights, *[each] * len(logits)), len(self.logits), self.classes)
 
     def primary(self) -> Verdict:
         """Without the heads on frozen networks."""
         return Verdict(self.logits[: self.num_primary], self.weights[: self.num_primary])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a growing system has grown: the side of its images in px, and the share of the new layers in them."""
+
+    side: int
+    fade: float = 1.0  # 0: the system that ends one side before; 1: the one that ends at `side`
 
 
 @dataclass(frozen=True)
@@ -200,6 +210,8 @@ class TrainingTime:
 
     images: int
     step: int = 0  # optimizer steps taken
+    batch: int = 1  # images of this step, over all processes
+    stage: Stage | None = None  # of growth; None where nothing grows
 
 
 REACH = 8  # images of a step among whose captions one of another thing is looked for

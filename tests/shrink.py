@@ -7,6 +7,7 @@ from tiny import MAX_TOKENS, TEXT_DIM, TOKEN_DIM, TOWER_WIDTH, Kit
 from t2igan import text
 from t2igan.config import Recipe
 from t2igan.data.shards import Shards
+from t2igan.growth import phases_of
 from t2igan.schedule import Schedule
 
 LIMITS = {  # greatest values of whole numbers, by the names of their fields, in whichever section they stand
@@ -31,6 +32,9 @@ LIMITS = {  # greatest values of whole numbers, by the names of their fields, in
     "mlp_ratio": 1,
     "workers": 0,
     "warmup": 4,
+    "hold": 1,  # a step, as `fade`
+    "fade": 1,
+    "batches": 2,
 }
 ATTENTION = ("self_attention", "cross_attention")
 ATTENTION_SIDE = 64  # px
@@ -42,10 +46,11 @@ def shrink(recipe: Recipe, kit: Kit) -> Recipe:
     It knows fields, not systems. Whole numbers and lists of them are cut to LIMITS, lazy terms are due at every 2nd step and from the
     start, schedules stay. In synthesis, attention over more than 64 x 64 places is left out. The
     text tower, every CLIP (`model` beside `pretrained`) and VGG (`vgg` beside `heads`) are replaced by random ones of the same kind. It
-    starts from no other run. float32, as few CPUs compute in bf16. Two steps are trained.
+    starts from no other run. float32, as few CPUs compute in bf16. Two steps are trained, of systems that grow after their growth.
     """
     small = cut(recipe, kit)
-    steps = 2
+    grown = phases_of(small.training, recipe.resolution)[-1].begin
+    total = grown + 2 * small.training.batch
     return replace(
         small,
         generator=replace(small.generator, synthesis=small_maps(small.generator.synthesis, recipe.resolution)),
@@ -55,10 +60,10 @@ def shrink(recipe: Recipe, kit: Kit) -> Recipe:
         training=replace(
             small.training,
             cluster_features=small.training.cluster_features and f"local-dir:{kit.clip}",
-            total_images=steps * small.training.batch,
+            total_images=total,
             precision="fp32",
             log_every=1,
-            sample_every=steps * small.training.batch,
+            sample_every=total,
             prompts=() if recipe.generator.synthesis.starts_from_image else ("thing 1",),
         ),
     )

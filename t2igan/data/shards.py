@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -195,7 +195,7 @@ class TrainingBatches(Dataset):
 
     Args:
         size: px of the images.
-        batch: images per step over all processes; must be a multiple of `world`.
+        batch: images per step over all processes, a multiple of `world`; or those of the step that begins at a position.
         caption_dropout: share of the captions that are left out.
         mirror: whether every second visit to an image, by chance, shows it mirrored.
         stream: batches of another stream are in another order and take other captions.
@@ -205,7 +205,7 @@ class TrainingBatches(Dataset):
         self,
         shards: Shards,
         size: int,
-        batch: int,
+        batch: int | Callable[[int], int],
         seed: int,
         rank: int = 0,
         world: int = 1,
@@ -213,15 +213,17 @@ class TrainingBatches(Dataset):
         mirror: bool = False,
         stream: int = 0,
     ):
-        if batch % world:
+        if isinstance(batch, int) and batch % world:
             raise UserError(f"training.batch {batch} cannot be shared equally by {world} processes; make it a multiple of {world}")
-        self.shards, self.size, self.rank, self.world, self.local_batch = shards, size, rank, world, batch // world
+        self.shards, self.size, self.rank, self.world, self.batch = shards, size, rank, world, batch
         self.seed = seed if stream == 0 else int(hashed(seed, stream, 5) >> np.uint64(1))
         self.caption_dropout, self.mirror = caption_dropout, mirror
 
     def __getitem__(self, position: int) -> Batch:
-        first = position + self.rank * self.local_batch
-        positions = np.arange(first, first + self.local_batch)
+        batch = self.batch if isinstance(self.batch, int) else self.batch(position)
+        own = batch // self.world
+        first = position + self.rank * own
+        positions = np.arange(first, first + own)
         numbers = shuffled(positions, len(self.shards), self.seed)
         mirrored = self.mirror & ((hashed(self.seed, positions, 3) & np.uint64(1)) == 1)
         images, found, num_replaced = [], [], 0
@@ -231,7 +233,7 @@ class TrainingBatches(Dataset):
             found.append(self._caption(visit, record.captions, (number + skipped) % len(self.shards)))
             num_replaced += skipped
         captions, primary, sample_ids = ([getattr(caption, name) for caption in found] for name in ("text", "primary", "sample_id"))
-        pixels, after = to_signed(torch.stack(images)), self._following(position, first + self.local_batch)
+        pixels, after = to_signed(torch.stack(images)), self._following(position, first + own, batch, own)
         return Batch(pixels, captions, primary, sample_ids, torch.from_numpy(positions), num_replaced, after)
 
     def _caption(self, visit: int, captions: list[str], number: int) -> Caption:
@@ -240,10 +242,9 @@ class TrainingBatches(Dataset):
         pick = int(hashed(self.seed, visit, 1) % np.uint64(len(captions)))
         return Caption("" if left_out else captions[pick], captions[0], number)
 
-    def _following(self, position: int, stop: int) -> list[Caption]:
+    def _following(self, position: int, stop: int, batch: int, own: int) -> list[Caption]:
         """Captions of the visits from `stop` on, which other processes make; those that cannot be read are left out."""
-        batch = self.local_batch * self.world
-        visits = position + (stop - position + np.arange(min(REACH, batch - self.local_batch))) % batch
+        visits = position + (stop - position + np.arange(min(REACH, batch - own))) % batch
         found = []
         for visit, number in zip(visits.tolist(), shuffled(visits, len(self.shards), self.seed).tolist(), strict=True):
             with contextlib.suppress(OSError, ValueError):
@@ -279,7 +280,7 @@ def as_read(batch):
     return batch
 
 
-def batches(dataset: Dataset, positions: range, workers: int = 0) -> Iterator:
+def batches(dataset: Dataset, positions: Sequence[int], workers: int = 0) -> Iterator:
     """The batches at these positions in order, decoded ahead by `workers` processes."""
     options = {"batch_size": None, "collate_fn": as_read, "num_workers": workers, "persistent_workers": False}
     try:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -12,6 +13,8 @@ from t2igan.types import CheckContext, ImageSet, PartConfig, PrepareContext, Tex
 @dataclass(frozen=True)
 class DiscriminatorNetworkConfig(PartConfig):
     """The section `discriminator.network`. Generic code reads nothing of it but this."""
+
+    grows: ClassVar[bool] = False  # whether it takes images of an earlier stage, while the next one fades in (`ImagePyramid.fade`)
 
     def levels(self, resolution: int) -> tuple[int, ...]:
         """The sides of the images that it takes, in px, finest first."""

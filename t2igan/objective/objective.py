@@ -12,7 +12,7 @@ from t2igan.discriminator.critic import Critic
 from t2igan.layers.precision import full_precision
 from t2igan.objective.matching import masked_mean
 from t2igan.objective.term import LossInputs, MicroBatch, Term
-from t2igan.pyramid import build_pyramid, select_levels
+from t2igan.pyramid import select_levels
 from t2igan.schedule import Schedule
 from t2igan.types import Fake, ImageSet, PrepareContext, TrainingTime
 
@@ -70,14 +70,14 @@ class Objective(nn.Module):
         """D's losses on the real images of the batch and on generated ones, which carry no gradient."""
         due = [entry for entry in self.of_discriminator if entry.due(now)]
         needs = frozenset().union(*(entry.term.needs for entry in due))
-        real, fakes = build_pyramid(batch.images, critic.levels), select_levels(fake.pyramid, critic.levels)
+        real, fakes = critic.pyramid(batch.images), select_levels(fake.pyramid, critic.levels)
         real = real.leaves() if "real_leaves" in needs else real
         fakes = fakes.leaves() if "fake_leaves" in needs else fakes
         captions, has_mismatch = assignments(batch, needs)
         sets = {"real": ImageSet(real, captions, "real"), "fake": ImageSet(fakes, captions, "fake")}
         extra = {entry.name: entry.term.extra_sets(batch, real, fakes, captions[0]) for entry in due}
         named = sets | {f"{name}/{key}": images for name, found in extra.items() for key, images in found.items()}
-        twice = bool(needs & {"real_leaves", "fake_leaves"})
+        twice = bool(needs & {"real_leaves", "fake_leaves", "twice_differentiable"})
         with full_precision(batch.images.device) if "full_precision" in needs else contextlib.nullcontext():
             outputs = critic(list(named.values()), batch.critic_text, batch.draws, now, twice)
         verdicts = dict(zip(named, outputs, strict=True))
@@ -87,7 +87,7 @@ class Objective(nn.Module):
             now, batch, fake, verdicts["fake"][0], real, fakes, verdicts["real"][0], real_mismatched, fake_mismatched, has_mismatch
         )
         of_term = {name: {key: verdicts[f"{name}/{key}"][0] for key in found} for name, found in extra.items()}
-        losses = weighted_sum(due, "discriminator", inputs, of_term)
+        losses = weighted_sum(due, "discriminator", inputs, of_term, extra)
         return replace(losses, parts=losses.parts | verdict_statistics(inputs))
 
     def generator(self, critic: Critic, batch: MicroBatch, fake: Fake, now: TrainingTime) -> Losses:
@@ -97,7 +97,7 @@ class Objective(nn.Module):
         captions, has_mismatch = assignments(batch, needs)
         sets = [ImageSet(select_levels(fake.pyramid, critic.levels), captions, "fake")]
         if "real_output" in needs:
-            sets.append(ImageSet(build_pyramid(batch.images, critic.levels), captions[:1], "real"))
+            sets.append(ImageSet(critic.pyramid(batch.images), captions[:1], "real"))
         verdicts, *real = critic(sets, batch.critic_text, batch.draws, now)
         real_output = real[0][0] if real else None
         inputs = LossInputs(
@@ -119,9 +119,11 @@ def wrong(*verdicts):
     return [found[1] if len(found) > 1 else None for found in verdicts]
 
 
-def weighted_sum(due: list[ScheduledTerm], half: str, inputs: LossInputs, extra: dict[str, dict] | None = None) -> Losses:
-    extra = extra or {}
-    values = {entry: getattr(entry.term, half)(replace(inputs, extra=extra.get(entry.name, {}))) for entry in due}
+def weighted_sum(due: list[ScheduledTerm], half: str, inputs: LossInputs, extra: dict | None = None, sets: dict | None = None) -> Losses:
+    """`extra` and `sets`: by term, the verdicts on the sets that it asked for, and the sets."""
+    extra, sets = extra or {}, sets or {}
+    own = {entry: replace(inputs, extra=extra.get(entry.name, {}), extra_sets=sets.get(entry.name, {})) for entry in due}
+    values = {entry: getattr(entry.term, half)(own[entry]) for entry in due}
     total = sum(entry.weight(inputs.now.images) * entry.every * value for entry, value in values.items())
     return Losses(total, {f"{half[0].upper()}/{entry.name}": value.detach() for entry, value in values.items()})
 

@@ -29,12 +29,15 @@ class ReconstructionConfig(TermOptions):
 
 
 class Reconstruction(Term):
-    """Mean squared difference from the real image, averaged over levels."""
+    """Mean squared difference from the real image, averaged over levels; while images grow, at the side that they have."""
 
     def __init__(self, config: ReconstructionConfig):
         super().__init__()
         self.sides = config.sides
 
     def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
-        real, fake = build_pyramid(inputs.batch.images, self.sides), select_levels(inputs.fake.pyramid, self.sides)
-        return sum((f - r).square().mean() for f, r in zip(fake.levels, real.levels, strict=True)) / len(self.sides)
+        pyramid = inputs.fake.pyramid
+        made = [level.shape[-1] for level in pyramid.levels]
+        sides = tuple(side for side in self.sides if side in made) or (made[0],)
+        real, fake = build_pyramid(inputs.batch.images, sides, pyramid.fade), select_levels(pyramid, sides)
+        return sum((f - r).square().mean() for f, r in zip(fake.levels, real.levels, strict=True)) / len(sides)

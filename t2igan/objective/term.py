@@ -46,6 +46,7 @@ class LossInputs:
     fake_mismatched: Verdict | None = None
     has_mismatch: Bool[Tensor, " b"] | None = None  # False where no caption of another thing was found
     extra: Mapping[str, Verdict] = field(default_factory=dict)  # of the sets that the term asked for
+    extra_sets: Mapping[str, ImageSet] = field(default_factory=dict)  # those sets
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Term(nn.Module):
 
     - "mismatched": verdicts with captions of other images;
     - "real_leaves", "fake_leaves": the images that D takes as leaves of the graph, and logits that can be differentiated twice;
+    - "twice_differentiable": the latter alone, for leaves among the sets that the term asks for;
     - "real_output": in G's half too, verdicts on the real images (D's half always has them);
     - "full_precision": D without autocast.
     """

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.draws import Draws
-from t2igan.types import ImagePyramid, PartConfig, TextDescriptors
+from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class SynthesisConfig(PartConfig):
     """The section `generator.synthesis`. Generic code reads nothing of it but this."""
 
     starts_from_image: ClassVar[bool] = False  # whether it is an upsampler, which needs a `condition`
+    grows: ClassVar[bool] = False  # whether it can end at an earlier stage, and fade the next one in
 
     def levels(self, resolution: int) -> tuple[int, ...]:
         """The sides of the images that it makes, in px, finest first."""
@@ -50,6 +51,7 @@ class SynthesisNetwork(nn.Module, ABC):
         texts: Sequence[TextDescriptors],
         condition: Float[Tensor, "b 3 h w"] | None = None,
         draws: Draws | None = None,
+        stage: Stage | None = None,
     ) -> ImagePyramid:
         """Images at every level, finest first.
 
@@ -57,6 +59,7 @@ class SynthesisNetwork(nn.Module, ABC):
             styles, texts: one per stage, coarsest first.
             condition: the images that an upsampler starts from.
             draws: in training, the source of random numbers such as pixel noise; None outside training.
+            stage: how far a network that grows has grown; None: fully.
         """
 
     def condition(self, images: Float[Tensor, "b 3 r r"], draws: Draws) -> Float[Tensor, "b 3 h w"] | None:

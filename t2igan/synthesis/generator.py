@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from t2igan.draws import Draws
 from t2igan.style.base import StyleNetwork
 from t2igan.synthesis.base import SynthesisNetwork
-from t2igan.types import Fake, TextDescriptors
+from t2igan.types import Fake, Stage, TextDescriptors
 
 
 class Generator(nn.Module):
@@ -26,6 +26,7 @@ class Generator(nn.Module):
         self.adapter = adapter
         self.mapper = mapper
         self.synthesis = synthesis
+        self.stage: Stage | None = None  # how far a growing synthesis network has grown, as training sets it; None: fully
 
     def forward(
         self,
@@ -61,7 +62,7 @@ class Generator(nn.Module):
         draws: Draws | None = None,
     ) -> Fake:
         """Images from a style and adapted text per stage; edits choose them stage by stage."""
-        return Fake(self.synthesis(styles, texts, condition, draws).map(torch.Tensor.float), styles)
+        return Fake(self.synthesis(styles, texts, condition, draws, self.stage).map(torch.Tensor.float), styles)
 
     def parts(self) -> dict[str, nn.Module]:
         """The sub-networks that a paper counts, by name."""

@@ -183,6 +183,7 @@ class GigaGANSynthesis(SynthesisNetwork):
         texts: Sequence[TextDescriptors],
         condition: None = None,
         draws: Draws | None = None,
+        stage: None = None,
     ) -> ImagePyramid:
         x = self.input(styles[:, 0])
         image, pyramid = None, []

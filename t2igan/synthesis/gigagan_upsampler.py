@@ -120,6 +120,7 @@ class GigaGANUpsampler(UpsamplingNetwork):
         texts: Sequence[TextDescriptors],
         condition: Float[Tensor, "b 3 h w"] | None = None,
         draws: Draws | None = None,
+        stage: None = None,
     ) -> ImagePyramid:
         """Images of once, twice, ... the size of the small ones, of any size that the way down can halve.
 

@@ -89,6 +89,7 @@ class R3GANSynthesis(SynthesisNetwork):
         texts: Sequence[TextDescriptors],
         condition: None = None,
         draws: Draws | None = None,
+        stage: None = None,
     ) -> ImagePyramid:
         with full_precision(styles.device):
             x = self.input(styles[:, 0].float()).contiguous(memory_format=torch.channels_last)

@@ -118,6 +118,7 @@ class StyleGAN2Synthesis(SynthesisNetwork):
         texts: Sequence[TextDescriptors],
         condition: None = None,
         draws: Draws | None = None,
+        stage: None = None,
     ) -> ImagePyramid:
         each = styles.unbind(1)
         x = self.constant.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)

@@ -13,11 +13,10 @@ class ScheduledAdam:
 
     Args:
         where: the optimizer's path in the recipe, for errors.
-        batch: images per step over all processes.
     """
 
-    def __init__(self, module: nn.Module, config: OptimizerConfig, where: str, batch: int):
-        self.module, self.config, self.batch = module, config, batch
+    def __init__(self, module: nn.Module, config: OptimizerConfig, where: str):
+        self.module, self.config = module, config
         betas = tuple(beta(0) for beta in config.betas)
         self.adam = torch.optim.AdamW(optimizer_groups(module, config, where), lr=config.lr(0), betas=betas, eps=1e-8, fused=True)
         self.skipped = 0  # steps whose gradients were not finite
@@ -37,8 +36,12 @@ class ScheduledAdam:
         self.adam.zero_grad(set_to_none=True)
         return norm
 
+    def reset_moments(self) -> None:
+        """Begins anew, as ProGAN does when layers join (Karras et al. 2018, appendix A)."""
+        self.adam.state.clear()
+
     def set_rates(self, now: TrainingTime) -> None:
-        warmup = min(1.0, (now.images + self.batch) / self.config.warmup) if self.config.warmup else 1.0
+        warmup = min(1.0, (now.images + now.batch) / self.config.warmup) if self.config.warmup else 1.0
         for group in self.adam.param_groups:
             group["lr"] = self.config.lr(now.images) * warmup * group["lr_factor"]
             group["betas"] = tuple(beta(now.images) for beta in self.config.betas)

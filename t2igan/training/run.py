@@ -14,6 +14,7 @@ from t2igan.config import Recipe
 from t2igan.data.shards import PairedBatches, Shards, TrainingBatches, batches
 from t2igan.errors import UserError
 from t2igan.files import one_writer, write_text
+from t2igan.growth import Growth
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.open import runner_class
 from t2igan.memory import hand_back_freed_memory
@@ -25,7 +26,7 @@ from t2igan.training.clusters import Clusters, find_clusters
 from t2igan.training.precision import use_deterministic_kernels
 from t2igan.training.report import Report
 from t2igan.training.start import start_from
-from t2igan.training.trainer import Trainer, micro_batch_size
+from t2igan.training.trainer import Trainer
 from t2igan.types import PrepareContext
 
 MEAN_PROMPTS = 1000  # captions that the mean style is measured over
@@ -40,14 +41,20 @@ MAY_CHANGE = (
 MAY_CHANGE_ENDINGS = ("_every", ".activation_checkpointing", ".backend")  # what costs time or memory alone, up to rounding
 
 
-def accelerator() -> Accelerator:
-    """The processes of a launch; precision and accumulation are the recipe's, whatever a launcher's settings say."""
+def accelerator(grows: bool = False) -> Accelerator:
+    """The processes of a launch; precision and accumulation are the recipe's, whatever a launcher's settings say.
+
+    Of networks that grow, some parameters wait for their turn without a gradient.
+    """
     warnings.filterwarnings("ignore", message=".*(Grad strides|broadcast_buffers|forward_sync_buffers)")  # nothing that a user can act on
     return Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision="no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False), InitProcessGroupKwargs(timeout=PATIENCE)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=grows),
+            InitProcessGroupKwargs(timeout=PATIENCE),
+        ],
     )
 
 
@@ -63,10 +70,10 @@ class Run:
         torch.set_flush_denormal(True)  # gradients reach 1e-38, where some CPUs compute 30 times slower; costs no digit elsewhere
         if recipe.training.deterministic:
             use_deterministic_kernels()
-        self.accelerator = accelerator()
+        self.accelerator = accelerator(recipe.training.growth is not None)
         self.recipe, self.config, self.out = recipe, recipe.training, Path(out)
         self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
-        micro_batch_size(self.config.batch, self.config.micro_batch, self.accelerator.num_processes)
+        self.growth = Growth(recipe.training, recipe.resolution, self.accelerator.num_processes, system.discriminator.batch_multiple)
         self.shards = Shards(recipe.data.shards, captioned=system.text_encoder.conditional)
         self.dataset = self._batches()
         self.dataset[0]  # data that cannot be read is refused before anything is written
@@ -87,7 +94,7 @@ class Run:
     def _batches(self) -> TrainingBatches | PairedBatches:
         data = self.recipe.data
         where = self.accelerator.process_index, self.accelerator.num_processes
-        args = (self.shards, self.recipe.resolution, self.config.batch, self.recipe.seed, *where, data.caption_dropout, data.mirror)
+        args = (self.shards, self.recipe.resolution, self.growth.batch, self.recipe.seed, *where, data.caption_dropout, data.mirror)
         first = TrainingBatches(*args)
         return PairedBatches(first, TrainingBatches(*args, GENERATOR_STREAM)) if self.config.own_reals else first
 
@@ -105,12 +112,11 @@ class Run:
 
     def _train(self, resume: bool) -> Path:
         self.open(resume)
-        trainer, batch = self.trainer, self.config.batch
-        total = self.config.total_images // batch * batch
+        trainer, total = self.trainer, self.growth.end
         report = Report(self.out, total, trainer.images, self.main, trainer.objective.headline())
         due = False  # whether a checkpoint is due; it waits for a step that was not skipped
         waited = time.perf_counter()
-        for data in batches(self.dataset, range(trainer.images, total, batch), self.recipe.data.workers):
+        for data in batches(self.dataset, self.growth.steps_from(trainer.images), self.recipe.data.workers):
             report.waited(time.perf_counter() - waited)
             halves = data if isinstance(data, tuple) else (data,)
             report.add(trainer.step(*halves))
@@ -184,13 +190,13 @@ class Run:
 
     def _passed(self, every: int) -> bool:
         """Whether the last step carried the clock over a multiple of `every`."""
-        return self.trainer.images // every > (self.trainer.images - self.config.batch) // every
+        return self.trainer.images // every > (self.trainer.images - self.trainer.last_batch) // every
 
     def _figures(self) -> dict[str, float]:
         """What is not a mean over steps: rates and counts."""
         trainer = self.trainer
         figures = {"G/lr": trainer.g_optimizer.lr, "D/lr": trainer.d_optimizer.lr}
-        figures |= {"ema/decay": trainer.ema.decay(trainer.images, self.config.batch), "skipped_steps": float(self._skipped())}
+        figures |= {"ema/decay": trainer.ema.decay(trainer.images, trainer.last_batch), "skipped_steps": float(self._skipped())}
         return figures | {"data/replaced": float(self._all_replaced())}
 
     def _check_progress(self, last: bool) -> None:

@@ -13,10 +13,10 @@ from torch.utils._pytree import tree_leaves
 from t2igan.config import Recipe
 from t2igan.discriminator.critic import Critic
 from t2igan.draws import Draws
+from t2igan.growth import micro_batch_size
 from t2igan.objective.term import MicroBatch
 from t2igan.system import System, build_system, num_clusters
 from t2igan.training.parameters import freeze, frozen
-from t2igan.training.trainer import micro_batch_size
 from t2igan.types import PrepareContext, TextDescriptors, Tokens, TrainingTime
 
 META = torch.device("meta")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from t2igan.config import Recipe
 from t2igan.discriminator.critic import Critic
 from t2igan.draws import Draws
-from t2igan.errors import UserError
+from t2igan.growth import Growth
 from t2igan.objective.matching import mismatched_captions
 from t2igan.objective.objective import Losses
 from t2igan.objective.term import MicroBatch
@@ -33,12 +33,9 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, system: System, accelerator: Accelerator, encode_text: Callable[[list[str]], TextDescriptors]):
         config = recipe.training
-        self.config, self.seed, self.batch = config, recipe.seed, config.batch
+        self.config, self.seed = config, recipe.seed
         self.accelerator, self.device, self.encode_text = accelerator, accelerator.device, encode_text
-        self.micro_batch_size = micro_batch_size(config.batch, config.micro_batch, accelerator.num_processes)
-        group = system.discriminator.batch_multiple
-        if self.micro_batch_size % group:
-            raise UserError(f"discriminator.network takes groups of {group} images, a pass has {self.micro_batch_size}; choose a divisor")
+        self.growth = Growth(config, recipe.resolution, accelerator.num_processes, system.discriminator.batch_multiple)
         self.objective = system.objective.to(self.device)
         self.clusters: Clusters | None = None
         freeze(system.generator, config.generator_optimizer, "training.generator_optimizer")
@@ -50,10 +47,10 @@ class Trainer:
         self.critic = Critic(self.D, system.augment.to(self.device), system.discriminator.levels)
         self.frozen_critic = replace(self.critic, network=self.discriminator)
         args = ("training.generator_optimizer", "training.discriminator_optimizer")
-        self.g_optimizer = ScheduledAdam(self.generator, config.generator_optimizer, args[0], config.batch)
-        self.d_optimizer = ScheduledAdam(self.discriminator, config.discriminator_optimizer, args[1], config.batch)
+        self.g_optimizer = ScheduledAdam(self.generator, config.generator_optimizer, args[0])
+        self.d_optimizer = ScheduledAdam(self.discriminator, config.discriminator_optimizer, args[1])
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and faster_in_bf16(self.device))
-        self.images, self.steps = 0, 0
+        self.images, self.steps, self.last_batch = 0, 0, 0  # of the last step: its images
 
     @property
     def generator(self) -> nn.Module:
@@ -64,7 +61,7 @@ class Trainer:
         return self.accelerator.unwrap_model(self.D)
 
     def now(self) -> TrainingTime:
-        return TrainingTime(self.images, self.steps)
+        return TrainingTime(self.images, self.steps, self.growth.batch(self.images), self.growth.stage(self.images))
 
     def step(self, batch: Batch, generator_batch: Batch | None = None) -> dict[str, Tensor]:
         """One update of D and one of G; returns the named values of every loss, averaged over micro-batches.
@@ -72,7 +69,13 @@ class Trainer:
         `generator_batch`, where given, holds the real images of G's half; otherwise both halves take those of `batch`.
         """
         now, log = self.now(), {}
-        parts = batch.split(self.micro_batch_size)
+        critic, frozen_critic = self.critic.at(now.stage), self.frozen_critic.at(now.stage)
+        self.generator.stage = self.ema.model.stage = now.stage
+        if self.growth.begins_phase(now.images):
+            self.g_optimizer.reset_moments()
+            self.d_optimizer.reset_moments()
+        size = self.growth.micro_batch_size(now.images)
+        parts = batch.split(size)
         micro_batches = [self.prepare(part, "D") for part in parts]
         share = self.config.reuse_fakes and len(parts) == 1  # one pass of G; with several parts it is repeated, to save memory
         fakes: list[Fake | None] = []
@@ -80,7 +83,7 @@ class Trainer:
             with self.autocast(), torch.set_grad_enabled(share):
                 fake = self.generate(m)
             with self.autocast():
-                losses = self.objective.discriminator(self.critic, m, fake.detach(), now)
+                losses = self.objective.discriminator(critic, m, fake.detach(), now)
             self.backward(losses, len(parts), log)
             fakes.append(fake if share else None)
         log["D/gradient_norm"] = self.d_optimizer.step(now)
@@ -88,19 +91,19 @@ class Trainer:
         if generator_batch is None:
             micro_batches = [self.second_half(m, part) for m, part in zip(micro_batches, parts, strict=True)]
         else:
-            micro_batches = [self.prepare(part, "G") for part in generator_batch.split(self.micro_batch_size)]
+            micro_batches = [self.prepare(part, "G") for part in generator_batch.split(size)]
         with frozen(self.discriminator):
             for m, fake in zip(self.accumulate(self.G, micro_batches), fakes, strict=True):
                 with self.autocast():
                     fake = self.generate(m) if fake is None else fake
-                    losses = self.objective.generator(self.frozen_critic, m, fake, now)
+                    losses = self.objective.generator(frozen_critic, m, fake, now)
                 self.backward(losses, len(parts), log)
         log["G/gradient_norm"] = self.g_optimizer.step(now)
 
-        self.images, self.steps = self.images + self.batch, self.steps + 1
-        self.ema.update(self.generator, self.images, self.batch)
+        self.images, self.steps, self.last_batch = self.images + now.batch, self.steps + 1, now.batch
+        self.ema.update(self.generator, self.images, now.batch)
         self.objective.update(now, self.sum_over_processes)
-        return log | self.critic.augment.update(self.now(), self.batch, self.sum_over_processes)
+        return log | self.critic.augment.update(self.now(), now.batch, self.sum_over_processes)
 
     def sum_over_processes(self, x: Tensor) -> Tensor:
         return self.accelerator.reduce(x, "sum")
@@ -183,12 +186,3 @@ class Trainer:
         self.critic.augment.load_state_dict(tensors["augment"])
         self.g_optimizer.load_state(tensors["generator_optimizer"])
         self.d_optimizer.load_state(tensors["discriminator_optimizer"])
-
-
-def micro_batch_size(batch: int, micro_batch: int | None, processes: int) -> int:
-    """Images per pass of one process. Raises UserError where they cannot be shared equally."""
-    local_batch = batch // processes
-    size = min(micro_batch or local_batch, local_batch)
-    if local_batch % size:
-        raise UserError(f"training.micro_batch {size} does not divide the {local_batch} images of one process; choose a divisor")
-    return size

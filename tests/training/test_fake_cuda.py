@@ -151,7 +151,7 @@ def take_step(name: str) -> tuple[Trainer, dict[str, Tensor], int, list[int]]:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in RECIPES])
 def test_both_halves_run_under_cudas_rules(name, capsys):
     trainer, values, size, (of_d, of_g) = take_step(name)
-    assert trainer.bf16 and trainer.images == trainer.batch
+    assert trainer.bf16 and trainer.images == trainer.last_batch
     losses = [value for name, value in values.items() if name[:2] in ("D/", "G/")]
     assert len(losses) > 5 and all((value.device.type, value.dtype) == ("cuda", torch.float32) for value in losses)
     moments = [value for state in trainer.d_optimizer.adam.state.values() for value in state.values()]

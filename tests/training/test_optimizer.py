@@ -16,7 +16,7 @@ BATCH = 8
 def make(config: OptimizerConfig | None = None) -> tuple[nn.Module, ScheduledAdam]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(), nn.Conv2d(4, 2, 3)).to(memory_format=torch.channels_last)
-    return model, ScheduledAdam(model, config or OptimizerConfig(lr=constant(0.01)), "training.generator_optimizer", BATCH)
+    return model, ScheduledAdam(model, config or OptimizerConfig(lr=constant(0.01)), "training.generator_optimizer")
 
 
 def take(model: nn.Module, optimizer: ScheduledAdam, first: int, last: int) -> list[float]:
@@ -24,7 +24,7 @@ def take(model: nn.Module, optimizer: ScheduledAdam, first: int, last: int) -> l
     for step in range(first, last):
         x = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(step))
         model(x).square().mean().backward()
-        norms.append(float(optimizer.step(TrainingTime(BATCH * step, step))))
+        norms.append(float(optimizer.step(TrainingTime(BATCH * step, step, BATCH))))
     return norms
 
 
@@ -68,7 +68,7 @@ def test_factor_and_decay_are_what_moves_the_weights():
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for p in model.parameters():
         p.grad = torch.ones_like(p)
-    optimizer.step(TrainingTime(0))
+    optimizer.step(TrainingTime(0, batch=BATCH))
     for name, p in model.named_parameters():
         decayed = before[name] * (1 - 0.01 * (0.5 if name == "2.weight" else 0.0))
         expected = decayed - 0.01 * (3 if name == "0.weight" else 1)
