@@ -8,6 +8,7 @@ from t2igan.objective.path_length import PathLengthConfig
 from t2igan.objective.perceptual import LpipsConfig
 from t2igan.objective.reconstruction import ReconstructionConfig
 from t2igan.objective.relativistic import R2Config, RelativisticConfig
+from t2igan.objective.wasserstein import ClassificationConfig, GradientPenaltyConfig, LeastSquaresConfig, WassersteinConfig
 
 DISCRIMINATOR_KINDS = {
     "nonsaturating": NonSaturatingConfig,
@@ -16,6 +17,10 @@ DISCRIMINATOR_KINDS = {
     "r1_finite": FiniteDifferenceR1Config,
     "relativistic": RelativisticConfig,
     "r2": R2Config,
+    "wasserstein": WassersteinConfig,
+    "gradient_penalty": GradientPenaltyConfig,
+    "least_squares": LeastSquaresConfig,
+    "classification": ClassificationConfig,
 }
 GENERATOR_KINDS = {
     "nonsaturating": NonSaturatingConfig,
@@ -26,4 +31,7 @@ GENERATOR_KINDS = {
     "path_length": PathLengthConfig,
     "reconstruction": ReconstructionConfig,
     "relativistic": RelativisticConfig,
+    "wasserstein": WassersteinConfig,
+    "least_squares": LeastSquaresConfig,
+    "classification": ClassificationConfig,
 }

@@ -2,12 +2,14 @@
 
 from t2igan.synthesis.gigagan import GigaGANSynthesisConfig
 from t2igan.synthesis.gigagan_upsampler import GigaGANUpsamplerConfig
+from t2igan.synthesis.progan import ProGANSynthesisConfig
 from t2igan.synthesis.r3gan import R3GANSynthesisConfig
 from t2igan.synthesis.stylegan2 import StyleGAN2SynthesisConfig
 
 KINDS = {
     "gigagan": GigaGANSynthesisConfig,
     "gigagan_upsampler": GigaGANUpsamplerConfig,
+    "progan": ProGANSynthesisConfig,
     "r3gan": R3GANSynthesisConfig,
     "stylegan2": StyleGAN2SynthesisConfig,
 }
