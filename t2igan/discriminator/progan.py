@@ -54,12 +54,14 @@ class Side(nn.Module):
 class ProGANDiscriminator(DiscriminatorNetwork):
     """Scores images; where they fade in, the features of the new side are mixed with those of the side before."""
 
+    side = Side
+
     def __init__(self, config: ProGANDiscriminatorConfig, resolution: int, adapter: nn.Module | None, text_dim: int):
         super().__init__((resolution,), config.minibatch_std)
         c = config.channels
         self.adapter = adapter
         self.from_rgb = nn.ModuleList(HeConv2d(3, width, kernel_size=1) for width in c)
-        self.sides = nn.ModuleList(Side(b, a) for a, b in zip(c, c[1:], strict=False))  # the coarsest first, as in the generator
+        self.sides = nn.ModuleList(self.side(b, a) for a, b in zip(c, c[1:], strict=False))  # the coarsest first, as in the generator
         self.minibatch_std = MinibatchStd(config.minibatch_std)
         self.conv, self.linear = HeConv2d(c[0] + 1, c[0]), HeLinear(c[0] * FIRST * FIRST, c[0])
         self.classes = text_dim if config.condition == "classes" else 0
@@ -75,7 +77,7 @@ class ProGANDiscriminator(DiscriminatorNetwork):
         features = self.features(stacked, len(sets))
         with full_precision(features.device):
             logits = self.out(features)
-            embedded = None if self.embed is None else self.embed((text if self.adapter is None else self.adapter(text)).pooled.float())
+            embedded = self.embedded(text)
             return tuple(
                 tuple(self.verdict(features[rows], logits[rows], embedded, captions) for captions in images.captions)
                 for images, rows in zip(sets, rows_of(sets), strict=True)
@@ -92,6 +94,12 @@ class ProGANDiscriminator(DiscriminatorNetwork):
         with full_precision(x.device):
             x = plain_lrelu(self.conv(self.minibatch_std(x.float(), sets)))
             return plain_lrelu(self.linear(x.flatten(1)))
+
+    def embedded(self, text: TextDescriptors) -> Float[Tensor, "p d"] | None:
+        """What a caption's features are projected on; None where captions do not enter."""
+        if self.embed is None:
+            return None
+        return self.embed((text if self.adapter is None else self.adapter(text)).pooled.float())
 
     def verdict(self, features: Tensor, logits: Tensor, embedded: Float[Tensor, "p d"] | None, captions: Tensor) -> Verdict:
         logit = logits[:, :1]

@@ -16,8 +16,8 @@ EPS = 1e-8
 class HeConv2d(EqualizedConv2d):
     """An equalised convolution whose weights, and not the activation after it, carry the gain sqrt 2."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3):
-        super().__init__(in_channels, out_channels, kernel_size)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, bias: bool = True):
+        super().__init__(in_channels, out_channels, kernel_size, bias=bias)
         self.gain *= LRELU_GAIN
 
 

@@ -35,11 +35,12 @@ class StyleNetwork(nn.Module, ABC):
     Args:
         z_dim: width of the latent.
         style_dim: width of the style.
+        truncated_styles: truncation pulls so many of the styles, the coarsest ones; None: all.
     """
 
-    def __init__(self, z_dim: int, style_dim: int):
+    def __init__(self, z_dim: int, style_dim: int, truncated_styles: int | None = None):
         super().__init__()
-        self.z_dim, self.style_dim = z_dim, style_dim
+        self.z_dim, self.style_dim, self.truncated_styles = z_dim, style_dim, truncated_styles
         self.register_buffer("mean_style", torch.zeros(style_dim))  # over prompts and latents; zeros until training ends and measures it
 
     @abstractmethod
@@ -69,10 +70,14 @@ class StyleNetwork(nn.Module, ABC):
 
         Kang et al. 2023 (arXiv:2303.05511), section 4 and appendix, interpolate towards both; the order is ours.
         """
-        w = self.map(z, text)
+        w = own = self.map(z, text)
         w = w if truncation == 1 else torch.lerp(self.conditional_mean(text).to(w.dtype), w, truncation)
         w = w if global_truncation == 1 else torch.lerp(self.mean_style.to(w.dtype), w, global_truncation)
-        return self.spread(w, num_styles, text, draws)
+        styles = self.spread(w, num_styles, text, draws)
+        if w is own or self.truncated_styles is None:
+            return styles
+        pulled = torch.arange(num_styles, device=w.device) < self.truncated_styles
+        return torch.where(pulled[:, None], styles, self.spread(own, num_styles, text, draws))
 
     @torch.no_grad()
     def conditional_mean(self, text: TextDescriptors, latents: int = CONDITIONAL_MEAN_LATENTS) -> Float[Tensor, "b style_dim"]:

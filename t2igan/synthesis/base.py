@@ -62,6 +62,10 @@ class SynthesisNetwork(nn.Module, ABC):
             stage: how far a network that grows has grown; None: fully.
         """
 
+    def num_styles_at(self, stage: Stage | None) -> int:
+        """How many of the styles a network that has grown so far takes, coarsest first."""
+        return self.num_styles
+
     def condition(self, images: Float[Tensor, "b 3 r r"], draws: Draws) -> Float[Tensor, "b 3 h w"] | None:
         """What training gives to `forward` as `condition`, made of the real images; None where the network starts from styles alone."""
         return None

@@ -47,8 +47,9 @@ class Generator(nn.Module):
             draws: the random numbers of training (style mixing, pixel noise); None outside training.
         """
         text = self.adapt(text)
-        styles = self.mapper(z, text, self.synthesis.num_styles, truncation, global_truncation, draws)
-        return self.synthesize(styles, [text] * self.synthesis.num_styles, condition, draws)
+        count = self.synthesis.num_styles_at(self.stage)
+        styles = self.mapper(z, text, count, truncation, global_truncation, draws)
+        return self.synthesize(styles, [text] * count, condition, draws)
 
     def adapt(self, text: TextDescriptors) -> TextDescriptors:
         """Frozen descriptors to the ones that mapper and synthesis take."""
