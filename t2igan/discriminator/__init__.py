@@ -4,12 +4,14 @@ from t2igan.discriminator.ensemble import VisionAidedConfig
 from t2igan.discriminator.gigagan import GigaGANDiscriminatorConfig
 from t2igan.discriminator.progan import ProGANDiscriminatorConfig
 from t2igan.discriminator.r3gan import R3GANDiscriminatorConfig
+from t2igan.discriminator.stylegan import StyleGANDiscriminatorConfig
 from t2igan.discriminator.stylegan2 import StyleGAN2DiscriminatorConfig
 
 KINDS = {
     "gigagan": GigaGANDiscriminatorConfig,
     "progan": ProGANDiscriminatorConfig,
     "r3gan": R3GANDiscriminatorConfig,
+    "stylegan": StyleGANDiscriminatorConfig,
     "stylegan2": StyleGAN2DiscriminatorConfig,
     "vision_aided": VisionAidedConfig,
 }

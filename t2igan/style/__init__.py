@@ -3,6 +3,13 @@
 from t2igan.style.latent import LatentConfig
 from t2igan.style.mapping import MappingConfig
 from t2igan.style.progan import ProGANLatentConfig
+from t2igan.style.stylegan import StyleGANMappingConfig
 from t2igan.style.stylegan2 import StyleGAN2MappingConfig
 
-KINDS = {"mapping": MappingConfig, "latent": LatentConfig, "progan": ProGANLatentConfig, "stylegan2": StyleGAN2MappingConfig}
+KINDS = {
+    "mapping": MappingConfig,
+    "latent": LatentConfig,
+    "progan": ProGANLatentConfig,
+    "stylegan": StyleGANMappingConfig,
+    "stylegan2": StyleGAN2MappingConfig,
+}

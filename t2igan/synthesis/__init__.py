@@ -4,6 +4,7 @@ from t2igan.synthesis.gigagan import GigaGANSynthesisConfig
 from t2igan.synthesis.gigagan_upsampler import GigaGANUpsamplerConfig
 from t2igan.synthesis.progan import ProGANSynthesisConfig
 from t2igan.synthesis.r3gan import R3GANSynthesisConfig
+from t2igan.synthesis.stylegan import StyleGANSynthesisConfig
 from t2igan.synthesis.stylegan2 import StyleGAN2SynthesisConfig
 
 KINDS = {
@@ -11,5 +12,6 @@ KINDS = {
     "gigagan_upsampler": GigaGANUpsamplerConfig,
     "progan": ProGANSynthesisConfig,
     "r3gan": R3GANSynthesisConfig,
+    "stylegan": StyleGANSynthesisConfig,
     "stylegan2": StyleGAN2SynthesisConfig,
 }

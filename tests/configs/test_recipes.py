@@ -24,6 +24,7 @@ LARGE = (
     "stylegan2_256",
     "progan_celebahq_1024",
     "progan_256",
+    "stylegan_ffhq_1024",
 )  # up to a minute for four steps, whatever the width
 
 

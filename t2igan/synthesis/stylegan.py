@@ -1,0 +1,109 @@
+"""Styles to an image by adaptive instance normalisation and noise for every pixel, in a network that grows.
+
+Karras et al. 2019 (arXiv:1812.04948), section 2 and Fig. 1b: configuration F.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.draws import Draws
+from t2igan.layers.adain import AdaIN
+from t2igan.layers.equalized import EqualizedConv2d
+from t2igan.layers.progressive import HeConv2d, nearest_up, plain_lrelu
+from t2igan.layers.stages import FIRST, check_stages, resolutions
+from t2igan.ranges import Count
+from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
+from t2igan.types import CheckContext, ImagePyramid, Stage, TextDescriptors
+
+
+@dataclass(frozen=True)
+class StyleGANSynthesisConfig(SynthesisConfig):
+    """`channels` has one entry per side, 4 px first. The defaults are the paper's at 1024 px."""
+
+    grows: ClassVar[bool] = True
+    channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64, 32, 16)
+
+    def check(self, context: CheckContext) -> None:
+        check_stages(self, ("channels",), resolutions(context.resolution))
+
+    def build(self, resolution: int, style_dim: int, token_dim: int) -> "StyleGANSynthesis":
+        return StyleGANSynthesis(self, style_dim)
+
+
+def blur(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """[1, 2, 1] x [1, 2, 1] / 16, with zeros around: twice the mean of neighbours."""
+    return F.avg_pool2d(F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2, stride=1), 2, stride=1)
+
+
+class StyledEnd(nn.Module):
+    """What follows a convolution: noise, a bias, the activation, the style."""
+
+    def __init__(self, channels: int, style_dim: int, side: int):
+        super().__init__()
+        self.noise_weight = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.style = AdaIN(channels, style_dim)
+        self.register_buffer("noise", torch.randn(1, side, side))  # outside training
+        self.side = side
+
+    def forward(self, x: Float[Tensor, "b c s s"], style: Float[Tensor, "b style_dim"], draws: Draws | None) -> Float[Tensor, "b c s s"]:
+        noise = self.noise if draws is None else draws.normal("noise", 1, self.side, self.side)
+        x = x + (noise * self.noise_weight).to(x.dtype) + self.bias.to(x.dtype)
+        return self.style(plain_lrelu(x), style)
+
+
+class Side(nn.Module):
+    """The constant, or a map of half the side, to a map; two styles."""
+
+    def __init__(self, in_channels: int, channels: int, style_dim: int, side: int):
+        super().__init__()
+        self.constant = nn.Parameter(torch.ones(channels, FIRST, FIRST)) if side == FIRST else None
+        self.up = None if side == FIRST else HeConv2d(in_channels, channels, bias=False)
+        self.end_of_up = StyledEnd(channels, style_dim, side)
+        self.conv = HeConv2d(channels, channels, bias=False)
+        self.end = StyledEnd(channels, style_dim, side)
+
+    def forward(self, x: Tensor | None, styles: Float[Tensor, "b 2 style_dim"], draws: Draws | None) -> Tensor:
+        if x is None:
+            x = self.constant.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        else:
+            x = blur(self.up(nearest_up(x)))
+        x = self.end_of_up(x, styles[:, 0], None if draws is None else draws.scoped("up"))
+        return self.end(self.conv(x), styles[:, 1], None if draws is None else draws.scoped("conv"))
+
+
+class StyleGANSynthesis(SynthesisNetwork):
+    """Two styles per side. The image of a side that fades in is mixed with the enlarged image of the side before."""
+
+    def __init__(self, config: StyleGANSynthesisConfig, style_dim: int):
+        c = config.channels
+        super().__init__(2 * len(c), style_dim)
+        sides = resolutions(FIRST * 2 ** (len(c) - 1))
+        self.sides = nn.ModuleList(Side(a, b, style_dim, side) for a, b, side in zip((c[0], *c), c, sides, strict=False))
+        self.to_rgb = nn.ModuleList(EqualizedConv2d(width, 3, kernel_size=1) for width in c)
+
+    def num_styles_at(self, stage: Stage | None) -> int:
+        return self.num_styles if stage is None else 2 * len(resolutions(stage.side))
+
+    def forward(
+        self,
+        styles: Float[Tensor, "b l style_dim"],
+        texts: Sequence[TextDescriptors],
+        condition: None = None,
+        draws: Draws | None = None,
+        stage: Stage | None = None,
+    ) -> ImagePyramid:
+        last, fade = self.num_styles_at(stage) // 2 - 1, 1.0 if stage is None else stage.fade
+        x, before = None, None
+        for number, side in enumerate(self.sides[: last + 1]):
+            before, x = x, side(x, styles[:, 2 * number : 2 * number + 2], None if draws is None else draws.scoped(f"side {number}"))
+        image = self.to_rgb[last](x)
+        if fade < 1:
+            image = torch.lerp(nearest_up(self.to_rgb[last - 1](before)), image, fade)
+        return ImagePyramid((image.float(),), fade)
