@@ -1,7 +1,5 @@
 """`t2igan show` and `t2igan diff`."""
 
-import contextlib
-import io
 import json
 import socket
 
@@ -16,27 +14,21 @@ pytest_plugins = ["kit"]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
 
 
-@pytest.fixture(scope="module")
-def shown():
-    """What `show --json` says of every recipe in configs/, found without opening a socket."""
+def is_large(path) -> bool:
+    return yaml.safe_load(path.read_text())["resolution"] >= 256
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if is_large(path) else []) for path in RECIPES])
+def test_show_json_has_its_schema(path, monkeypatch, capsys):
+    """Found without opening a socket."""
 
     def refuse(*arguments, **options):
         raise AssertionError("a socket was opened")
 
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("socket", "create_connection", "getaddrinfo"):
-            patch.setattr(socket, name, refuse)
-        for path in RECIPES:
-            with contextlib.redirect_stdout(io.StringIO()) as out:
-                main(["show", str(path), "--json"])
-            found[path.stem] = json.loads(out.getvalue())
-    return found
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_show_json_has_its_schema(path, shown):
-    one = shown[path.stem]
+    for name in ("socket", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refuse)
+    main(["show", str(path), "--json"])
+    one = json.loads(capsys.readouterr().out)
     recipe, parts = yaml.safe_load(path.read_text()), one["parts"]
     assert one["recipe"] == path.stem and one["resolution"] == recipe["resolution"]
     adapters = [name for name in ("generator", "discriminator") if recipe[name]["adapter"] is not None]

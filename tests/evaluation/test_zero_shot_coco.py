@@ -130,6 +130,7 @@ def same_figures(a: dict, b: dict) -> None:
         assert a["metrics"][metric]["value"] == pytest.approx(found["value"], rel=1e-6), metric
 
 
+@pytest.mark.slow
 def test_fid_is_torch_fidelitys_on_the_images_it_left(whole, setting, tmp_path):
     folder = setting.folder
     for name, shards in (("generated", folder / "whole/pictures"), ("real", folder / "data")):
@@ -148,6 +149,7 @@ def test_fid_is_torch_fidelitys_on_the_images_it_left(whole, setting, tmp_path):
     assert whole["metrics"]["fid"]["value"] == pytest.approx(found["frechet_inception_distance"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_by_two_processes(whole, setting):
     """Killed after the first images; two processes finish, with their own features; no image is generated twice."""
     folder, base = setting.folder, setting.base

@@ -94,6 +94,7 @@ def test_rounding_in_a_resize_leaves_the_gradient_alone(side):
     assert smooth.any() and torch.allclose(rounded, smooth, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_vgg_is_torch_fidelitys(tmp_path):
     torch.manual_seed(0)
     network = Vgg16()
