@@ -9,6 +9,7 @@ from t2igan.config import Recipe
 from t2igan.data.shards import Shards
 from t2igan.growth import phases_of
 from t2igan.schedule import Schedule
+from t2igan.text.adapter import AdapterConfig
 
 LIMITS = {  # greatest values of whole numbers, by the names of their fields, in whichever section they stand
     "channels": 8,
@@ -118,3 +119,28 @@ def small_maps(synthesis, resolution: int):
     sides = {name: [resolution >> i for i in reversed(range(len(entries)))] for name, entries in depths.items()}
     small = {name: tuple(d * (s <= ATTENTION_SIDE) for d, s in zip(depths[name], sides[name], strict=True)) for name in depths}
     return replace(synthesis, **small)
+
+
+WITH_TEXT = ("matching", "clip_contrastive", "clip_spherical", "classification")  # losses that read captions
+
+
+def conditioned(recipe: Recipe, kind: str) -> Recipe:
+    """A recipe with text of another kind, `none`, `label` or `transformers`, and without what that kind has no use for."""
+    tower = {"model": "a tower", "token_dim": TOKEN_DIM, "max_tokens": MAX_TOKENS}
+    options = {"none": {}, "label": {"num_classes": 10}, "transformers": tower}[kind]
+    adapter = AdapterConfig(depth=1, pooling="pooled") if kind == "transformers" else None
+    network = recipe.discriminator.network
+    if getattr(network, "condition", "projection") == "classes":  # by labels alone
+        network = replace(network, condition="projection")
+    dropped = () if kind == "transformers" else WITH_TEXT
+    halves = {half: tuple(term for term in terms if term.kind not in dropped) for half, terms in vars(recipe.objective).items()}
+    if kind == "transformers":
+        halves = {half: tuple(term for term in terms if term.kind != "classification") for half, terms in halves.items()}
+    return replace(
+        recipe,
+        text=text.KINDS[kind](**options),
+        generator=replace(recipe.generator, adapter=adapter),
+        discriminator=replace(recipe.discriminator, adapter=adapter, network=network),
+        objective=replace(recipe.objective, **halves),
+        training=replace(recipe.training, cluster_features=None),
+    )

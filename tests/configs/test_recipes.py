@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 import torch
 from PIL import Image
-from shrink import ATTENTION_SIDE, shrink
+from shrink import ATTENTION_SIDE, conditioned, shrink
 from tiny import ROOT, record_gradients, run_of
 
 from t2igan.inference.open import open_model
@@ -79,6 +79,26 @@ def test_shrunken_recipe_trains_every_parameter_resumes_and_samples(path, kit, t
     else:
         (image,) = model([Image.new("RGB", (side, side), "red")], ["thing 2"] if model.conditional else None)
     assert image.size == (recipe.resolution, recipe.resolution)
+
+
+CONDITIONED = [path for path in RECIPES if "stylegan" in path.stem or "progan" in path.stem or "r3gan" in path.stem]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["none", "label", "transformers"])
+@pytest.mark.parametrize("path", CONDITIONED, ids=lambda path: path.stem)
+def test_every_conditioning_trains_and_samples(path, kind, kit, tmp_path):
+    recipe = shrink(conditioned(load_recipe(path), kind), kit)
+    run = run_of(recipe, tmp_path)
+    gradients = record_gradients(run.trainer)
+    run.train()
+    assert run.trainer.g_optimizer.skipped == run.trainer.d_optimizer.skipped == 0
+    for half in "GD":
+        reached = {name for step in gradients[half] for name, gradient in step.items() if gradient is not None and gradient.any()}
+        assert set(gradients[half][0]) - reached <= never_shown(recipe) | {"out.bias"}
+    model = open_model(tmp_path)
+    ((image,),) = model(["thing 2"] if model.conditional else [], seeds=[1])
+    assert image.size == (recipe.resolution, recipe.resolution) and model.conditional is (kind != "none")
 
 
 def pairs(small, recipe, where: str = ""):
