@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import override, run_of, take_steps, tiny_recipe
+from tiny import growing_recipe, override, run_of, take_steps, tiny_recipe
 
 from t2igan.discriminator.progan import ProGANDiscriminatorConfig
 from t2igan.evaluation.profile import profile
@@ -165,25 +165,8 @@ def make_wgan_inputs(descriptors):
 # ---------------------------------------------------------------------------------------------------- training
 
 
-def growing(kit, **changes):
-    recipe = tiny_recipe(kit, guided=False)
-    recipe["generator"] |= {"style": {"kind": "progan", "z_dim": 8}, "synthesis": {"kind": "progan", "channels": [8, 8, 8]}}
-    recipe["discriminator"]["network"] = {"kind": "progan", "channels": [8, 8, 8], "minibatch_std": 2}
-    recipe["augment"] = {"kind": "none"}
-    recipe["objective"] = {
-        "discriminator": [{"kind": "wasserstein"}, {"kind": "gradient_penalty", "weight": 10.0}],
-        "generator": [{"kind": "wasserstein"}, {"kind": "reconstruction", "sides": [16]}],
-    }
-    recipe["training"] |= {
-        "growth": {"start": 4, "hold": 16, "fade": 16, "batches": [8, 8, 4]},
-        "total_images": 96,
-        "cluster_features": None,
-    }
-    return override(recipe, **changes)
-
-
 def test_both_networks_grow_and_adam_begins_anew(kit, tmp_path):
-    run = run_of(growing(kit, training__reuse_fakes=False), tmp_path)
+    run = run_of(growing_recipe(kit, training__reuse_fakes=False), tmp_path)
     trainer, sides, counts = run.trainer, [], []
     made = []
     trainer.generator.register_forward_hook(lambda module, inputs, output: made.append(output.pyramid))
@@ -207,10 +190,10 @@ def test_a_run_resumed_in_the_middle_of_growth_ends_in_the_same_bits(at, kit, tm
             run.trainer.step(run.dataset[position])
         return run
 
-    whole = stepped(run_of(growing(kit), tmp_path / "a"), 12)
-    first = stepped(run_of(growing(kit), tmp_path / "b"), at)
+    whole = stepped(run_of(growing_recipe(kit), tmp_path / "a"), 12)
+    first = stepped(run_of(growing_recipe(kit), tmp_path / "b"), at)
     first.save()
-    second = run_of(growing(kit), tmp_path / "b")
+    second = run_of(growing_recipe(kit), tmp_path / "b")
     second.restore(second.checkpoints.latest())
     stepped(second, 12 - at)
     for a, b in zip(whole.trainer.tensors().values(), second.trainer.tensors().values(), strict=True):
@@ -218,7 +201,7 @@ def test_a_run_resumed_in_the_middle_of_growth_ends_in_the_same_bits(at, kit, tm
 
 
 def test_a_sample_in_the_middle_of_growth_has_the_side_that_is_grown(kit, tmp_path):
-    run = run_of(growing(kit), tmp_path)
+    run = run_of(growing_recipe(kit), tmp_path)
     take_steps(run, 3)
     assert run.trainer.images == 24
     rows, _ = run.runner().preview(["thing 1"], torch.zeros(0, 3, 16, 16), [])
@@ -234,4 +217,4 @@ def test_a_system_that_does_not_grow_is_refused(kit):
     with pytest.raises(UserError, match=r"training\.growth is given, and generator\.synthesis does not grow"):
         build_system(parse(Recipe, recipe, ""))
     with pytest.raises(UserError, match="total_images is 40, growth to 16 px takes 64"):
-        build_system(parse(Recipe, growing(kit, training__total_images=40), ""))
+        build_system(parse(Recipe, growing_recipe(kit, training__total_images=40), ""))

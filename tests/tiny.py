@@ -159,6 +159,36 @@ def tiny_recipe(kit: Kit, guided: bool = True) -> dict:
     return recipe
 
 
+def growing_recipe(kit: Kit, **changes) -> dict:
+    """ProGAN with text, from 4 to 16 px in the first 64 of 96 images."""
+    recipe = tiny_recipe(kit, guided=False)
+    recipe["generator"] |= {"style": {"kind": "progan", "z_dim": 8}, "synthesis": {"kind": "progan", "channels": [8, 8, 8]}}
+    recipe["discriminator"]["network"] = {"kind": "progan", "channels": [8, 8, 8], "minibatch_std": 2}
+    recipe["augment"] = {"kind": "none"}
+    recipe["objective"] = {
+        "discriminator": [{"kind": "wasserstein"}, {"kind": "gradient_penalty", "weight": 10.0}],
+        "generator": [{"kind": "wasserstein"}, {"kind": "reconstruction", "sides": [16]}],
+    }
+    growth = {"start": 4, "hold": 16, "fade": 16, "batches": [8, 8, 4]}
+    recipe["training"] |= {"growth": growth, "total_images": 96, "cluster_features": None}
+    return override(recipe, **changes)
+
+
+def stylegan2_recipe(kit: Kit, **changes) -> dict:
+    """StyleGAN2 with text, path lengths and adaptive augmentation, at 16 px."""
+    recipe = tiny_recipe(kit, guided=False)
+    style = {"kind": "stylegan2", "z_dim": 8, "style_dim": 16, "depth": 2}
+    recipe["generator"] |= {"style": style, "synthesis": {"kind": "stylegan2", "channels": [8, 8, 8]}}
+    recipe["discriminator"]["network"] = {"kind": "stylegan2", "channels": [8, 8, 8], "minibatch_std": 2, "mapping_depth": 2}
+    recipe["augment"] = {"kind": "ada", "target": 0.6, "ramp_images": 100, "interval": 1, "probability": 0.3}
+    recipe["objective"] = {
+        "discriminator": [{"kind": "nonsaturating"}, {"kind": "r1", "gamma": 1.0, "every": 2}],
+        "generator": [{"kind": "nonsaturating"}, {"kind": "path_length", "weight": 2.0, "every": 2}],
+    }
+    recipe["training"] |= {"total_images": 96, "cluster_features": None}
+    return override(recipe, **changes)
+
+
 def tiny_upsampler(kit: Kit) -> dict:
     """From 8 to 16 px, with every term that an upsampler has."""
     recipe = tiny_recipe(kit)
