@@ -74,7 +74,7 @@ class Ours:
             self.upsampler(self.z, self.text_of_upsampler, condition=self.small_images)
 
     def step(self, number: int) -> None:
-        self.trainer.images, self.trainer.steps = number * self.trainer.batch, number
+        self.trainer.images, self.trainer.steps = number * len(self.batch), number
         self.trainer.step(self.batch)
 
 

@@ -71,7 +71,7 @@ def test_no_tensor_of_batch_kernels_out_and_in_in_a_step_of_the_ablation(root):
 def test_the_watch_catches_an_expanded_bank(root, monkeypatch, taps):
     """With the taps, as other implementations do; or a sum over them, as a demodulation sample by sample would."""
 
-    def naive(x, bank, kernel_weights, strategy):
+    def naive(x, bank, kernel_weights, strategy, conv):
         if taps:
             summed = (bank[None] * kernel_weights[:, :, None, None, None, None]).sum(1)
         else:

@@ -10,7 +10,7 @@ from t2igan.synthesis.base import SynthesisNetwork
 from t2igan.synthesis.generator import Generator
 from t2igan.synthesis.gigagan import GigaGANSynthesisConfig
 from t2igan.text.adapter import AdapterConfig
-from t2igan.types import ImagePyramid, TextDescriptors, TextDims, Tokens
+from t2igan.types import ImagePyramid, Stage, TextDescriptors, TextDims, Tokens
 
 
 @pytest.fixture(params=["adapter", "no adapter"])
@@ -107,8 +107,8 @@ class RecordingMapper(StyleNetwork):
 class RecordingSynthesis(SynthesisNetwork):
     """Keeps what it gets; its images are the first style's mean, in half precision."""
 
-    def forward(self, styles, texts, condition=None, draws=None):
-        self.styles, self.texts, self.condition_given, self.draws = styles, texts, condition, draws
+    def forward(self, styles, texts, condition=None, draws=None, stage=None):
+        self.styles, self.texts, self.condition_given, self.draws, self.stage = styles, texts, condition, draws, stage
         return ImagePyramid((styles[:, 0].mean(1)[:, None, None, None].expand(-1, 3, 8, 8).half(),))
 
 
@@ -122,7 +122,10 @@ def test_condition_and_draws_reach_the_parts_that_use_them(descriptors):
     assert synthesis.styles is fake.styles, "penalties differentiate at the tensors that synthesis used"
     assert fake.pyramid.finest.dtype == torch.float32
     generator(torch.randn(2, 6), text)
-    assert mapper.draws is None and synthesis.draws is None and synthesis.condition_given is None
+    assert mapper.draws is None and synthesis.draws is None and synthesis.condition_given is None and synthesis.stage is None
+    generator.stage = Stage(4, 0.5)
+    generator(torch.randn(2, 6), text)
+    assert synthesis.stage == Stage(4, 0.5), "how far training has grown it"
 
 
 def test_parts_are_those_that_there_are(generator):
