@@ -177,8 +177,8 @@ class Trainer:
         states = {name: module.state_dict() for name, module in modules.items()}
         return states | {"generator_optimizer": self.g_optimizer.state(), "discriminator_optimizer": self.d_optimizer.state()}
 
-    def load_tensors(self, tensors: Mapping[str, dict[str, Tensor]]) -> None:
-        """Raises RuntimeError or KeyError where the tensors are those of another system."""
+    def load_tensors(self, tensors: Mapping) -> None:
+        """Takes what `tensors` returned, file by file. Raises RuntimeError or KeyError where the tensors are those of another system."""
         self.generator.load_state_dict(tensors["generator"])
         self.discriminator.load_state_dict(tensors["discriminator"])
         self.ema.model.load_state_dict(tensors["ema"])
