@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from tiny import growing_recipe, override, run_of, take_steps, tiny_recipe
 
 from t2igan.discriminator.progan import ProGANDiscriminatorConfig
+from t2igan.errors import UserError
 from t2igan.evaluation.profile import profile
 from t2igan.objective.wasserstein import ClassificationConfig, GradientPenaltyConfig, LeastSquaresConfig, WassersteinConfig
 from t2igan.recipe import load_recipe
@@ -145,6 +146,11 @@ def test_classes_are_learned_by_cross_entropy(make_wgan_inputs):
     assert ClassificationConfig().build().generator(inputs).item() == pytest.approx(fake.item(), rel=1e-5)
 
 
+def test_a_discriminator_without_classes_is_one_clear_line(make_wgan_inputs):
+    with pytest.raises(UserError, match=r"discriminator\.network predicts no class; set condition: classes"):
+        ClassificationConfig().build().generator(make_wgan_inputs())
+
+
 @pytest.fixture
 def make_wgan_inputs(descriptors):
     from t2igan.draws import Draws
@@ -210,7 +216,6 @@ def test_a_sample_in_the_middle_of_growth_has_the_side_that_is_grown(kit, tmp_pa
 
 def test_a_system_that_does_not_grow_is_refused(kit):
     from t2igan.config import Recipe
-    from t2igan.errors import UserError
     from t2igan.recipe import parse
 
     recipe = override(tiny_recipe(kit, guided=False), training__growth={"start": 4})

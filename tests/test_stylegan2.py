@@ -108,6 +108,8 @@ def test_without_text_truncation_pulls_to_the_measured_mean(randomised, descript
     network.mean_style.copy_(torch.arange(7.0))
     pulled = network(z, text, 3, truncation=0.5)
     assert torch.allclose(pulled[:, 0], (network.map(z, text) + torch.arange(7.0)) / 2, atol=1e-5)
+    network.measure_mean(text)
+    assert not torch.allclose(network.mean_style, torch.arange(7.0)), "measured anew, whatever it was"
 
 
 # ---------------------------------------------------------------------------------------------------- synthesis

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from t2igan.errors import UserError
 from t2igan.layers.precision import full_precision
 from t2igan.objective.term import LossInputs, MicroBatch, Term, TermOptions
 from t2igan.ranges import Amount, Positive
@@ -115,4 +116,7 @@ class Classification(Term):
         return self.entropy(inputs.fake_output, inputs)
 
     def entropy(self, verdict: Verdict, inputs: LossInputs) -> Float[Tensor, ""]:
+        """Raises UserError where the discriminator predicts no class."""
+        if verdict.classes is None:
+            raise UserError("objective has the term classification, and discriminator.network predicts no class; set condition: classes")
         return F.cross_entropy(verdict.classes.float(), inputs.batch.text.pooled.argmax(1))

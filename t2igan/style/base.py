@@ -87,4 +87,5 @@ class StyleNetwork(nn.Module, ABC):
 
     def measure_mean(self, text: TextDescriptors) -> None:
         """Sets `mean_style`, the target of global truncation, to the mean over these prompts."""
+        self.mean_style.zero_()  # a mean of before is not the target that this one is measured by
         self.mean_style.copy_(self.conditional_mean(text, latents=MEAN_STYLE_LATENTS).mean(0))

@@ -19,16 +19,12 @@ class MixingStyle(StyleNetwork):
 
     Args:
         mixing: the share of images that do.
+        conditional: whether styles depend on more than the latent.
     """
 
-    def __init__(self, z_dim: int, style_dim: int, mixing: float, truncated_styles: int | None = None):
+    def __init__(self, z_dim: int, style_dim: int, mixing: float, conditional: bool, truncated_styles: int | None = None):
         super().__init__(z_dim, style_dim, truncated_styles)
-        self.mixing = mixing
-
-    @property
-    def conditional(self) -> bool:
-        """Whether styles depend on more than the latent."""
-        raise NotImplementedError
+        self.mixing, self.conditional = mixing, conditional
 
     def spread(
         self, w: Float[Tensor, "b style_dim"], num_styles: int, text: TextDescriptors, draws: Draws | None

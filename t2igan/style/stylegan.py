@@ -34,14 +34,10 @@ class StyleGANMapping(MixingStyle):
     """[z, a matrix times the condition] to mean square 1, then to w; the condition is a label's one-hot vector or a text's descriptor."""
 
     def __init__(self, config: StyleGANMappingConfig, text_dim: int):
-        super().__init__(config.z_dim, config.style_dim, config.mixing, config.truncated_styles)
+        super().__init__(config.z_dim, config.style_dim, config.mixing, bool(text_dim), config.truncated_styles)
         self.embed = nn.Parameter(torch.randn(text_dim, config.z_dim)) if text_dim else None  # without equalised rate, as in the release
         widths = [config.z_dim * (2 if text_dim else 1)] + [config.style_dim] * config.depth
         self.layers = nn.ModuleList(HeLinear(a, b, lr_multiplier=config.lr_multiplier) for a, b in zip(widths, widths[1:], strict=False))
-
-    @property
-    def conditional(self) -> bool:
-        return self.embed is not None
 
     def map(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
         x = z if self.embed is None else torch.cat([z, text.pooled @ self.embed], 1)

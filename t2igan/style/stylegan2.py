@@ -36,16 +36,12 @@ class StyleGAN2Mapping(MixingStyle):
     """
 
     def __init__(self, config: StyleGAN2MappingConfig, text_dim: int):
-        super().__init__(config.z_dim, config.style_dim, config.mixing)
+        super().__init__(config.z_dim, config.style_dim, config.mixing, bool(text_dim))
         self.embed = EqualizedLinear(text_dim, config.style_dim) if text_dim else None
         widths = [config.z_dim + (config.style_dim if text_dim else 0)] + [config.style_dim] * config.depth
         self.layers = nn.ModuleList(
             EqualizedLinear(a, b, lr_multiplier=config.lr_multiplier) for a, b in zip(widths, widths[1:], strict=False)
         )
-
-    @property
-    def conditional(self) -> bool:
-        return self.embed is not None
 
     def map(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
         x = unit_rms(z)
