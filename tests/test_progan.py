@@ -10,10 +10,11 @@ from tiny import growing_recipe, override, run_of, take_steps, tiny_recipe
 from t2igan.discriminator.progan import ProGANDiscriminatorConfig
 from t2igan.errors import UserError
 from t2igan.evaluation.profile import profile
+from t2igan.layers.progressive import blur
 from t2igan.objective.wasserstein import ClassificationConfig, GradientPenaltyConfig, LeastSquaresConfig, WassersteinConfig
 from t2igan.recipe import load_recipe
 from t2igan.style.progan import ProGANLatentConfig
-from t2igan.synthesis.progan import ProGANSynthesisConfig
+from t2igan.synthesis.progan import ProGANSynthesisConfig, normalised
 from t2igan.system import build_system
 from t2igan.types import ImagePyramid, ImageSet, Stage, TextDims, Verdict
 
@@ -41,8 +42,8 @@ def test_parameter_counts_follow_from_the_papers_table(name, resolution, root):
         assert (generator, discriminator) == (23_079_115, 23_087_249)
 
 
-def synthesis(randomised):
-    return randomised(ProGANSynthesisConfig(channels=WIDTHS).build(16, 7, 0))
+def synthesis(randomised, **options):
+    return randomised(ProGANSynthesisConfig(channels=WIDTHS, **options).build(16, 7, 0))
 
 
 def test_the_latent_is_on_the_hypersphere_with_its_label(descriptors):
@@ -67,6 +68,12 @@ def test_fade_0_is_the_smaller_generator_and_fade_1_the_larger_one(randomised):
     assert torch.allclose(faded[0.25].finest, 0.75 * enlarged + 0.25 * large, atol=1e-5) and faded[0.25].fade == 0.25
     assert network(styles, []).finest.equal(large), "without a stage it is grown"
     assert network(styles, [], stage=Stage(4)).finest.shape == (2, 3, 4, 4)
+
+
+def test_a_filter_makes_enlarged_maps_bilinear(randomised):
+    side, x = synthesis(randomised, upsampling="bilinear").sides[0], torch.randn(2, 6, 4, 4)
+    up = blur(F.conv2d(F.interpolate(x, scale_factor=2), side.up.weight * side.up.gain, padding=1)) + side.bias
+    assert torch.allclose(side(x), normalised(side.conv(normalised(up))), atol=1e-5) and side.up.bias is None
 
 
 def discriminator(randomised, text_dim=0, **options):

@@ -13,7 +13,7 @@ from t2igan.recipe import differences, dump_recipe, load_recipe, parse, to_dict
 from t2igan.schedule import Schedule, constant
 
 pytest_plugins = ["small_recipe"]
-CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").rglob("*.yaml"))
 
 
 def refused(data, *overrides) -> str:

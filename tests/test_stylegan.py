@@ -9,9 +9,10 @@ from t2igan.discriminator.stylegan import StyleGANDiscriminatorConfig
 from t2igan.draws import Draws
 from t2igan.evaluation.profile import profile
 from t2igan.layers.adain import AdaIN
-from t2igan.recipe import load_recipe
+from t2igan.layers.progressive import blur
+from t2igan.recipe import differences, load_recipe
 from t2igan.style.stylegan import StyleGANMappingConfig
-from t2igan.synthesis.stylegan import StyleGANSynthesisConfig, blur
+from t2igan.synthesis.stylegan import StyleGANSynthesisConfig
 from t2igan.types import ImagePyramid, ImageSet, Stage, TextDims
 
 pytest_plugins = ["kit"]
@@ -32,6 +33,26 @@ def test_the_recipe_follows_the_releases_tables(root):
 
     growth = Growth(training, 1024, 8)
     assert [growth.stage(images).side for images in (0, 4_300_000, 5_500_000, 6_700_000, 25_000_000)] == [8, 128, 256, 512, 1024]
+
+
+# what each configuration of Table 1 has more than the one before, besides its name and header
+CONFIGURATIONS = {
+    "b": {"generator.synthesis.upsampling", "discriminator.network.kind", "objective", "training.total_images", "training.growth"}
+    | {"training.generator_optimizer.lr", "training.discriminator_optimizer.lr"},
+    "c": {"generator.style", "generator.synthesis"},
+    "d": {"generator.synthesis.input"},
+    "e": {"generator.synthesis.noise"},
+    "f": {"generator.style.mixing"},
+}
+
+
+def test_each_configuration_adds_what_the_paper_says(root):
+    paths = [root / f"configs/ablations/stylegan_ffhq_1024_{letter}.yaml" for letter in "abcde"]
+    recipes = [load_recipe(path) for path in (*paths, root / "configs/stylegan_ffhq_1024.yaml")]
+    for (letter, expected), before, after in zip(CONFIGURATIONS.items(), recipes, recipes[1:], strict=False):
+        found = {key for key, _, _ in differences(before, after)} - {"name"}
+        assert found and all(any(key.startswith(part) for part in expected) for key in found), (letter, found)
+        assert all(any(key.startswith(part) for key in found) for part in expected), (letter, found)
 
 
 # ---------------------------------------------------------------------------------------------------- layers
@@ -79,8 +100,8 @@ def test_truncation_pulls_the_coarse_styles_alone(randomised, descriptors):
 # ---------------------------------------------------------------------------------------------------- synthesis
 
 
-def synthesis(randomised):
-    return randomised(StyleGANSynthesisConfig(channels=WIDTHS).build(16, 7, 0))
+def synthesis(randomised, **options):
+    return randomised(StyleGANSynthesisConfig(channels=WIDTHS, **options).build(16, 7, 0))
 
 
 def test_every_convolution_has_a_style_and_growth_needs_those_of_its_sides(randomised):
@@ -111,7 +132,22 @@ def test_noise_is_new_for_every_image_of_training_and_fixed_outside(randomised):
     assert not torch.allclose(one, other, atol=1e-3)
     fresh = StyleGANSynthesisConfig(channels=WIDTHS).build(16, 7, 0)
     assert torch.allclose(fresh(styles, [], draws=Draws(0, torch.arange(2))).finest, fresh(styles, []).finest), "its weight begins at zero"
-    assert fresh.sides[0].constant.eq(1).all(), "and the constant at one"
+    assert fresh.sides[0].first.constant.eq(1).all(), "and the constant at one"
+
+
+def test_without_noise_training_draws_nothing(randomised):
+    network, styles = synthesis(randomised, noise=False), torch.randn(2, 6, 7)
+    assert network(styles, [], draws=Draws(0, torch.arange(2))).finest.equal(network(styles, []).finest)
+    assert not [name for name, _ in (*network.named_parameters(), *network.named_buffers()) if "noise" in name]
+
+
+def test_the_first_map_can_be_made_of_the_style(randomised):
+    network = synthesis(randomised, input="style")
+    first, style = network.sides[0].first, torch.randn(2, 7)
+    assert torch.allclose(first(style).flatten(1), style @ first.linear.weight.T * 2**0.5 / 4 / 7**0.5, atol=1e-5)
+    one, other = torch.randn(2, 2, 6, 7)
+    other[:, 1:] = one[:, 1:]
+    assert not torch.allclose(network(one, []).finest, network(other, []).finest, atol=1e-3)
 
 
 # ---------------------------------------------------------------------------------------------------- discriminator

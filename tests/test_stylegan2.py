@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from t2igan.augment.ada import ADA
 from t2igan.discriminator.stylegan2 import StyleGAN2DiscriminatorConfig
@@ -10,11 +11,11 @@ from t2igan.evaluation.profile import profile
 from t2igan.layers.blur import DownsamplingConv2d, upsampling_conv
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.pyramid import build_pyramid
-from t2igan.recipe import load_recipe
+from t2igan.recipe import differences, load_recipe
 from t2igan.style.stylegan2 import StyleGAN2MappingConfig
 from t2igan.synthesis.stylegan2 import StyleGAN2SynthesisConfig
 from t2igan.system import build_system
-from t2igan.types import CheckContext, ImageSet, TextDims
+from t2igan.types import CheckContext, ImageSet, Stage, TextDims
 
 PUBLISHED = [("stylegan2_ffhq_1024", 30_370_060, 29_012_513), ("stylegan2_256", 24_767_458, 24_001_089)]
 WIDTHS = (6, 5, 4)
@@ -44,6 +45,27 @@ def test_recipes_have_the_published_presets(name, root):
     assert (r1.kind, r1.every, training.reuse_fakes, recipe.data.mirror) == ("r1", 16, False, True)
     penalties = [term for term in recipe.objective.generator if term.kind == "path_length"]
     assert [(term.weight(0), term.every) for term in penalties] == ([] if "cifar" in name else [(2.0, 4)])
+
+
+# what each configuration of Table 1 has more than the one before
+CONFIGURATIONS = {
+    "b": {"generator.style", "generator.synthesis"},
+    "c": {"objective.discriminator.r1.every"},
+    "d": {"objective.generator.path_length"},
+    "e": {"generator.synthesis.architecture", "discriminator.network", "objective.discriminator.r1.gamma"}
+    | {"training.growth", "training.precision", "training.generator_optimizer.lr", "training.discriminator_optimizer.lr"},
+    "f": {"generator.synthesis.channels", "discriminator.network.channels", "objective.discriminator.r1.gamma"},
+}
+
+
+def test_each_configuration_adds_what_the_paper_says(root):
+    between = [f"ablations/stylegan2_ffhq_1024_{letter}" for letter in "bcde"]
+    names = ["stylegan_ffhq_1024", *between, "stylegan2_ffhq_1024"]
+    recipes = [load_recipe(root / f"configs/{name}.yaml") for name in names]
+    for (letter, expected), before, after in zip(CONFIGURATIONS.items(), recipes, recipes[1:], strict=False):
+        found = {key for key, _, _ in differences(before, after)} - {"name", "training.sample_every"}
+        assert found and all(any(key.startswith(part) for part in expected) for key in found), (letter, found)
+        assert all(any(key.startswith(part) for key in found) for part in expected), (letter, found)
 
 
 # ---------------------------------------------------------------------------------------------------- layers
@@ -139,6 +161,21 @@ def test_every_architecture_makes_an_image_and_trains_every_parameter(architectu
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
     images = sum(stage.to_rgb is not None for stage in network.stages)
     assert images == (3 if architecture == "skip" else 1)
+
+
+def test_a_growing_network_fades_the_image_of_its_next_side_in(randomised):
+    network, styles = synthesis(randomised, architecture="growing"), torch.randn(2, 6, 7)
+    small, large = (network(styles, [], stage=Stage(side)).finest for side in (8, 16))
+    for fade in (0.0, 0.25, 1.0):
+        image = network(styles, [], stage=Stage(16, fade)).finest
+        assert torch.allclose(image, (1 - fade) * F.interpolate(small, scale_factor=2) + fade * large, atol=1e-5)
+    assert network(styles, []).finest.equal(large), "without a stage it is grown"
+    assert [network.num_styles_at(stage) for stage in (None, Stage(4), Stage(8), Stage(16, 0.5))] == [6, 2, 4, 6]
+    first, x = network.stages[0], network.constant.expand(2, -1, -1, -1)
+    (image,) = network(styles[:, :2], [], stage=Stage(4)).levels
+    x, rgb = first(x, None, styles[:, :2].unbind(1), None)
+    assert image.equal(rgb), "an image of its own, to which none is added"
+    assert StyleGAN2SynthesisConfig(architecture="growing").grows and not StyleGAN2SynthesisConfig().grows
 
 
 def test_noise_is_new_for_every_image_of_training_and_fixed_outside(randomised):

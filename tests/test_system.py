@@ -11,7 +11,7 @@ from t2igan.recipe import load_recipe, parse
 from t2igan.system import build_system, check_recipe, num_clusters, sections
 
 pytest_plugins = ["small_recipe"]
-CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").rglob("*.yaml"))
 
 
 def check(recipe: Recipe) -> None:

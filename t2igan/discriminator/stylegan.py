@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from t2igan.discriminator.progan import ProGANDiscriminator, ProGANDiscriminatorConfig, Side
 from t2igan.layers.equalized import EqualizedLinear
-from t2igan.layers.progressive import box_down, plain_lrelu
-from t2igan.synthesis.stylegan import blur
+from t2igan.layers.progressive import blur, box_down, plain_lrelu
 from t2igan.types import TextDescriptors, TextDims, Verdict
 
 

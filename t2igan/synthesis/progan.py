@@ -5,7 +5,7 @@ Karras et al. 2018 (arXiv:1710.10196), section 2, Fig. 2 and Table 2.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from t2igan.draws import Draws
 from t2igan.layers.equalized import EqualizedConv2d
-from t2igan.layers.progressive import HeConv2d, HeLinear, nearest_up, pixel_norm, plain_lrelu
+from t2igan.layers.progressive import HeConv2d, HeLinear, blur, nearest_up, pixel_norm, plain_lrelu
 from t2igan.layers.stages import FIRST, check_stages, resolutions
 from t2igan.ranges import Count
 from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
@@ -26,6 +26,7 @@ class ProGANSynthesisConfig(SynthesisConfig):
 
     grows: ClassVar[bool] = True
     channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64, 32, 16)
+    upsampling: Literal["nearest", "bilinear"] = "nearest"  # bilinear: configuration B of StyleGAN (Karras et al. 2019, arXiv:1812.04948)
 
     def check(self, context: CheckContext) -> None:
         check_stages(self, ("channels",), resolutions(context.resolution))
@@ -53,14 +54,17 @@ class FirstSide(nn.Module):
 
 
 class NextSide(nn.Module):
-    """A map to one of twice the side."""
+    """A map to one of twice the side; with `filtered`, a low-pass filter makes nearest neighbours bilinear."""
 
-    def __init__(self, in_channels: int, channels: int):
+    def __init__(self, in_channels: int, channels: int, filtered: bool):
         super().__init__()
-        self.up, self.conv = HeConv2d(in_channels, channels), HeConv2d(channels, channels)
+        self.up, self.conv = HeConv2d(in_channels, channels, bias=not filtered), HeConv2d(channels, channels)
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1)) if filtered else None  # after the filter
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        return normalised(self.conv(normalised(self.up(nearest_up(x)))))
+        x = self.up(nearest_up(x))
+        x = x if self.bias is None else blur(x) + self.bias.to(x.dtype)
+        return normalised(self.conv(normalised(x)))
 
 
 class ProGANSynthesis(SynthesisNetwork):
@@ -70,7 +74,7 @@ class ProGANSynthesis(SynthesisNetwork):
         super().__init__(1, style_dim)
         c = config.channels
         self.first = FirstSide(style_dim, c[0])
-        self.sides = nn.ModuleList(NextSide(a, b) for a, b in zip(c, c[1:], strict=False))
+        self.sides = nn.ModuleList(NextSide(a, b, config.upsampling == "bilinear") for a, b in zip(c, c[1:], strict=False))
         self.to_rgb = nn.ModuleList(EqualizedConv2d(width, 3, kernel_size=1) for width in c)
 
     def forward(

@@ -1,6 +1,7 @@
 """Styles to an image by modulated convolutions with demodulation, pixel noise, and an image at every stage that the next one adds to.
 
-Karras et al. 2020 (arXiv:1912.04958), section 2, Fig. 2d and Fig. 7: skip connections (configuration F), a residual network, or neither.
+Karras et al. 2020 (arXiv:1912.04958), section 2, Fig. 2d and Fig. 7: skip connections (configuration F), a residual network, or neither;
+and in configurations B to D a network that grows as StyleGAN's does, of which only the image of the last side is taken.
 """
 
 import math
@@ -17,10 +18,11 @@ from t2igan.layers.blur import UpsamplingAdaptiveConv2d
 from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.fir import upsample_binomial
 from t2igan.layers.modulation import AdaptiveConv2d
+from t2igan.layers.progressive import nearest_up
 from t2igan.layers.stages import FIRST, check_stages, resolutions
 from t2igan.ranges import Count, Positive
 from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
-from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
+from t2igan.types import CheckContext, ImagePyramid, Stage, TextDescriptors
 
 Architecture = Literal["skip", "residual", "original"]
 
@@ -30,8 +32,12 @@ class StyleGAN2SynthesisConfig(SynthesisConfig):
     """`channels` has one entry per stage, 4 px first. The defaults are configuration F at 1024 px."""
 
     channels: tuple[Count, ...] = (512, 512, 512, 512, 512, 256, 128, 64, 32)
-    architecture: Architecture = "skip"
+    architecture: Literal["skip", "residual", "original", "growing"] = "skip"
     clamp: Positive | None = 256.0  # of activations and images, by their absolute value (arXiv:2006.06676, appendix D); none: unbounded
+
+    @property
+    def grows(self) -> bool:
+        return self.architecture == "growing"
 
     def check(self, context: CheckContext) -> None:
         check_stages(self, ("channels",), resolutions(context.resolution))
@@ -69,7 +75,7 @@ class SynthesisStage(nn.Module):
 
     Args:
         side: px of its output.
-        to_rgb: whether it makes an image.
+        to_rgb: whether it makes an image, which is added to the image so far.
     """
 
     def __init__(self, in_channels: int, channels: int, style_dim: int, side: int, to_rgb: bool, config: StyleGAN2SynthesisConfig):
@@ -108,9 +114,13 @@ class StyleGAN2Synthesis(SynthesisNetwork):
         self.constant = nn.Parameter(torch.randn(c[0], FIRST, FIRST))
         sides = resolutions(FIRST * 2 ** (len(c) - 1))
         self.stages = nn.ModuleList(
-            SynthesisStage(before, after, style_dim, side, config.architecture == "skip" or side == sides[-1], config)
+            SynthesisStage(before, after, style_dim, side, config.architecture in ("skip", "growing") or side == sides[-1], config)
             for before, after, side in zip((c[0], *c), c, sides, strict=False)
         )
+        self.grows = config.grows
+
+    def num_styles_at(self, stage: Stage | None) -> int:
+        return self.num_styles if stage is None else 2 * len(resolutions(stage.side))
 
     def forward(
         self,
@@ -118,14 +128,18 @@ class StyleGAN2Synthesis(SynthesisNetwork):
         texts: Sequence[TextDescriptors],
         condition: None = None,
         draws: Draws | None = None,
-        stage: None = None,
+        stage: Stage | None = None,
     ) -> ImagePyramid:
         each = styles.unbind(1)
         x = self.constant.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        image, place = None, 0
-        for stage in self.stages:
-            x, image = stage(
-                x, image, each[place : place + stage.num_convs + 1], None if draws is None else draws.scoped(f"{stage.conv.side} px")
+        image, before, place = None, None, 0
+        for part in self.stages[: self.num_styles_at(stage) // 2]:
+            own = each[place : place + part.num_convs + 1]
+            before, (x, image) = image, part(
+                x, None if self.grows else image, own, None if draws is None else draws.scoped(f"{part.conv.side} px")
             )
-            place += stage.num_convs
-        return ImagePyramid((image,))
+            place += part.num_convs
+        fade = 1.0 if stage is None else stage.fade
+        if fade < 1:
+            image = torch.lerp(nearest_up(before), image, fade)
+        return ImagePyramid((image,), fade)

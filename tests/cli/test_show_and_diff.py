@@ -11,7 +11,7 @@ from t2igan.cli import main
 
 pytest_plugins = ["kit"]
 
-RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 
 
 def is_large(path) -> bool:

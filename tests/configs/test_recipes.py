@@ -13,7 +13,7 @@ from t2igan.recipe import load_recipe
 from t2igan.schedule import Schedule
 
 pytest_plugins = ["kit"]
-RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 REPLACED = ("data.shards", "text.", "start", "training.cluster_features", "training.precision", "training.prompts")
 FROZEN = ("model", "pretrained", "layers", "vgg", "heads", "side")  # fields of sections that name frozen networks
 LARGE = (
@@ -28,6 +28,10 @@ LARGE = (
 )  # up to a minute for four steps, whatever the width
 
 
+def is_large(path) -> bool:
+    return path.stem in LARGE or path.parent.name == "ablations"
+
+
 def never_shown(recipe) -> set[str]:
     """Layers between images and features at sides below the one where growth starts, which the papers' networks have nevertheless."""
     start = 4 if recipe.training.growth is None else recipe.training.growth.start
@@ -37,7 +41,7 @@ def never_shown(recipe) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [pytest.param(path, marks=[pytest.mark.slow] if path.stem in LARGE else [], id=path.stem) for path in RECIPES]
+    "path", [pytest.param(path, marks=[pytest.mark.slow] if is_large(path) else [], id=path.stem) for path in RECIPES]
 )
 def test_shrunken_recipe_trains_every_parameter_resumes_and_samples(path, kit, tmp_path):
     recipe = shrink(load_recipe(path), kit)
