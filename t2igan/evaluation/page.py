@@ -14,11 +14,11 @@ from t2igan.data.images import png_bytes
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.evaluation.compare import conflicts, read_result
+from t2igan.evaluation.curve import curve_svg
 from t2igan.grids import sheet
 from t2igan.plain_text import parse_json
 
 SHOWN = 24  # images of a result
-WIDTH, HEIGHT, PAD = 520, 340, 56  # of the curve
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:64em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .8em;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}figure{margin:1em 0}img{max-width:100%;image-rendering:pixelated}
@@ -33,7 +33,7 @@ def build_page(paths: list[Path], neighbors: Path | None = None) -> str:
     """
     results = {path: read_result(path) for path in paths}
     parts = ["<h1>Zero-shot COCO</h1>", tables(results)]
-    parts += [curve_svg(curve) for curve in curves(results)]
+    parts += [score_curve(curve) for curve in curves(results)]
     parts += [image_sheet(path) for path in results]
     if neighbors:
         parts.append(neighbors_section(neighbors))
@@ -80,28 +80,10 @@ def curves(results: dict) -> list[list[dict]]:
     return [sorted(curve, key=lambda result: result["model"]["truncation"]) for curve in found if len(curve) > 1]
 
 
-def curve_svg(curve: list[dict]) -> str:
+def score_curve(curve: list[dict]) -> str:
     """FID upwards, CLIP score to the right, one point per truncation."""
-    points = [(r["metrics"]["clip_score"]["value"], r["metrics"]["fid"]["value"], r["model"]["truncation"]) for r in curve]
-    (left, right), (bottom, top) = ((min(values), max(values)) for values in ([p[0] for p in points], [p[1] for p in points]))
-
-    def position(x: float, y: float) -> tuple[float, float]:
-        across = (x - left) / ((right - left) or 1)
-        up = (y - bottom) / ((top - bottom) or 1)
-        return PAD + across * (WIDTH - 2 * PAD), HEIGHT - PAD - up * (HEIGHT - 2 * PAD)
-
-    placed = [(*position(x, y), truncation) for x, y, truncation in points]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in placed)
-    dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#36c"/><text x="{x + 7:.1f}" y="{y - 6:.1f}">{t}</text>' for x, y, t in placed
-    )
-    corners = ((PAD, HEIGHT - 30, left), (WIDTH - PAD, HEIGHT - 30, right), (14, HEIGHT - PAD, bottom), (14, PAD, top))
-    ticks = "".join(f'<text x="{x}" y="{y}">{value:.4g}</text>' for x, y, value in corners)
-    names = f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">CLIP score</text><text x="8" y="20">FID</text>'
-    axes = f'<path d="M{PAD} {PAD / 2}V{HEIGHT - PAD}H{WIDTH - PAD / 2}" fill="none" stroke="#999"/>'
-    drawing = f'{axes}<polyline points="{line}" fill="none" stroke="#36c" stroke-width="2"/>{dots}{ticks}{names}'
-    title = "FID against CLIP score by truncation"
-    return f'<h2>{title}</h2><svg width="{WIDTH}" height="{HEIGHT}" font-size="12" font-family="sans-serif" role="img">{drawing}</svg>'
+    points = [(r["metrics"]["clip_score"]["value"], r["metrics"]["fid"]["value"], str(r["model"]["truncation"])) for r in curve]
+    return f"<h2>FID against CLIP score by truncation</h2>{curve_svg(points, 'CLIP score', 'FID')}"
 
 
 def image_sheet(path: Path) -> str:

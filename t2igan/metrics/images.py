@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class ImageSet:
         except (OSError, ValueError) as error:
             raise UserError(f"image {number} of {self.shards.files[0].parent} cannot be read ({error}); make the shards again") from None
 
-    def read(self, numbers: range) -> UInt8[Tensor, "b 3 r r"]:
+    def read(self, numbers: Sequence[int]) -> UInt8[Tensor, "b 3 r r"]:
         """Raises UserError where an image is broken, or differs in size from the first one where `one_size` is set."""
         rows = []
         for number in numbers:

@@ -134,10 +134,9 @@ class StyleGAN2Synthesis(SynthesisNetwork):
         x = self.constant.expand(len(styles), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         image, before, place = None, None, 0
         for part in self.stages[: self.num_styles_at(stage) // 2]:
-            own = each[place : place + part.num_convs + 1]
-            before, (x, image) = image, part(
-                x, None if self.grows else image, own, None if draws is None else draws.scoped(f"{part.conv.side} px")
-            )
+            own, scope = each[place : place + part.num_convs + 1], None if draws is None else draws.scoped(f"{part.conv.side} px")
+            before = image
+            x, image = part(x, None if self.grows else before, own, scope)
             place += part.num_convs
         fade = 1.0 if stage is None else stage.fade
         if fade < 1:
