@@ -63,7 +63,8 @@ def measure_separability(
         count: images to generate; half of them are kept for each attribute.
 
     Raises:
-        UserError: an attribute is that of nearly all images, or of nearly none, of the data or of the generated ones.
+        UserError: an attribute is that of nearly all images, or of nearly none, of the data or of the generated ones; or `count` is too
+            small for the width of w.
     """
     shards = Shards(data)
     records = [shards.read(number) for number in range(len(shards))]
@@ -101,7 +102,7 @@ def separated(name: str, latents: Float[Tensor, "n d"], labels: Bool[Tensor, " n
     try:
         return separate(latents, labels)
     except ValueError as error:
-        raise UserError(f"attribute {name!r} of the generated images: {error}; choose another, or raise --count") from None
+        raise UserError(f"attribute {name!r} of the generated images: {error}; raise --count, or choose another") from None
 
 
 @torch.no_grad()

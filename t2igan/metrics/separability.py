@@ -23,7 +23,14 @@ class Separation:
 
 
 def separate(latents: Float[Tensor, "n d"], labels: Bool[Tensor, " n"]) -> Separation:
-    """Fits a linear support vector machine to the labels. Raises ValueError where all labels are equal."""
+    """Fits a linear support vector machine to the labels.
+
+    Raises:
+        ValueError: all labels are equal, or latents are so few that a hyperplane separates almost any labels (Cover 1965).
+    """
+    count, dimensions = latents.shape
+    if count <= 2 * dimensions:
+        raise ValueError(f"{count} latents of {dimensions} dimensions, which are separated whatever their labels")
     if labels.all() or not labels.any():
         raise ValueError("all labels are equal, needs images with the attribute and images without it")
     machine = scikit_learn("svm").LinearSVC(dual=False)

@@ -88,12 +88,14 @@ def test_separability(result, kit, png, tmp_path):
     colours = ["red" if number % 2 else "blue" for number in range(40)]
     samples = [Sample(f"{i:03}", png(colour), [f"a {colour} thing {i}"], {"odd": bool(i % 2)}) for i, colour in enumerate(colours)]
     write_shards(samples, tmp_path / "labelled", per_shard=40)
-    words = ["--data", tmp_path / "labelled", "--clip", f"local-dir:{kit.clip}", "--count", 60]
+    words = ["--data", tmp_path / "labelled", "--clip", f"local-dir:{kit.clip}", "--count", 80]
     numbers, picture = result("separability", "text", *words, "--attributes", "odd=true")
     assert set(numbers["spaces"]) == {"z", "w"} and all(1 <= value <= 2 for value in numbers["spaces"].values())
     facts = numbers["attributes"]["odd=true"]
     assert numbers["spaces"]["z"] == pytest.approx(2 ** facts["entropy_z"]) and 0 < facts["share"] < 1
     assert picture.size[0] == 10 * (64 + 4) + 4 and facts["classifier_accuracy"] == 1
+    few = ["--data", tmp_path / "labelled", "--clip", f"local-dir:{kit.clip}", "--count", 60]
+    assert "30 latents of 16 dimensions, which are separated whatever" in result("separability", "text", *few, "--attributes", "odd=true")
     assert "attribute 'green': 0 images have it" in result("separability", "text", *words, "--attributes", "green")
 
 

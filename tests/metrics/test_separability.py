@@ -20,6 +20,11 @@ def test_what_a_plane_separates_has_no_entropy_and_what_none_does_has_all():
         separate(latents, torch.ones(2000, dtype=torch.bool))
 
 
+def test_too_few_latents_prove_nothing():
+    with pytest.raises(ValueError, match="16 latents of 8 dimensions, which are separated whatever their labels"):
+        separate(torch.randn(16, 8), torch.arange(16) % 2 == 0)
+
+
 def test_entropy_is_in_bits_and_the_score_is_two_to_their_sum():
     labels = torch.tensor([True, True, False, False, True, False, False, False])
     sides = torch.tensor([True, True, True, True, False, False, False, False])
@@ -40,4 +45,4 @@ def test_a_classifier_knows_how_good_it_is():
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
     with pytest.raises(UserError, match=r"pip install 't2igan\[separability\]'"):
-        separate(torch.randn(4, 2), torch.tensor([True, False, True, False]))
+        separate(torch.randn(8, 2), torch.arange(8) % 2 == 0)
