@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import math
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -200,17 +201,34 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def differences(a: Recipe, b: Recipe) -> list[tuple[str, Any, Any]]:
-    """(path, value in a, value in b) wherever two recipes differ; a part that is absent is None."""
-    flat_a, flat_b = _flatten(to_dict(a)), _flatten(to_dict(b))
-    keys = list(dict.fromkeys([*flat_a, *flat_b]))
-    return [(key, flat_a.get(key), flat_b.get(key)) for key in keys if flat_a.get(key) != flat_b.get(key)]
+    """(path, value in a, value in b) wherever two recipes differ; what is absent is None.
+
+    A part of another kind, and a term or a schedule that only one of them has, differs as a whole.
+    """
+    return list(_differences(to_dict(a), to_dict(b), ""))
 
 
-def _flatten(value: Any, where: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in _flatten(item, _join(where, key)).items()}
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        kinds = [item.get("kind") if isinstance(item, dict) else None for item in value]
-        names = [kind if kind and kinds.count(kind) == 1 else str(i) for i, kind in enumerate(kinds)]
-        return {k: v for name, item in zip(names, value, strict=True) for k, v in _flatten(item, _join(where, name)).items()}
-    return {where: value}
+def _differences(a: Any, b: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
+    if a == b:
+        return
+    if _has_items(a) and _has_items(b):
+        a, b = _by_kind(a), _by_kind(b)
+        alike = True
+    else:
+        alike = isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys() and a.get("kind") == b.get("kind")
+    if not alike:
+        yield where, a, b
+        return
+    for key in dict.fromkeys([*a, *b]):
+        yield from _differences(a.get(key), b.get(key), _join(where, key))
+
+
+def _has_items(value: Any) -> bool:
+    """Whether it is a list of sections, such as terms, or an empty one."""
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _by_kind(items: list[dict]) -> dict[str, dict]:
+    """Items by kind where that names one of them, else by their place."""
+    kinds = [item.get("kind") for item in items]
+    return {kind if kind and kinds.count(kind) == 1 else str(i): item for i, (kind, item) in enumerate(zip(kinds, items, strict=True))}

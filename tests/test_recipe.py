@@ -202,13 +202,20 @@ def test_differences_are_named_by_path(base):
     assert found["training.batch"] == (32, 64)
     assert found["objective.discriminator.r1.gamma"] == (0.5, 9.0)
     assert found["generator.synthesis.channels"] == ([16, 16, 8, 8], [8, 8, 8, 8])
-    assert found["generator.adapter.depth"][1] is None
+    assert found["generator.adapter"][0]["depth"] == 1 and found["generator.adapter"][1] is None, "a part that is absent"
     assert not any(path.startswith("discriminator") for path in found)
 
 
 def test_a_term_more_is_a_difference_by_its_name(data):
     more = changed(data, "objective.generator=[{kind: nonsaturating}, {kind: matching, weight: 0.5}]")
     less = changed(data, "objective.generator=[{kind: nonsaturating}]")
-    found = differences(parse(Recipe, less, ""), parse(Recipe, more, ""))
-    assert ("objective.generator.matching.weight", None, 0.5) in found
-    assert all(path.startswith("objective.generator.matching") for path, _, _ in found)
+    ((path, before, after),) = differences(parse(Recipe, less, ""), parse(Recipe, more, ""))
+    assert path == "objective.generator.matching" and before is None and (after["kind"], after["weight"]) == ("matching", 0.5)
+
+
+def test_a_part_of_another_kind_and_a_schedule_differ_as_a_whole(data):
+    other = changed(data, "augment={kind: diffaugment}", "training.generator_optimizer.lr=0.5")
+    found = {path: (a, b) for path, a, b in differences(parse(Recipe, data, ""), parse(Recipe, other, ""))}
+    assert found.keys() == {"augment", "training.generator_optimizer.lr"}
+    assert found["augment"][0] == {"kind": "none"} and found["augment"][1]["kind"] == "diffaugment"
+    assert "linear" in found["training.generator_optimizer.lr"][0] and found["training.generator_optimizer.lr"][1] == 0.5

@@ -37,7 +37,7 @@ def test_the_recipe_follows_the_releases_tables(root):
 
 # what each configuration of Table 1 has more than the one before, besides its name and header
 CONFIGURATIONS = {
-    "b": {"generator.synthesis.upsampling", "discriminator.network.kind", "objective", "training.total_images", "training.growth"}
+    "b": {"generator.synthesis.upsampling", "discriminator.network", "objective", "training.total_images", "training.growth"}
     | {"training.generator_optimizer.lr", "training.discriminator_optimizer.lr"},
     "c": {"generator.style", "generator.synthesis"},
     "d": {"generator.synthesis.input"},

@@ -86,8 +86,12 @@ def test_diff_prints_what_changes_and_nothing_else(recipe, tiny, tmp_path, call)
     b = write_recipe(tmp_path / "b.yaml", override(tiny, seed=5, generator__style__depth=4, objective__discriminator=terms))
     lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in call("diff", a, b).splitlines()}
     assert lines.pop("seed") == "3  ->  5" and lines.pop("generator.style.depth") == "2  ->  4"
-    assert lines.pop("objective.discriminator.r1.gamma") == "0.5  ->  -", "a part that is absent is a dash"
-    assert lines and all(key.startswith("objective.discriminator.r1.") for key in lines)
+    assert lines.pop("objective.discriminator.r1") == "{kind: r1, every: 2, gamma: 0.5}  ->  -", "a part that is absent is a dash"
+    assert not lines
+    c = write_recipe(tmp_path / "c.yaml", override(tiny, generator__style={"kind": "stylegan2"}, training__own_reals=True))
+    first, old, new, last = call("diff", a, c).splitlines()
+    assert first == "generator.style" and old.startswith("  - {kind: mapping, ") and new.startswith("  + {kind: stylegan2, "), "long ones"
+    assert last.split() == ["training.own_reals", "false", "->", "true"]
 
 
 def test_diff_of_a_run_and_its_recipe_is_empty(run, recipe, call):
