@@ -75,7 +75,7 @@ def check_recipe(recipe: Recipe, encoder: TextEncoder) -> None:
     if r < 8 or r & (r - 1):
         near = max(8, 1 << (max(r, 1).bit_length() - 1))
         raise UserError(f"resolution must be a power of two >= 8, got {r}; the nearest below is {near}")
-    context = CheckContext(r, recipe.generator.synthesis.levels(r), encoder.token_dim)
+    context = CheckContext(r, recipe.generator.synthesis.levels(r), encoder.token_dim, encoder.num_classes)
     for name, section in sections(recipe).items():
         try:
             section.check(context)
@@ -84,6 +84,8 @@ def check_recipe(recipe: Recipe, encoder: TextEncoder) -> None:
     for half, terms in vars(recipe.objective).items():
         if not any(term.every == 1 and term.after == 0 for term in terms):
             raise UserError(f"objective.{half} has no term that is due from the first step at every step; some steps would train nothing")
+    if recipe.augment.reads_sign and not any(term.options.signed for term in recipe.objective.discriminator):
+        raise UserError("augment.target reads the sign of D's logits, which no term of objective.discriminator decides; leave it out")
     if recipe.training.growth is not None:
         for name, part in (("generator.synthesis", recipe.generator.synthesis), ("discriminator.network", recipe.discriminator.network)):
             if not part.grows:

@@ -21,6 +21,7 @@ class CheckContext:
     resolution: int
     levels: tuple[int, ...]  # px, the sides of the images that synthesis makes, finest first
     token_dim: int = 1  # width of the frozen local text descriptors; 0: the system has no text
+    num_classes: int = 0  # of labels whose one-hot vector is the pooled descriptor; 0: it is none
 
 
 @dataclass(frozen=True)

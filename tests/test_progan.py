@@ -15,7 +15,7 @@ from t2igan.objective.wasserstein import ClassificationConfig, GradientPenaltyCo
 from t2igan.recipe import load_recipe
 from t2igan.style.progan import ProGANLatentConfig
 from t2igan.synthesis.progan import ProGANSynthesisConfig, normalised
-from t2igan.system import build_system
+from t2igan.system import build_system, check_recipe
 from t2igan.types import ImagePyramid, ImageSet, Stage, TextDims, Verdict
 
 pytest_plugins = ["kit"]
@@ -230,3 +230,27 @@ def test_a_system_that_does_not_grow_is_refused(kit):
         build_system(parse(Recipe, recipe, ""))
     with pytest.raises(UserError, match="total_images is 40, growth to 16 px takes 64"):
         build_system(parse(Recipe, growing_recipe(kit, training__total_images=40), ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("progan_cifar10", "text={kind: none}", "discriminator.network.condition is classes, needs class labels, text: {kind: label}"),
+        ("progan_cifar10", "augment={kind: ada, target: 0.6}", "augment.target reads the sign of D's logits, which no term of"),
+        ("emoji_r3gan_32", "augment={kind: ada, target: 0.6}", "augment.target reads the sign of D's logits, which no term of"),
+        ("progan_cifar10", "training.growth.batches=[4,4]", "growth.batches has 2 entries, needs one for each of 4, 8, 16, 32 px, or none"),
+        ("progan_cifar10", "training.total_images=1000", "total_images is 1000, growth to 32 px takes 3600000"),
+        ("progan_cifar10", "training.growth.start=64", "growth.start is 64, needs a side below 32 px: 4, 8, 16"),
+        ("emoji_stylegan_32", "discriminator.network.condition=label", "condition is label, needs class labels"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_in_one_line(name, override, message, root):
+    recipe = load_recipe(root / f"configs/{name}.yaml", [override])
+    with pytest.raises(UserError) as caught:
+        check_recipe(recipe, recipe.text.build())
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_release_of_ada_is_allowed(root):
+    recipe = load_recipe(root / "configs/stylegan2_ada_cifar10.yaml")
+    assert recipe.augment.reads_sign and check_recipe(recipe, recipe.text.build()) is None

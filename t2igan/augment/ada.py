@@ -71,6 +71,10 @@ class ADAConfig(AugmentConfig):
     noise: Amount = 0.0
     cutout: Amount = 0.0
 
+    @property
+    def reads_sign(self) -> bool:
+        return self.target is not None
+
     def build(self) -> "ADA":
         return ADA(self)
 

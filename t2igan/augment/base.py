@@ -14,6 +14,11 @@ from t2igan.types import ImagePyramid, PartConfig, TrainingTime, Verdict
 class AugmentConfig(PartConfig):
     """The section `augment`. Generic code reads nothing of it but this."""
 
+    @property
+    def reads_sign(self) -> bool:
+        """Whether it adapts to the sign of D's logits on real images."""
+        return False
+
     def build(self) -> "Augment":
         raise TypeError(f"{type(self).__name__} builds no augmentation")
 

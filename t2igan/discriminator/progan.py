@@ -34,6 +34,8 @@ class ProGANDiscriminatorConfig(DiscriminatorNetworkConfig):
 
     def check(self, context: CheckContext) -> None:
         check_stages(self, ("channels",), resolutions(context.resolution))
+        if self.condition != "projection" and not context.num_classes:
+            raise ValueError(f"condition is {self.condition}, needs class labels, text: {{kind: label}}; a text joins by projection")
         super().check(context)
 
     def build(self, resolution: int, adapter: nn.Module | None, text: TextDims) -> "ProGANDiscriminator":

@@ -1,6 +1,7 @@
 """The game itself: logits to losses. Logits are high for real."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -12,6 +13,8 @@ from t2igan.objective.term import LossInputs, Term, TermOptions
 @dataclass(frozen=True)
 class NonSaturatingConfig(TermOptions):
     """No options."""
+
+    signed: ClassVar[bool] = True
 
     def build(self) -> "NonSaturating":
         return NonSaturating()

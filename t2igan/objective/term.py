@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -52,6 +53,8 @@ class LossInputs:
 @dataclass(frozen=True)
 class TermOptions(PartConfig):
     """A term's own options in a recipe, beside `weight`, `every` and `after`."""
+
+    signed: ClassVar[bool] = False  # whether the loss parts D's logits at zero, above for real images and below for generated ones
 
     def build(self) -> Term:
         raise TypeError(f"{type(self).__name__} builds no term")

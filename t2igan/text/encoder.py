@@ -28,6 +28,7 @@ class TextEncoder(nn.Module, ABC):
     """
 
     conditional = True  # whether descriptors depend on the prompt
+    num_classes = 0  # of labels whose one-hot vector is the pooled descriptor; 0: it is none
     cacheable = True  # whether encoding costs more than a look-up, so that CaptionEncoder keeps the results
 
     def __init__(self, token_dim: int, text_dim: int, max_tokens: int):

@@ -43,7 +43,7 @@ class LabelText(TextEncoder):
 
     def __init__(self, config: LabelTextConfig):
         super().__init__(token_dim=config.num_classes, text_dim=config.num_classes, max_tokens=1)
-        self.names = config.names
+        self.num_classes, self.names = config.num_classes, config.names
         self.numbers = {normalised(name): number for number, name in enumerate(config.names)}
 
     def load_pretrained(self) -> None:
