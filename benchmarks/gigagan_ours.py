@@ -152,10 +152,12 @@ class RandomEncoder(TextEncoder):
 
 
 def our_run(recipe: Recipe, out: Path) -> Run:
-    """The Run of `t2igan train`, with random text descriptors."""
+    """The Run of `t2igan train`, with random descriptors in place of those of a text tower."""
     system = build_system(recipe)
     text = system.text_encoder
-    return Run(recipe, replace(system, text_encoder=RandomEncoder(text.token_dim, text.text_dim, text.max_tokens)), out)
+    if text.cacheable:
+        system = replace(system, text_encoder=RandomEncoder(text.token_dim, text.text_dim, text.max_tokens))
+    return Run(recipe, system, out)
 
 
 def write_noise(folder: Path) -> Path:
