@@ -6,6 +6,7 @@ from t2igan.synthesis.progan import ProGANSynthesisConfig
 from t2igan.synthesis.r3gan import R3GANSynthesisConfig
 from t2igan.synthesis.stylegan import StyleGANSynthesisConfig
 from t2igan.synthesis.stylegan2 import StyleGAN2SynthesisConfig
+from t2igan.synthesis.stylegan3 import StyleGAN3SynthesisConfig
 
 KINDS = {
     "gigagan": GigaGANSynthesisConfig,
@@ -14,4 +15,5 @@ KINDS = {
     "r3gan": R3GANSynthesisConfig,
     "stylegan": StyleGANSynthesisConfig,
     "stylegan2": StyleGAN2SynthesisConfig,
+    "stylegan3": StyleGAN3SynthesisConfig,
 }

@@ -1,7 +1,7 @@
 """What every synthesis network promises: styles and text to an image pyramid."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.draws import Draws
+from t2igan.layers.fourier import FourierInput
 from t2igan.types import ImagePyramid, PartConfig, Stage, TextDescriptors
 
 
@@ -61,6 +62,14 @@ class SynthesisNetwork(nn.Module, ABC):
             draws: in training, the source of random numbers such as pixel noise; None outside training.
             stage: how far a network that grows has grown; None: fully.
         """
+
+    @property
+    def fourier_input(self) -> FourierInput | None:
+        """The waves that a network without a grid of its own starts from; None: it has none."""
+        return None
+
+    def update(self, batch: int, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+        """Called after every step of `batch` images: what the passes of all processes have shown becomes a running mean."""
 
     def num_styles_at(self, stage: Stage | None) -> int:
         """How many of the styles a network that has grown so far takes, coarsest first."""

@@ -101,6 +101,7 @@ class Trainer:
         log["G/gradient_norm"] = self.g_optimizer.step(now)
 
         self.images, self.steps, self.last_batch = self.images + now.batch, self.steps + 1, now.batch
+        self.generator.synthesis.update(now.batch, self.sum_over_processes)
         self.ema.update(self.generator, self.images, now.batch)
         self.objective.update(now, self.sum_over_processes)
         return log | self.critic.augment.update(self.now(), now.batch, self.sum_over_processes)

@@ -1,0 +1,129 @@
+"""A nonlinearity at a higher sampling rate: up by a low-pass filter, leaky ReLU, and down by another.
+
+Karras et al. 2021 (arXiv:2106.12423), section 3.1 ("nonlinearity") and appendix D. Filters are linear maps whose adjoints are filters, and
+the nonlinearity needs one sign per value: nothing else is kept for the backward pass, and no map with zeros between its values exists.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.layers.equalized import LRELU_GAIN, LRELU_SLOPE
+from t2igan.layers.low_pass import low_pass, radial_low_pass
+
+TAPS = 6  # of a filter, times the factor by which it changes the rate
+
+
+class _LinearMap(torch.autograd.Function):
+    """A linear map and its adjoint, each the derivative of the other; keeps no tensor."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, apply: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.maps = apply, adjoint
+        return apply(x)
+
+    @staticmethod
+    def backward(ctx, out: Tensor):
+        apply, adjoint = ctx.maps
+        return _LinearMap.apply(out, adjoint, apply), None, None
+
+
+class _Leaky(torch.autograd.Function):
+    """Leaky ReLU without a gain, clamped; keeps two bits of each value, as bytes."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, bound: float | None) -> Tensor:
+        negative, y = x < 0, F.leaky_relu(x, LRELU_SLOPE)
+        beyond = None if bound is None else y.abs() > bound
+        ctx.slopes = negative, beyond
+        return y if bound is None else y.clamp_(-bound, bound)
+
+    @staticmethod
+    def backward(ctx, out: Tensor):
+        negative, beyond = ctx.slopes
+
+        def scaled(g: Tensor) -> Tensor:
+            g = torch.where(negative, g * LRELU_SLOPE, g)
+            return g if beyond is None else g.masked_fill_(beyond, 0)
+
+        return _LinearMap.apply(out, scaled, scaled), None
+
+
+def linear_map(x: Tensor, apply: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor]) -> Tensor:
+    """`apply(x)`, whose derivatives are `adjoint` and `apply` in turn."""
+    return _LinearMap.apply(x, apply, adjoint) if torch.is_grad_enabled() and x.requires_grad else apply(x)
+
+
+def leaky(x: Tensor, bound: float | None) -> Tensor:
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Leaky.apply(x, bound)
+    y = F.leaky_relu(x, LRELU_SLOPE)
+    return y if bound is None else y.clamp(-bound, bound)
+
+
+def separable(x: Float[Tensor, "b c h w"], taps: Float[Tensor, " k"], conv: Callable, stride: int, padding: int) -> Tensor:
+    """A depthwise (transposed) convolution along rows, then along columns."""
+    channels, k = x.shape[1], len(taps)
+    taps = taps.to(x.dtype)
+    x = conv(x, taps.view(1, 1, 1, k).expand(channels, 1, 1, k), stride=(1, stride), padding=(0, padding), groups=channels)
+    return conv(x, taps.view(1, 1, k, 1).expand(channels, 1, k, 1), stride=(stride, 1), padding=(padding, 0), groups=channels)
+
+
+def planar(x: Float[Tensor, "b c h w"], taps: Float[Tensor, "k k"], conv: Callable, stride: int, padding: int) -> Tensor:
+    channels = x.shape[1]
+    return conv(x, taps.to(x.dtype).expand(channels, 1, -1, -1), stride=stride, padding=padding, groups=channels)
+
+
+class FilteredNonlinearity(nn.Module):
+    """Maps of one side and rate to maps of another, with a nonlinearity that makes no aliases.
+
+    Args:
+        sides: px, of the map before and after.
+        rates: samples per width of the image, before and after.
+        cutoffs, half_widths: of the filters, for the map before and after: the pass band, and half of the transition band.
+        radial: whether the filter down is the same in every direction.
+        clamp: of the values, by their absolute value; None: unbounded.
+    """
+
+    def __init__(
+        self,
+        sides: tuple[int, int],
+        rates: tuple[int, int],
+        cutoffs: tuple[float, float],
+        half_widths: tuple[float, float],
+        radial: bool,
+        clamp: float | None,
+    ):
+        super().__init__()
+        inside = 2 * max(rates)
+        self.up, self.down = inside // rates[0], inside // rates[1]
+        taps = low_pass(TAPS * self.up, cutoffs[0], 2 * half_widths[0], inside)
+        design = radial_low_pass if radial else low_pass
+        self.register_buffer("up_taps", (taps * self.up).float(), persistent=False)
+        gain = LRELU_GAIN if radial else math.sqrt(LRELU_GAIN)  # the activation's, which comes along both axes
+        down = design(TAPS * self.down, cutoffs[1], 2 * half_widths[1], inside) * gain
+        self.register_buffer("down_taps", down.float(), persistent=False)
+        wide = (sides[1] - 1) * self.down + TAPS * self.down  # px, the side of the map inside
+        self.crop = ((sides[0] - 1) * self.up + TAPS * self.up - wide) // 2  # of what the filter up makes, on each side
+        self.bound = None if clamp is None else clamp / LRELU_GAIN
+        self.radial = radial
+
+    def forward(self, x: Float[Tensor, "b c h h"]) -> Float[Tensor, "b c h2 h2"]:
+        x = linear_map(x, self._up, self._up_adjoint)
+        return linear_map(leaky(x, self.bound), self._down, self._down_adjoint)
+
+    def _up(self, x: Tensor) -> Tensor:
+        return separable(x, self.up_taps, F.conv_transpose2d, self.up, self.crop)
+
+    def _up_adjoint(self, x: Tensor) -> Tensor:
+        return separable(x, self.up_taps, F.conv2d, self.up, self.crop)
+
+    def _down(self, x: Tensor) -> Tensor:
+        return (planar if self.radial else separable)(x, self.down_taps, F.conv2d, self.down, 0)
+
+    def _down_adjoint(self, x: Tensor) -> Tensor:
+        return (planar if self.radial else separable)(x, self.down_taps, F.conv_transpose2d, self.down, 0)

@@ -1,0 +1,171 @@
+"""Styles to an image without aliases: waves, then modulated convolutions and filtered nonlinearities, so that details move with surfaces.
+
+Karras et al. 2021 (arXiv:2106.12423), section 3 and appendix; configurations T (translation) and R (translation and rotation).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.draws import Draws
+from t2igan.layers.alias_free import FilteredNonlinearity
+from t2igan.layers.fourier import FourierInput
+from t2igan.layers.modulation import AdaptiveConv2d
+from t2igan.layers.precision import full_precision
+from t2igan.ranges import Count, Positive
+from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
+from t2igan.types import CheckContext, ImagePyramid, Stage, TextDescriptors
+
+FIRST_CUTOFF, FIRST_STOP = 2.0, 2.0**2.1  # cycles per width of the image, of the first layer
+LAST_STOP = 2.0**0.3  # of the last layer, in units of half the resolution
+CRITICAL = 2  # last layers, whose cutoff is half the resolution
+MARGIN = 10  # px around the image, in its layers
+OUTPUT_SCALE = 0.25
+
+
+@dataclass(frozen=True)
+class StyleGAN3SynthesisConfig(SynthesisConfig):
+    """A layer of cutoff f has channel_base / (2 f) channels, at most channel_max. The defaults are configuration T at 1024 px."""
+
+    layers: Count = 14  # besides the last one, which makes the image
+    channel_base: Count = 32768
+    channel_max: Count = 512
+    equivariance: Literal["translation", "rotation"] = "translation"  # rotation: 1x1 kernels, and filters without a direction
+    clamp: Positive | None = 256.0  # of activations and images, by their absolute value; none: unbounded
+    magnitude_half_life: Count = 20_000  # images, of the running mean by which a layer's input is scaled
+
+    def check(self, context: CheckContext) -> None:
+        if context.resolution < 16:
+            raise ValueError(f"kind stylegan3 makes images of 16 px or more, and resolution is {context.resolution}")
+        if self.layers <= CRITICAL:
+            raise ValueError(f"layers is {self.layers}, needs {CRITICAL + 1} or more: the last {CRITICAL} have the image's cutoff")
+
+    def build(self, resolution: int, style_dim: int, token_dim: int) -> "StyleGAN3Synthesis":
+        return StyleGAN3Synthesis(self, resolution, style_dim)
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One row of the layers' table: what a layer makes."""
+
+    cutoff: float  # cycles per width of the image
+    half_width: float  # of the transition band beyond it
+    rate: int  # samples per width of the image
+    side: int  # px, with the margin
+    channels: int
+
+
+def layer_table(config: StyleGAN3SynthesisConfig, resolution: int) -> list[LayerSpec]:
+    """`layers` + 1 rows. Appendix F of the paper: cutoffs and stop bands rise geometrically."""
+    rows = []
+    for i in range(config.layers + 1):
+        part = min(i / (config.layers - CRITICAL), 1)
+        cutoff = FIRST_CUTOFF * (resolution / 2 / FIRST_CUTOFF) ** part
+        stop = FIRST_STOP * (LAST_STOP * resolution / 2 / FIRST_STOP) ** part
+        rate = 2 ** math.ceil(math.log2(min(2 * stop, resolution)))
+        last = i >= config.layers - 1
+        channels = 3 if i == config.layers else round(min(config.channel_base / 2 / cutoff, config.channel_max))
+        side = resolution if last else rate + 2 * MARGIN
+        rows.append(LayerSpec(cutoff, max(stop, rate / 2) - cutoff, rate, side, channels))
+    return rows
+
+
+def whole_conv(x: Float[Tensor, "b i h w"], kernel: Float[Tensor, "o i k k"]) -> Float[Tensor, "b o h2 w2"]:
+    """With zeros around the map, so that it grows by k - 1: the margin is cut by the filters."""
+    return F.conv2d(x, kernel, padding=kernel.shape[-1] - 1)
+
+
+class WholeAdaptiveConv2d(AdaptiveConv2d):
+    conv = staticmethod(whole_conv)
+
+
+class InputMagnitude(nn.Module):
+    """The running mean of a layer's squared input over training, by whose root the input is divided.
+
+    Ours: it moves once after every step, by all of G's passes (the release moves it inside the pass that makes images for D), so that it
+    depends neither on processes nor on micro-batches.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean_square", torch.ones(()))
+        self.register_buffer("seen", torch.zeros(2), persistent=False)  # the sum of squares since the last step, and of how many values
+
+    def forward(self, training: bool, x: Tensor) -> Float[Tensor, ""]:
+        """The factor of the input; in training takes note of it."""
+        if training:
+            with torch.no_grad(), full_precision(x.device):
+                self.seen += torch.stack([x.detach().float().square().mean() * len(x), self.seen.new_tensor(float(len(x)))])
+        return self.mean_square.rsqrt()
+
+
+class StyleGAN3Layer(nn.Module):
+    """A modulated convolution, a bias, a filtered nonlinearity; the last layer's convolution is neither demodulated nor filtered."""
+
+    def __init__(self, before: LayerSpec, after: LayerSpec, style_dim: int, config: StyleGAN3SynthesisConfig, to_rgb: bool, critical: bool):
+        super().__init__()
+        kernel = 1 if to_rgb or config.equivariance == "rotation" else 3
+        self.magnitude = InputMagnitude()
+        self.conv = WholeAdaptiveConv2d(before.channels, after.channels, style_dim, kernel, demodulate=not to_rgb, bias=False)
+        self.bias = nn.Parameter(torch.zeros(after.channels, 1, 1))
+        radial = config.equivariance == "rotation" and not critical
+        self.nonlinearity = None
+        if not to_rgb:
+            sides, pairs = (before.side + kernel - 1, after.side), (before, after)
+            rates, cutoffs, half_widths = (tuple(getattr(s, name) for s in pairs) for name in ("rate", "cutoff", "half_width"))
+            self.nonlinearity = FilteredNonlinearity(sides, rates, cutoffs, half_widths, radial, config.clamp)
+        self.clamp = config.clamp
+
+    def forward(self, x: Float[Tensor, "b i h h"], style: Float[Tensor, "b style_dim"], training: bool) -> Float[Tensor, "b o h2 h2"]:
+        y = self.conv(x, style) * self.magnitude(training, x).to(x.dtype) + self.bias.to(x.dtype)
+        if self.nonlinearity is not None:
+            return self.nonlinearity(y)
+        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
+
+
+class StyleGAN3Synthesis(SynthesisNetwork):
+    """A style for the waves, one for every layer, and one for the image."""
+
+    def __init__(self, config: StyleGAN3SynthesisConfig, resolution: int, style_dim: int):
+        super().__init__(config.layers + 2, style_dim)
+        rows = layer_table(config, resolution)
+        first = rows[0]
+        self.input = FourierInput(style_dim, first.channels, first.side, first.rate, first.cutoff)
+        self.layers = nn.ModuleList(
+            StyleGAN3Layer(rows[max(i - 1, 0)], row, style_dim, config, i == config.layers, i >= config.layers - CRITICAL)
+            for i, row in enumerate(rows)
+        )
+        self.half_life = config.magnitude_half_life
+
+    @property
+    def fourier_input(self) -> FourierInput:
+        return self.input
+
+    def forward(
+        self,
+        styles: Float[Tensor, "b l style_dim"],
+        texts: Sequence[TextDescriptors],
+        condition: None = None,
+        draws: Draws | None = None,
+        stage: Stage | None = None,
+    ) -> ImagePyramid:
+        first, *others = styles.unbind(1)
+        x = self.input(first).contiguous(memory_format=torch.channels_last)
+        for layer, style in zip(self.layers, others, strict=True):
+            x = layer(x, style, draws is not None)
+        return ImagePyramid((x.float() * OUTPUT_SCALE,))
+
+    @torch.no_grad()
+    def update(self, batch: int, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+        means = [layer.magnitude for layer in self.layers]
+        seen = sum_over_processes(torch.stack([mean.seen for mean in means]))
+        for mean, (total, count) in zip(means, seen, strict=True):
+            found = total / count.clamp(min=1)
+            mean.mean_square.copy_(torch.where(count > 0, torch.lerp(found, mean.mean_square, 0.5 ** (batch / self.half_life)), mean.mean_square))
+            mean.seen.zero_()
