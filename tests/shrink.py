@@ -13,6 +13,7 @@ from t2igan.text.adapter import AdapterConfig
 
 LIMITS = {  # greatest values of whole numbers, by the names of their fields, in whichever section they stand
     "channels": 8,
+    "channel_max": 8,
     "groups": 2,
     "head_dim": 8,
     "width": 16,

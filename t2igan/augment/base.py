@@ -33,7 +33,7 @@ class Augment(nn.Module, ABC):
     def observe(self, real: Verdict) -> None:
         """Takes note of D's logits on (augmented) real images; called for every micro-batch of D's half."""
 
-    def update(self, now: TrainingTime, batch: int, sum_over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    def update(self, now: TrainingTime, batch: int, sum_over_processes: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """Adapts the state after a step of `batch` images over all processes; returns figures for the log."""
         return {}
 

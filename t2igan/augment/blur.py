@@ -57,8 +57,8 @@ class Blur(Augment):
     def observe(self, real: Verdict) -> None:
         self.then.observe(real)
 
-    def update(self, now: TrainingTime, batch: int, sum_over_processes: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        return self.then.update(now, batch, sum_over_processes) | {"blur": self.sigma(now.images)}
+    def update(self, now: TrainingTime, batch: int, sum_over_processes: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        return self.then.update(now, batch, sum_over_processes) | {"augment/blur": torch.tensor(self.sigma(now.images))}
 
 
 def blur(images: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:

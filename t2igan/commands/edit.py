@@ -8,6 +8,7 @@ from t2igan.commands.arguments import IMAGE_ENDINGS, MODEL, add_truncation, chec
 from t2igan.errors import UserError
 
 HELP = "interpolate, mix and truncate: grids and animations"
+NO_PROMPT = ""  # of a model without text
 ANIMATION_ENDINGS = (".webp", ".gif", ".mp4")  # .webp is an animation here
 
 
@@ -35,9 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     truncate.add_argument("--values", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="0 is the mean, 1 as trained")
     truncate.add_argument("--towards", choices=("prompt", "global", "both"), default="prompt", help="the mean of the prompt, or of all")
 
+    move = edits.add_parser("move", help="translate, turn and enlarge, where the model can (StyleGAN3)")
+    move.add_argument("model", help=MODEL)
+    move.add_argument("prompts", nargs="*", metavar="prompt", help="none for a model without text")
+    move.add_argument("--translate", type=float, nargs=2, default=[0.0, 0.0], metavar=("RIGHT", "DOWN"), help="in widths of the image")
+    move.add_argument("--rotate", type=float, default=0.0, metavar="DEGREES", help="clockwise")
+    move.add_argument("--zoom", type=float, default=1.0, help="factor by which the image is enlarged at the end")
+    move.add_argument("--steps", type=int, default=24, help="images after the first (default: %(default)s)")
+
     for edit in (style_mix, prompt_mix):
         edit.add_argument("--layer", type=int, help="first stage that is taken from the other (default: the middle)")
-    for edit in (interpolate, style_mix, prompt_mix, truncate):
+    for edit in (interpolate, style_mix, prompt_mix, truncate, move):
         edit.add_argument("--seeds", default="0-3" if edit is style_mix else "0", help="a row each, such as 0-3 (default: %(default)s)")
         edit.add_argument("--fps", type=int, default=12, help="of an animation (default: %(default)s)")
         edit.add_argument("--out", type=Path, required=True, help="PATH.png for a grid; .webp, .gif or .mp4 for an animation")
@@ -52,7 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     from t2igan.inference.pipeline import Pipeline, check_prompts
     from t2igan.text.cache import default_cache
 
-    check_prompts(arguments.prompts)
+    if arguments.edit != "move":
+        check_prompts(arguments.prompts)
     pipeline = Pipeline.load(arguments.model, cache=default_cache())
     rows, captions = EDITS[arguments.edit](pipeline, arguments)
     is_animation = arguments.out.suffix.lower() in ANIMATION_ENDINGS
@@ -72,7 +82,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         check_truncation("--truncation", arguments.truncation)
     if arguments.edit == "style-mix":
         parse_seeds(arguments.fine, "--fine")
-    if arguments.edit in ("style-mix", "truncate") and len(arguments.prompts) > 1:
+    if arguments.edit in ("style-mix", "truncate", "move") and len(arguments.prompts) > 1:
         raise UserError(f"{arguments.edit} takes one prompt, got {len(arguments.prompts)}; put a prompt of several words in quotes")
     if arguments.edit == "interpolate" and arguments.square and len(seeds) > 1:
         raise UserError(f"--square takes one seed, got {len(seeds)}; choose one")
@@ -115,9 +125,25 @@ def truncate(pipeline, arguments):
     return rows, [f"{prompt}, seed {seed}: {', '.join(map(str, arguments.values))}" for seed in seeds]
 
 
+def move(pipeline, arguments):
+    from t2igan.inference import edit
+
+    prompts = arguments.prompts or [NO_PROMPT]
+    pipeline.check(prompts)
+    seeds, way = parse_seeds(arguments.seeds), (arguments.translate, arguments.rotate, arguments.zoom)
+    rows = edit.move(pipeline, prompts[0], seeds, arguments.steps, *way, arguments.truncation)
+    return rows, [f"{prompts[0]}, seed {seed}".removeprefix(", ") for seed in seeds]
+
+
 def first_fine_stage(pipeline, arguments) -> int:
     """--layer, or else the middle."""
     return (pipeline.generator.synthesis.num_styles + 1) // 2 if arguments.layer is None else arguments.layer
 
 
-EDITS = {"interpolate": interpolate, "style-mix": style_mix, "prompt-mix": prompt_mix, "truncate": truncate}  # to rows and captions
+EDITS = {  # to rows and captions
+    "interpolate": interpolate,
+    "style-mix": style_mix,
+    "prompt-mix": prompt_mix,
+    "truncate": truncate,
+    "move": move,
+}

@@ -1,14 +1,19 @@
-"""Edits by styles and words: truncation, style mixing, prompt interpolation, prompt mixing; as grids and animations.
+"""Edits by styles and words: truncation, style mixing, prompt interpolation, prompt mixing; movements; as grids and animations.
 
-Kang et al. 2023 (arXiv:2303.05511), section 4 and appendix; style mixing by layers: Karras et al. 2019 (arXiv:1812.04948), 3.1.
+Kang et al. 2023 (arXiv:2303.05511), section 4 and appendix; style mixing by layers: Karras et al. 2019 (arXiv:1812.04948), 3.1; movements:
+Karras et al. 2021 (arXiv:2106.12423), section 3.2.
 """
 
-from collections.abc import Sequence
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from t2igan.data.images import save_image, to_pil
 from t2igan.errors import UserError
@@ -98,6 +103,57 @@ def truncate(pipeline: Pipeline, prompt: str, seeds: Sequence[int], values: Sequ
     for seed in seeds:
         psi = [(1.0 if towards == "global" else value, 1.0 if towards == "prompt" else value) for value in values]
         rows.append([_image(pipeline, pipeline.map_prompts([prompt], [seed], own, of_all)) for own, of_all in psi])
+    return rows
+
+
+def movement(translate: Sequence[float] = (0.0, 0.0), degrees: float = 0.0, zoom: float = 1.0) -> Float[Tensor, "3 3"]:
+    """What moves the waves that a model starts from, so that its image is enlarged by `zoom`, turned and then translated.
+
+    Args:
+        translate: to the right and down, in widths of the image.
+        degrees: from the axis to the right to the axis down.
+    """
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    image = torch.tensor([[zoom * c, -zoom * s, translate[0]], [zoom * s, zoom * c, translate[1]], [0, 0, 1]], dtype=torch.float64)
+    return torch.linalg.inv(image).float()
+
+
+@contextlib.contextmanager
+def moved_input(pipeline: Pipeline, matrix: Float[Tensor, "3 3"]) -> Iterator[None]:
+    """Inside, the model starts from waves that are moved so. Raises UserError where it starts from a grid."""
+    waves = pipeline.generator.synthesis.fourier_input
+    if waves is None:
+        raise UserError("this model starts from a grid, not from waves, and cannot be moved; systems such as stylegan3 can")
+    before = waves.transform.clone()
+    waves.transform.copy_(matrix)
+    try:
+        yield
+    finally:
+        waves.transform.copy_(before)
+
+
+def move(
+    pipeline: Pipeline,
+    prompt: str,
+    seeds: Sequence[int],
+    steps: int,
+    translate: Sequence[float] = (0.0, 0.0),
+    degrees: float = 0.0,
+    zoom: float = 1.0,
+    truncation: float = 1.0,
+) -> Rows:
+    """A row for each seed: from the image as it is, in `steps` equal steps, to the one that is translated, turned and enlarged so."""
+    _check_steps(steps)
+    if zoom <= 0:
+        raise UserError(f"--zoom is {zoom}, needs a number above 0")
+    rows = []
+    for seed in seeds:
+        codes = pipeline.map_prompts([prompt], [seed], truncation)
+        row = []
+        for part in (i / steps for i in range(steps + 1)):
+            with moved_input(pipeline, movement([part * x for x in translate], part * degrees, zoom**part)):
+                row.append(_image(pipeline, codes))
+        rows.append(row)
     return rows
 
 

@@ -25,6 +25,9 @@ LARGE = (
     "progan_celebahq_1024",
     "progan_256",
     "stylegan_ffhq_1024",
+    "stylegan3_t_ffhq_1024",
+    "stylegan3_t_256",
+    "stylegan3_r_ffhq_1024",
 )  # up to a minute for four steps, whatever the width
 
 

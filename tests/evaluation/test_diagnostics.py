@@ -20,13 +20,15 @@ from t2igan.recipe import parse
 from t2igan.system import build_system
 
 pytest_plugins = ["kit"]
+ALIAS_FREE = {"kind": "stylegan3", "layers": 6, "channel_base": 512, "channel_max": 16, "equivariance": "rotation"}
 UNCONDITIONAL = {"text": {"kind": "none"}, "generator__adapter": None, "discriminator__adapter": None, "training__prompts": []}
 
 
 @pytest.fixture(scope="module")
 def runs(kit, tmp_path_factory):
-    """StyleGAN2 with text and without, and ProGAN, whose one style is its latent and which has no noise; all with random weights."""
+    """StyleGAN2 with text and without, ProGAN, whose one style is its latent and which has no noise, and StyleGAN3; random weights."""
     recipes = {"text": stylegan2_recipe(kit), "plain": stylegan2_recipe(kit, **UNCONDITIONAL), "progan": growing_recipe(kit)}
+    recipes["waves"] = stylegan2_recipe(kit, generator__synthesis=ALIAS_FREE)
     folders = {}
     for name, recipe in recipes.items():
         recipe = parse(Recipe, recipe, "")
@@ -45,7 +47,7 @@ def result(script, runs, tmp_path, capsys):
     """result("noise", "text", "--realisations", 4) -> the numbers and the picture; a name of a run stands for its folder."""
 
     def run(name, model, *words):
-        prompts = ["--prompts", tmp_path / "prompts.txt"] if model != "plain" and name in ("style_mixing", "noise") else []
+        prompts = ["--prompts", tmp_path / "prompts.txt"] if model != "plain" and name in ("style_mixing", "noise", "equivariance") else []
         (tmp_path / "prompts.txt").write_text("thing 1\nnumber 4\n")
         out = tmp_path / f"{model}_{name}.json"
         code = script(name, "--model", runs[model], *prompts, *words, "--out", out)
@@ -140,6 +142,13 @@ def test_noise_of_no_side_is_none_and_of_some_sides_is_only_theirs(runs):
             layer.noise_strength.data.zero_()
     assert with_noise(pipeline, codes, (8,), range(1)).equal(with_noise(pipeline, codes, (), range(1)))
     assert not with_noise(pipeline, codes, (4,), range(1)).equal(with_noise(pipeline, codes, (), range(1)))
+
+
+def test_equivariance(result):
+    numbers, picture = result("equivariance", "waves", "--count", 10, "--batch", 4)
+    assert numbers["eq_t"] > 40 and numbers["eq_t_frac"] > 30 and numbers["eq_r"] > 20
+    assert (numbers["pictures"], numbers["unit"]) == (10, "dB") and picture.size[1] == 3 * (64 + 20)
+    assert "starts from a grid, not from waves" in result("equivariance", "text")
 
 
 def test_a_model_without_the_part_is_refused_in_one_line(result):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny_recipe
+from tiny import stylegan2_recipe, tiny_recipe
 
 from t2igan.config import Recipe
 from t2igan.data.images import to_pil
@@ -28,6 +28,16 @@ def pipeline(kit, tmp_path_factory):
             parameter.add_(0.3 * torch.randn_like(parameter))
         generator.mapper.mean_style.normal_()
     save_model(folder / "model", generator, recipe, {"images_seen": 1})
+    return Pipeline.load(folder, "cpu")
+
+
+@pytest.fixture(scope="module")
+def alias_free(kit, tmp_path_factory):
+    synthesis = {"kind": "stylegan3", "layers": 6, "channel_base": 512, "channel_max": 16}
+    recipe = parse(Recipe, stylegan2_recipe(kit, generator__synthesis=synthesis), "")
+    torch.manual_seed(4)
+    folder = tmp_path_factory.mktemp("alias_free")
+    save_model(folder / "model", build_system(recipe).generator, recipe, {"images_seen": 1})
     return Pipeline.load(folder, "cpu")
 
 
@@ -147,3 +157,32 @@ def test_global_truncation_needs_a_measured_mean(pipeline):
             pipeline.sample_tensor([A], [0], global_truncation=0.5)
     finally:
         pipeline.generator.mapper.mean_style.copy_(kept)
+
+
+# ---------------------------------------------------------------------------------------------------- movements
+
+
+def test_a_movement_is_the_inverse_of_what_happens_to_the_image():
+    assert torch.allclose(edit.movement((0.1, -0.2)), torch.tensor([[1, 0, -0.1], [0, 1, 0.2], [0, 0, 1]]))
+    assert torch.allclose(edit.movement(zoom=2.0), torch.diag(torch.tensor([0.5, 0.5, 1])))
+    quarter = edit.movement(degrees=90.0)[:2, :2] @ torch.tensor([1.0, 0.0])
+    assert torch.allclose(quarter, torch.tensor([0.0, -1.0]), atol=1e-6), "clockwise, as down is positive"
+
+
+def test_a_film_begins_at_the_image_and_moves_it(alias_free):
+    (row,) = edit.move(alias_free, A, [3], steps=2, translate=(4 / 16, 0.0))
+    images = [torch.tensor(list(image.convert("L").tobytes())).view(16, 16).float() for image in row]
+    assert len(row) == 3 and row[0].tobytes() == sampled(alias_free, A, 3)
+    assert (images[1][:, 2:] - images[0][:, :-2]).abs().max() <= 2, "two pixels to the right, and rounding"
+    assert (images[2][:, 4:] - images[0][:, :-4]).abs().max() <= 2
+    assert torch.equal(alias_free.generator.synthesis.fourier_input.transform, torch.eye(3)), "the model is left as it was"
+    (zoomed,) = edit.move(alias_free, A, [3], steps=1, zoom=1.5)
+    (turned,) = edit.move(alias_free, A, [3], steps=1, degrees=90.0)
+    assert len({image.tobytes() for image in (row[0], zoomed[1], turned[1])}) == 3
+
+
+def test_what_cannot_be_moved_is_refused(pipeline, alias_free):
+    with pytest.raises(UserError, match="this model starts from a grid, not from waves"):
+        edit.move(pipeline, A, [3], steps=2, zoom=2.0)
+    with pytest.raises(UserError, match=r"--zoom is -1\.0, needs a number above 0"):
+        edit.move(alias_free, A, [3], steps=2, zoom=-1.0)
