@@ -7,8 +7,8 @@ from torch import Tensor
 
 from t2igan.config import GeneratorConfig
 from t2igan.errors import UserError
+from t2igan.official.mapping import converted_mapping, renamed_mapping
 from t2igan.official.pickles import Inert
-from t2igan.style.stylegan2 import StyleGAN2MappingConfig
 from t2igan.synthesis.stylegan2 import StyleGAN2SynthesisConfig
 
 BINOMIAL = torch.tensor([1.0, 3.0, 3.0, 1.0])
@@ -27,16 +27,8 @@ def convert_stylegan2(network: Inert) -> tuple[GeneratorConfig, int, int, dict[s
     theirs = {name: value.float() for name, value in network.state()}
     sides = sorted(int(found[1]) for name in theirs if (found := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name)))
     check(theirs, sides)
-    labels = theirs["mapping.embed.weight"].shape[1] if "mapping.embed.weight" in theirs else 0
-    depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in theirs)
-    style_dim = theirs["mapping.w_avg"].numel()
-    mapping, first = network.parts["mapping"], network.parts["synthesis"].parts["b4"].parts["conv1"]
-    style = StyleGAN2MappingConfig(
-        z_dim=theirs["mapping.fc0.weight"].shape[1] - (style_dim if labels else 0),
-        style_dim=style_dim,
-        depth=depth,
-        lr_multiplier=float(mapping.parts["fc0"].numbers["bias_gain"]),
-    )
+    style, labels = converted_mapping(network, theirs)
+    first = network.parts["synthesis"].parts["b4"].parts["conv1"]
     residual, skip = f"synthesis.b{sides[-1]}.skip.weight" in theirs, "synthesis.b4.torgb.weight" in theirs
     clamp = first.numbers.get("conv_clamp")
     synthesis = StyleGAN2SynthesisConfig(
@@ -58,10 +50,7 @@ def check(theirs: dict[str, Tensor], sides: list[int]) -> None:
 
 def renamed(theirs: dict[str, Tensor], sides: list[int]) -> dict[str, Tensor]:
     """The state dict of a Generator."""
-    ours = {"mapper.mean_style": theirs["mapping.w_avg"], "synthesis.constant": theirs["synthesis.b4.const"]}
-    for name, value in theirs.items():
-        if found := re.fullmatch(r"mapping\.(embed|fc(\d+))\.(weight|bias)", name):
-            ours[f"mapper.embed.{found[3]}" if found[1] == "embed" else f"mapper.layers.{found[2]}.{found[3]}"] = value
+    ours = renamed_mapping(theirs) | {"synthesis.constant": theirs["synthesis.b4.const"]}
     for stage, side in enumerate(sides):
         for part, name in (("up", "conv0"), ("conv", "conv1"), ("to_rgb", "torgb")):
             there, here = f"synthesis.b{side}.{name}", f"synthesis.stages.{stage}.{part}"
