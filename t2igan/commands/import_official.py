@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "an official StyleGAN2 pickle to a model, without running the code in it"
+HELP = "an official StyleGAN2 or StyleGAN3 pickle to a model, without running the code in it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
