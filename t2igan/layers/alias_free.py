@@ -1,8 +1,11 @@
 """A nonlinearity at a higher sampling rate: up by a low-pass filter, leaky ReLU, and down by another.
 
 Karras et al. 2021 (arXiv:2106.12423), section 3.1 ("nonlinearity") and appendix D. Filters are linear maps whose adjoints are filters, and
-the nonlinearity needs one sign per value: nothing else is kept for the backward pass, and no map with zeros between its values exists.
+the slopes of the nonlinearity can be read off its result: that map alone is kept for the backward pass, and no map with zeros between its
+values exists.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -32,37 +35,32 @@ class _LinearMap(torch.autograd.Function):
         return _LinearMap.apply(out, adjoint, apply), None, None
 
 
-class _Leaky(torch.autograd.Function):
-    """Leaky ReLU without a gain, clamped; keeps two bits of each value, as bytes."""
+class _Filtered(torch.autograd.Function):
+    """Up, leaky ReLU with a bound, down; keeps the map inside, once, and gives a linear map of the gradient."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, bound: float | None) -> Tensor:
-        negative, y = x < 0, F.leaky_relu(x, LRELU_SLOPE)
-        beyond = None if bound is None else y.abs() > bound
-        ctx.slopes = negative, beyond
-        return y if bound is None else y.clamp_(-bound, bound)
+    def forward(ctx, x: Tensor, layer: FilteredNonlinearity) -> Tensor:
+        ctx.layer, ctx.inside = layer, layer.activated(x)
+        return layer.reduce(ctx.inside)
 
     @staticmethod
     def backward(ctx, out: Tensor):
-        negative, beyond = ctx.slopes
+        layer, inside = ctx.layer, ctx.inside
 
-        def scaled(g: Tensor) -> Tensor:
-            g = torch.where(negative, g * LRELU_SLOPE, g)
-            return g if beyond is None else g.masked_fill_(beyond, 0)
+        def pull(g: Tensor) -> Tensor:
+            return layer.enlarge_adjoint(scaled(layer.reduce_adjoint(g), inside, layer.bound))
 
-        return _LinearMap.apply(out, scaled, scaled), None
+        def push(g: Tensor) -> Tensor:
+            return layer.reduce(scaled(layer.enlarge(g), inside, layer.bound))
 
-
-def linear_map(x: Tensor, apply: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor]) -> Tensor:
-    """`apply(x)`, whose derivatives are `adjoint` and `apply` in turn."""
-    return _LinearMap.apply(x, apply, adjoint) if torch.is_grad_enabled() and x.requires_grad else apply(x)
+        return _LinearMap.apply(out, pull, push), None
 
 
-def leaky(x: Tensor, bound: float | None) -> Tensor:
-    if torch.is_grad_enabled() and x.requires_grad:
-        return _Leaky.apply(x, bound)
-    y = F.leaky_relu(x, LRELU_SLOPE)
-    return y if bound is None else y.clamp(-bound, bound)
+def scaled(g: Tensor, activated: Tensor, bound: float | None) -> Tensor:
+    """A gradient times the slopes at which a map was activated; overwrites the gradient."""
+    if bound is not None:
+        torch.ops.aten.hardtanh_backward.grad_input(g, activated, -bound, bound, grad_input=g)
+    return torch.ops.aten.leaky_relu_backward.grad_input(g, activated, LRELU_SLOPE, True, grad_input=g)
 
 
 def separable(x: Float[Tensor, "b c h w"], taps: Float[Tensor, " k"], conv: Callable, stride: int, padding: int) -> Tensor:
@@ -113,17 +111,23 @@ class FilteredNonlinearity(nn.Module):
         self.radial = radial
 
     def forward(self, x: Float[Tensor, "b c h h"]) -> Float[Tensor, "b c h2 h2"]:
-        x = linear_map(x, self._up, self._up_adjoint)
-        return linear_map(leaky(x, self.bound), self._down, self._down_adjoint)
+        if torch.is_grad_enabled() and x.requires_grad:
+            return _Filtered.apply(x, self)
+        return self.reduce(self.activated(x))
 
-    def _up(self, x: Tensor) -> Tensor:
+    def activated(self, x: Tensor) -> Tensor:
+        """The map at the higher rate, after the nonlinearity without its gain."""
+        y = F.leaky_relu_(self.enlarge(x), LRELU_SLOPE)
+        return y if self.bound is None else y.clamp_(-self.bound, self.bound)
+
+    def enlarge(self, x: Tensor) -> Tensor:
         return separable(x, self.up_taps, F.conv_transpose2d, self.up, self.crop)
 
-    def _up_adjoint(self, x: Tensor) -> Tensor:
+    def enlarge_adjoint(self, x: Tensor) -> Tensor:
         return separable(x, self.up_taps, F.conv2d, self.up, self.crop)
 
-    def _down(self, x: Tensor) -> Tensor:
+    def reduce(self, x: Tensor) -> Tensor:
         return (planar if self.radial else separable)(x, self.down_taps, F.conv2d, self.down, 0)
 
-    def _down_adjoint(self, x: Tensor) -> Tensor:
+    def reduce_adjoint(self, x: Tensor) -> Tensor:
         return (planar if self.radial else separable)(x, self.down_taps, F.conv_transpose2d, self.down, 0)

@@ -10,11 +10,12 @@ import pytest
 import torch
 from processes import close, launch, names
 from safetensors.torch import load_file
-from tiny import ROOT, environment, growing_recipe, stylegan2_recipe, write_recipe
+from tiny import ROOT, environment, growing_recipe, override, stylegan2_recipe, write_recipe
 
 pytest_plugins = ["kit"]
 pytestmark = pytest.mark.slow
-STEPS = {"progan": 6, "stylegan2": 3}  # two at 4 px, two while 8 px fade in, two at 8 px
+ALIAS_FREE = {"kind": "stylegan3", "layers": 4, "channel_base": 256, "channel_max": 8, "magnitude_half_life": 20}
+STEPS = {"progan": 6, "stylegan2": 3, "stylegan3": 3}  # two at 4 px, two while 8 px fade in, two at 8 px
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,7 @@ def recorded(kit, tmp_path_factory):
     rates = {"training__generator_optimizer": rate, "training__discriminator_optimizer": rate}
     recipes = {"progan": growing_recipe(kit, training__micro_batch=2, **rates), "stylegan2": stylegan2_recipe(kit, **rates)}
     recipes["stylegan2"]["training"] |= {"batch": 8, "micro_batch": 4}
+    recipes["stylegan3"] = override(recipes["stylegan2"], generator__synthesis=ALIAS_FREE)
     cases = {name: {"recipe": recipe, "sgd": True, "steps": STEPS[name]} for name, recipe in recipes.items()}
     folder = tmp_path_factory.mktemp("lineage")
     first, second = launch(cases, 2, folder)
@@ -34,7 +36,7 @@ def recorded(kit, tmp_path_factory):
 @pytest.mark.parametrize("half", ["D", "G"])
 @pytest.mark.parametrize("case", STEPS)
 def test_two_processes_have_the_gradients_of_one(case, half, recorded):
-    """WGAN-GP through growth; path lengths with their running mean, R1 and an augmentation whose probability moves."""
+    """WGAN-GP through growth; path lengths with their running mean, R1, an augmentation that adapts; running means of magnitudes."""
     one, first, _ = recorded[case]
     for step in range(STEPS[case]):
         found = names(one, f"gradient/{step}/{half}/")
