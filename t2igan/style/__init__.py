@@ -5,6 +5,7 @@ from t2igan.style.mapping import MappingConfig
 from t2igan.style.progan import ProGANLatentConfig
 from t2igan.style.stylegan import StyleGANMappingConfig
 from t2igan.style.stylegan2 import StyleGAN2MappingConfig
+from t2igan.style.stylegan_t import StyleGANTMappingConfig
 
 KINDS = {
     "mapping": MappingConfig,
@@ -12,4 +13,5 @@ KINDS = {
     "progan": ProGANLatentConfig,
     "stylegan": StyleGANMappingConfig,
     "stylegan2": StyleGAN2MappingConfig,
+    "stylegan_t": StyleGANTMappingConfig,
 }

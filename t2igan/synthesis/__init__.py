@@ -7,6 +7,7 @@ from t2igan.synthesis.r3gan import R3GANSynthesisConfig
 from t2igan.synthesis.stylegan import StyleGANSynthesisConfig
 from t2igan.synthesis.stylegan2 import StyleGAN2SynthesisConfig
 from t2igan.synthesis.stylegan3 import StyleGAN3SynthesisConfig
+from t2igan.synthesis.stylegan_t import StyleGANTSynthesisConfig
 
 KINDS = {
     "gigagan": GigaGANSynthesisConfig,
@@ -16,4 +17,5 @@ KINDS = {
     "stylegan": StyleGANSynthesisConfig,
     "stylegan2": StyleGAN2SynthesisConfig,
     "stylegan3": StyleGAN3SynthesisConfig,
+    "stylegan_t": StyleGANTSynthesisConfig,
 }

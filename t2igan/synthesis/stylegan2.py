@@ -53,9 +53,11 @@ def clamped(x: Tensor, bound: float | None) -> Tensor:
 class StyledLayer(nn.Module):
     """A modulated convolution, noise of a learned strength, a bias, the activation (Fig. 2c)."""
 
+    convs = AdaptiveConv2d, UpsamplingAdaptiveConv2d  # to a map of the same side, and to one of twice the side
+
     def __init__(self, in_channels: int, channels: int, style_dim: int, side: int, up: bool, clamp: float | None):
         super().__init__()
-        self.conv = (UpsamplingAdaptiveConv2d if up else AdaptiveConv2d)(in_channels, channels, style_dim, bias=False)
+        self.conv = self.convs[up](in_channels, channels, style_dim, bias=False)
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
         self.register_buffer("noise", torch.randn(1, side, side))  # outside training

@@ -1,0 +1,46 @@
+"""StyleGAN-T's mapping network: latents alone are mapped, and the text joins the result as it is.
+
+Sauer et al. 2023 (arXiv:2301.09515), section 3.1 and Fig. 2.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from t2igan.layers.equalized import EqualizedLinear, lrelu
+from t2igan.layers.normalize import unit_rms
+from t2igan.ranges import Count, Positive
+from t2igan.style.base import StyleConfig, StyleNetwork
+from t2igan.types import TextDescriptors
+
+
+@dataclass(frozen=True)
+class StyleGANTMappingConfig(StyleConfig):
+    z_dim: Count = 64
+    depth: Count = 2
+    lr_multiplier: Positive = 0.01
+    # Ours: a factor of the text, whose entries the paper leaves as small as those of a vector of length 1; the root of its width makes
+    # them as large as those of z
+    text_scale: Positive = 1.0
+
+    def build(self, text_dim: int) -> "StyleGANTMapping":
+        return StyleGANTMapping(self, text_dim)
+
+
+class StyleGANTMapping(StyleNetwork):
+    """w = [f(z), c]. Truncation pulls f(z) to its mean, which is the same for every prompt, and leaves the text."""
+
+    def __init__(self, config: StyleGANTMappingConfig, text_dim: int):
+        super().__init__(config.z_dim, config.z_dim + text_dim)
+        self.layers = nn.ModuleList(
+            EqualizedLinear(config.z_dim, config.z_dim, lr_multiplier=config.lr_multiplier) for _ in range(config.depth)
+        )
+        self.text_scale = config.text_scale
+
+    def map(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
+        x = unit_rms(z)
+        for layer in self.layers[:-1]:
+            x = lrelu(layer(x))
+        return torch.cat([self.layers[-1](x), self.text_scale * text.pooled.to(x.dtype)], 1)
