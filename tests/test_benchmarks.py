@@ -268,6 +268,7 @@ def test_without_a_gpu_it_says_how_to_rehearse(gpu, monkeypatch):
 # ------------------------------------------------------------------------------------------------ systems and their filters
 
 
+@pytest.mark.slow
 def test_any_recipes_networks_are_measured(root, tmp_path, kit):
     from tiny import stylegan2_recipe, write_recipe
 
@@ -283,6 +284,7 @@ def test_any_recipes_networks_are_measured(root, tmp_path, kit):
     assert "of ceiling" in done.stdout and f"{result['g']:,}" in done.stdout
 
 
+@pytest.mark.slow
 def test_both_formulations_of_the_filtered_nonlinearity_are_one(root):
     sizes = ["--resolution", "16", "--channels", "4", "--batch", "1", "--rounds", "1"]
     command = [sys.executable, "-m", "benchmarks.alias_free", *sizes, "--only", "up by four"]
