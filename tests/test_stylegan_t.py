@@ -6,10 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from t2igan.discriminator.stylegan_t import StyleGANTDiscriminatorConfig, TokenHead
 from t2igan.draws import Draws
+from t2igan.errors import UserError
+from t2igan.features.vision_tokens import VisionTokens
 from t2igan.style.stylegan_t import StyleGANTMappingConfig
 from t2igan.synthesis.stylegan_t import ResidualLayer, SecondOrderStyle, StyleGANTSynthesisConfig
-from t2igan.types import CheckContext
+from t2igan.types import CheckContext, ImagePyramid, ImageSet, PrepareContext, TextDims
 
 FULL = StyleGANTSynthesisConfig(channel_base=65536, channel_max=2048, blocks=3)
 LITE = StyleGANTSynthesisConfig(channel_base=32768, channel_max=512, blocks=2)
@@ -115,3 +118,106 @@ def test_channels_that_make_no_groups_are_refused():
     with pytest.raises(ValueError, match="groups is 32, and the stage of 16 px has 48 channels; choose a divisor"):
         StyleGANTSynthesisConfig(channel_base=768, channel_max=64).check(CheckContext(32, (32,)))
     assert StyleGANTSynthesisConfig().check(CheckContext(512, (512,))) is None
+
+
+# ---------------------------------------------------------------------------------------------------- discriminator
+
+TINY = "test_vit"  # three blocks of width 24, made below
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_vit():
+    """A vision transformer that timm does not know: three blocks, width 24, 32 px in patches of 8."""
+    import timm
+    from timm.models import register_model
+    from timm.models.vision_transformer import VisionTransformer, default_cfgs
+
+    def test_vit(pretrained=False, **options):
+        options = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 2} | options
+        options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None), options.pop("cache_dir", None)
+        return VisionTransformer(**options)
+
+    test_vit.__module__ = "timm.models.vision_transformer"
+    default_cfgs[TINY] = default_cfgs["vit_small_patch16_224"]
+    register_model(test_vit)
+    assert TINY in timm.list_models()
+
+
+def judge(randomised, text_dim=10, **options):
+    sizes = {"model": TINY, "side": 32, "layers": (0, 2), "widths": (24,), "channels": 5, "group": 2}
+    config = StyleGANTDiscriminatorConfig(**sizes | options)
+    network = randomised(config.build(16, None, TextDims(text_dim, text_dim)))
+    network.tower.network.load_architecture()
+    return network
+
+
+def test_the_heads_have_the_releases_parameters():
+    config = StyleGANTDiscriminatorConfig()
+    with torch.device("meta"):
+        heads = [TokenHead(384, config, 768) for _ in range(5)]
+        unconditional = [TokenHead(384, config, 0) for _ in range(5)]
+    assert sum(map(count, heads)) == 7_753_600
+    assert sum(map(count, unconditional)) == 7_753_600 - 5 * (768 * 64 + 64 + 63 * 384 + 63)
+
+
+def test_every_token_of_every_layer_votes(randomised, descriptors):
+    D, text = judge(randomised), descriptors([2, 2, 2])
+    images = ImageSet(ImagePyramid((torch.randn(2, 3, 16, 16),)), (torch.tensor([0, 1]), torch.tensor([1, 2])))
+    ((own, other),) = D([images], text)
+    assert [logit.shape for logit in own.logits] == [(2, 16)] * 3 and D.names == ("block0", "block2", "embedding")
+    tokens = D.tower(images.pyramid.finest)
+    head = D.heads[1]
+    features = head.features(tokens["block2"])
+    wanted = (features * head.embed(text.pooled[[1, 2]])[:, :, None]).sum(1) / 5**0.5
+    assert torch.allclose(other.logits[1], wanted, atol=1e-5) and not torch.allclose(own.logits[1], wanted, atol=1e-3)
+    x = F.leaky_relu(head.first_norm(head.first(tokens["block2"])), 0.2)
+    x = (x + F.leaky_relu(head.second_norm(head.second(x)), 0.2)) / 2**0.5
+    assert torch.allclose(features, head.out(x), atol=1e-5)
+
+
+def test_tokens_are_the_networks_with_its_class_token_added(randomised):
+    network = judge(randomised).tower.network
+    x = torch.randn(2, 3, 32, 32)
+    found = network(x)
+    inside = network.network
+    tokens = inside._pos_embed(inside.patch_embed(((x + 1) / 2 - network.mean) / network.std))
+    assert torch.allclose(found["embedding"], (tokens[:, 1:] + tokens[:, :1]).transpose(1, 2), atol=1e-5)
+    for block in inside.blocks:
+        tokens = block(tokens)
+    assert torch.allclose(found["block2"], (tokens[:, 1:] + tokens[:, :1]).transpose(1, 2), atol=1e-5)
+    assert torch.allclose(network(x[:, :, ::2, ::2])["embedding"], network(F.interpolate(x[:, :, ::2, ::2], 32))["embedding"], atol=1e-5)
+
+
+def test_real_and_generated_images_do_not_share_statistics(randomised, descriptors):
+    D, text = judge(randomised), descriptors([2] * 4)
+    sets = [ImageSet(ImagePyramid((k * torch.randn(4, 3, 16, 16),)), (torch.arange(4),)) for k in (1, 3)]
+    together, alone = D(sets, text), [D([one], text)[0] for one in sets]
+    for a, b in zip(together, alone, strict=True):
+        assert all(torch.allclose(x, y, atol=1e-5) for x, y in zip(a[0].logits, b[0].logits, strict=True))
+    part = ImageSet(ImagePyramid((sets[0].pyramid.finest[:2],)), (torch.arange(2),))
+    assert torch.allclose(D([part], text)[0][0].logits[0], together[0][0].logits[0][:2], atol=1e-5), "groups of two are whole"
+
+
+def test_without_text_a_head_has_one_number_for_each_token(randomised, descriptors):
+    D = judge(randomised, text_dim=0)
+    ((verdict,),) = D([ImageSet(ImagePyramid((torch.randn(2, 3, 16, 16),)), (torch.arange(2),))], descriptors([2, 2], text_dim=0))
+    assert [logit.shape for logit in verdict.logits] == [(2, 16)] * 3 and all(head.embed is None for head in D.heads)
+
+
+def test_what_does_not_fit_is_refused_in_one_line(randomised, tmp_path):
+    with pytest.raises(UserError, match=r"the weights of vit_small_patch16_224.dino are not given; get model.safetensors from https"):
+        VisionTokens(None, "vit_small_patch16_224.dino", ("block0",)).load_pretrained()
+    with pytest.raises(UserError, match=r"no weights at .*gone.pth; get model.safetensors"):
+        VisionTokens(tmp_path / "gone.pth", "vit_small_patch16_224.dino", ("block0",)).load_pretrained()
+    with pytest.raises(UserError, match="timm has no model 'vit_smal'"):
+        VisionTokens(None, "vit_smal", ("block0",))
+    D = judge(randomised, widths=(24, 24, 16))
+    with pytest.raises(UserError, match=r"discriminator.network.widths is \[24, 24, 16\], test_vit has \[24, 24, 24\]; write that"):
+        D.prepare(PrepareContext("cpu", list, None, weights=False))
+    context = CheckContext(16, (16,))
+    for options, message in (
+        ({"layers": (2, 0)}, "in rising order"),
+        ({"widths": (3, 4)}, "widths has 2 entries, needs one for each of block2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            StyleGANTDiscriminatorConfig(**options).check(context)

@@ -6,6 +6,7 @@ from t2igan.discriminator.progan import ProGANDiscriminatorConfig
 from t2igan.discriminator.r3gan import R3GANDiscriminatorConfig
 from t2igan.discriminator.stylegan import StyleGANDiscriminatorConfig
 from t2igan.discriminator.stylegan2 import StyleGAN2DiscriminatorConfig
+from t2igan.discriminator.stylegan_t import StyleGANTDiscriminatorConfig
 
 KINDS = {
     "gigagan": GigaGANDiscriminatorConfig,
@@ -13,5 +14,6 @@ KINDS = {
     "r3gan": R3GANDiscriminatorConfig,
     "stylegan": StyleGANDiscriminatorConfig,
     "stylegan2": StyleGAN2DiscriminatorConfig,
+    "stylegan_t": StyleGANTDiscriminatorConfig,
     "vision_aided": VisionAidedConfig,
 }

@@ -65,9 +65,12 @@ class DiscriminatorNetwork(nn.Module, ABC):
             twice_differentiable: whether a penalty differentiates the logits twice, which fused attention cannot.
         """
 
-    def without_frozen(self) -> "DiscriminatorNetwork":
-        """The part that works before frozen networks are loaded; `show` counts its FLOPs."""
+    def without_frozen(self) -> "DiscriminatorNetwork | None":
+        """The part that works before frozen networks are loaded, whose FLOPs `show` counts; None: nothing does."""
         return self
+
+    def update(self) -> None:
+        """Called after every step."""
 
     def parts(self) -> dict[str, nn.Module]:
         """The sub-networks that a paper counts, by name."""

@@ -114,8 +114,11 @@ class VisionAidedDiscriminator(DiscriminatorNetwork):
             for found, images, rows in zip(verdicts, sets, rows_of(sets), strict=True)
         )
 
-    def without_frozen(self) -> DiscriminatorNetwork:
-        return self.network
+    def without_frozen(self) -> DiscriminatorNetwork | None:
+        return self.network.without_frozen()
+
+    def update(self) -> None:
+        self.network.update()
 
     def parts(self) -> dict[str, nn.Module]:
         return self.network.parts() | {"vision_aided": self.heads}

@@ -25,7 +25,8 @@ def profile(recipe: Recipe) -> dict:
         condition = G.synthesis.condition(images, Draws(0, torch.zeros(1, dtype=torch.long)))
         sets = [ImageSet(build_pyramid(images, D.levels), (torch.zeros(1, dtype=torch.long),))]
     without_tower = D.without_frozen()  # what a frozen tower takes is not known before it is loaded
-    parts = {"generator": count_part(G, z, text, condition=condition), "discriminator": count_part(without_tower, sets, text)}
+    counted = count_only(D) if without_tower is None else count_part(without_tower, sets, text)
+    parts = {"generator": count_part(G, z, text, condition=condition), "discriminator": counted}
     for name, owner in (("generator", G), ("discriminator", D)):
         for sub_name, module in owner.parts().items():
             parts[f"{name}.{sub_name}"] = count_part(module, text) if sub_name == "adapter" else count_only(module)

@@ -16,6 +16,8 @@ from t2igan.text.cache import CaptionCache, Row, RowCache
 from t2igan.text.fingerprint import weights_fingerprint
 from t2igan.text.open_clip import load_open_clip
 
+STAGES = 5  # of open_clip's ResNet, with its stem
+
 
 class ClipScorer(FeatureNetwork):
     """Images in [-1, 1] and captions to embeddings of unit length; resize, mean and deviation are this CLIP's.
@@ -85,17 +87,20 @@ class ClipScorer(FeatureNetwork):
         return self.clip.encode_image(self._preprocessed(images), normalize=True).float()
 
     def maps(self, images: Float[Tensor, "b 3 h w"], layers: Sequence[int]) -> list[Float[Tensor, "b c y x"]]:
-        """The image tower's maps after these blocks, counted from 0, in rising order; differentiable.
+        """The image tower's maps after these layers, counted from 0, in rising order; differentiable.
+
+        Layers of a ViT are its blocks, those of open_clip's own ResNet its stem and its four stages.
 
         Raises:
-            UserError: the tower is no ViT, or has fewer blocks.
+            UserError: the tower is of another kind, or has fewer layers.
         """
+        from open_clip.modified_resnet import ModifiedResNet
         from open_clip.transformer import VisionTransformer
 
         visual = self.clip.visual
-        if not isinstance(visual, VisionTransformer):
-            raise UserError(f"{self.model} has a {type(visual).__name__}; maps of layers need a ViT")
-        depth = len(visual.transformer.resblocks)
+        if not isinstance(visual, VisionTransformer | ModifiedResNet):
+            raise UserError(f"{self.model} has a {type(visual).__name__}; maps of layers need a ViT, or a ResNet of open_clip's")
+        depth = STAGES if isinstance(visual, ModifiedResNet) else len(visual.transformer.resblocks)
         if max(layers) >= depth:
             raise UserError(f"{self.model} has {depth} layers, 0 to {depth - 1}, not {max(layers)}; choose others")
         found = visual.forward_intermediates(self._preprocessed(images), list(layers), stop_early=True, intermediates_only=True)

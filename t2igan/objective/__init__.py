@@ -1,6 +1,6 @@
 """Verdicts to losses: every term has a name, a weight and a place in one of the recipe's two lists."""
 
-from t2igan.objective.adversarial import NonSaturatingConfig
+from t2igan.objective.adversarial import HingeConfig, NonSaturatingConfig
 from t2igan.objective.gradient_penalty import FiniteDifferenceR1Config, R1Config
 from t2igan.objective.guidance import ClipContrastiveConfig, ClipSphericalConfig
 from t2igan.objective.matching import GeneratorMatchingConfig, MatchingConfig
@@ -12,6 +12,7 @@ from t2igan.objective.wasserstein import ClassificationConfig, GradientPenaltyCo
 
 DISCRIMINATOR_KINDS = {
     "nonsaturating": NonSaturatingConfig,
+    "hinge": HingeConfig,
     "matching": MatchingConfig,
     "r1": R1Config,
     "r1_finite": FiniteDifferenceR1Config,
@@ -24,6 +25,7 @@ DISCRIMINATOR_KINDS = {
 }
 GENERATOR_KINDS = {
     "nonsaturating": NonSaturatingConfig,
+    "hinge": HingeConfig,
     "matching": GeneratorMatchingConfig,
     "clip_contrastive": ClipContrastiveConfig,
     "clip_spherical": ClipSphericalConfig,

@@ -31,3 +31,27 @@ class NonSaturating(Term):
 
     def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
         return inputs.fake_output.mean(lambda logit: F.softplus(-logit)).mean()
+
+
+@dataclass(frozen=True)
+class HingeConfig(TermOptions):
+    """No options."""
+
+    signed: ClassVar[bool] = True
+
+    def build(self) -> "Hinge":
+        return Hinge()
+
+
+class Hinge(Term):
+    """D: max(0, 1 - D(real)) + max(0, 1 + D(fake)); G: -D(fake). Lim and Ye 2017 (arXiv:1705.02894).
+
+    In Sauer et al. 2022 (arXiv:2202.00273) and 2023 (arXiv:2301.09515) over all logits of all heads.
+    """
+
+    def discriminator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        real, fake = inputs.real_output, inputs.fake_output
+        return (real.mean(lambda logit: F.relu(1 - logit)) + fake.mean(lambda logit: F.relu(1 + logit))).mean()
+
+    def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
+        return inputs.fake_output.mean(lambda logit: -logit).mean()

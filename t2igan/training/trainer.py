@@ -101,6 +101,7 @@ class Trainer:
         log["G/gradient_norm"] = self.g_optimizer.step(now)
 
         self.images, self.steps, self.last_batch = self.images + now.batch, self.steps + 1, now.batch
+        self.discriminator.update()
         self.generator.synthesis.update(now.batch, self.sum_over_processes)
         self.ema.update(self.generator, self.images, now.batch)
         self.objective.update(now, self.sum_over_processes)

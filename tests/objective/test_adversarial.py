@@ -1,11 +1,11 @@
-"""The non-saturating game at logits whose losses are known."""
+"""The non-saturating game and the hinge at logits whose losses are known."""
 
 import math
 
 import pytest
 import torch
 
-from t2igan.objective.adversarial import NonSaturating, NonSaturatingConfig
+from t2igan.objective.adversarial import HingeConfig, NonSaturating, NonSaturatingConfig
 from t2igan.types import Verdict
 
 
@@ -36,3 +36,11 @@ def test_heads_enter_by_their_weights_and_places_by_their_mean(make_inputs, make
     fake = make_verdict([[0.0, 100.0]], [[-100.0]], weights=(3.0, 1.0))
     expected = (3 * (math.log(2) + 0) / 2 + 1 * 100) / 4
     assert NonSaturating().generator(make_inputs(1, fake_output=fake)).item() == pytest.approx(expected)
+
+
+def test_hinge_against_hand_values(make_inputs, make_verdict):
+    real, fake = make_verdict([[0.5, 2.0]], [[-1.0]]), make_verdict([[-0.5, -3.0]], [[2.0]])
+    term = HingeConfig().build()
+    assert float(term.discriminator(make_inputs(1, real_output=real, fake_output=fake))) == pytest.approx((0.25 + 2) / 2 + (0.25 + 3) / 2)
+    assert float(term.generator(make_inputs(1, fake_output=fake))) == pytest.approx((1.75 - 2) / 2)
+    assert HingeConfig.signed
