@@ -122,7 +122,7 @@ def test_channels_that_make_no_groups_are_refused():
 
 # ---------------------------------------------------------------------------------------------------- discriminator
 
-TINY = "test_vit"  # three blocks of width 24, made below
+TINY = "vit_of_these_tests"  # three blocks of width 24, made below
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -132,14 +132,15 @@ def tiny_vit():
     from timm.models import register_model
     from timm.models.vision_transformer import VisionTransformer, default_cfgs
 
-    def test_vit(pretrained=False, **options):
+    def vit_of_these_tests(pretrained=False, **options):
         options = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 2} | options
         options.pop("pretrained_cfg", None), options.pop("pretrained_cfg_overlay", None), options.pop("cache_dir", None)
         return VisionTransformer(**options)
 
-    test_vit.__module__ = "timm.models.vision_transformer"
+    vit_of_these_tests.__module__ = "timm.models.vision_transformer"
     default_cfgs[TINY] = default_cfgs["vit_small_patch16_224"]
-    register_model(test_vit)
+    if TINY not in timm.list_models():
+        register_model(vit_of_these_tests)
     assert TINY in timm.list_models()
 
 
@@ -212,7 +213,7 @@ def test_what_does_not_fit_is_refused_in_one_line(randomised, tmp_path):
     with pytest.raises(UserError, match="timm has no model 'vit_smal'"):
         VisionTokens(None, "vit_smal", ("block0",))
     D = judge(randomised, widths=(24, 24, 16))
-    with pytest.raises(UserError, match=r"discriminator.network.widths is \[24, 24, 16\], test_vit has \[24, 24, 24\]; write that"):
+    with pytest.raises(UserError, match=r"discriminator.network.widths is \[24, 24, 16\], vit_of_these_tests has \[24, 24, 24\]; write that"):
         D.prepare(PrepareContext("cpu", list, None, weights=False))
     context = CheckContext(16, (16,))
     for options, message in (
