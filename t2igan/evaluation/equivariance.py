@@ -28,7 +28,7 @@ class Equivariance:
 
 
 @dataclass(frozen=True)
-class Test:
+class Comparison:
     """One way to move: what is drawn for a batch, and the two sides that are compared."""
 
     name: str
@@ -37,7 +37,7 @@ class Test:
     found: Callable[[Tensor, Tensor], Moved]  # images of the moved input, as they are compared
 
 
-def tests(side: int) -> tuple[Test, ...]:
+def comparisons(side: int) -> tuple[Comparison, ...]:
     """EQ-T by whole pixels, EQ-T_frac by fractions, EQ-R by any angle."""
 
     def pixels(u: Tensor) -> tuple[float, float]:
@@ -50,9 +50,9 @@ def tests(side: int) -> tuple[Test, ...]:
         return images, torch.ones(side, side)
 
     return (
-        Test("eq_t", lambda u: movement([p / side for p in whole(u)]), lambda images, u: shifted(images, *whole(u)), as_is),
-        Test("eq_t_frac", lambda u: movement([p / side for p in pixels(u)]), lambda images, u: shifted(images, *pixels(u)), as_is),
-        Test(
+        Comparison("eq_t", lambda u: movement([p / side for p in whole(u)]), lambda images, u: shifted(images, *whole(u)), as_is),
+        Comparison("eq_t_frac", lambda u: movement([p / side for p in pixels(u)]), lambda images, u: shifted(images, *pixels(u)), as_is),
+        Comparison(
             "eq_r",
             lambda u: movement(degrees=180 * float(u[0])),
             lambda images, u: turned(images, math.pi * float(u[0])),
@@ -76,18 +76,18 @@ def measure_equivariance(pipeline: Pipeline, prompts: Sequence[str], count: int,
         seeds = [seed * count + i for i in numbers.tolist()]
         codes = pipeline.map_prompts([prompts[i % len(prompts)] for i in numbers.tolist()], seeds)
         still = pipeline.synthesize(codes)
-        for test in tests(side):
+        for way in comparisons(side):
             u = torch.rand(2, generator=random) * 2 - 1
-            with moved_input(pipeline, test.input(u)):
+            with moved_input(pipeline, way.input(u)):
                 images = pipeline.synthesize(codes)
-            (expected, known), (found, also) = test.expected(still, u), test.found(images, u)
+            (expected, known), (found, also) = way.expected(still, u), way.found(images, u)
             mask = known * also
             error = ((found - expected) * mask).double().square().sum()
             values = mask.double().sum() * still[:, :, 0, 0].numel()
-            sums[test.name] = sums.get(test.name, torch.zeros(2, dtype=torch.float64)) + torch.stack([error, values])
+            sums[way.name] = sums.get(way.name, torch.zeros(2, dtype=torch.float64)) + torch.stack([error, values])
             if len(rows) < 3:
                 shown = [still[0], expected[0] * mask, found[0] * mask, (found - expected)[0] * mask]
                 rows.append([to_pil(image) for image in shown])
-                captions.append(f"{test.name}: image | moved image | image of moved input | difference")
+                captions.append(f"{way.name}: image | moved image | image of moved input | difference")
     result = {name: decibels(*total.tolist()) for name, total in sums.items()}
     return Equivariance(result | {"unit": "dB", "pictures": count, "prompts": len(prompts), "seed": seed}, grid(rows, captions))
