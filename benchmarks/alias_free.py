@@ -54,14 +54,12 @@ def main() -> None:
 
 def build(name: str, arguments):
     """(the layer, its input's side, its output's side) of StyleGAN3's table at this resolution."""
-    from t2igan.synthesis.stylegan3 import StyleGAN3SynthesisConfig
+    from t2igan.synthesis.stylegan3 import StyleGAN3SynthesisConfig, layer_table
 
     config = StyleGAN3SynthesisConfig(channel_base=8 * arguments.resolution, channel_max=8)
     layers = list(config.build(arguments.resolution, 8, 0).layers)[:-1]
     four = next((i for i, layer in enumerate(layers) if layer.nonlinearity.up == 4), 1)
     number = {"equal rates": 1, "up by four": four, "at the resolution": len(layers) - 1}[name]
-    from t2igan.synthesis.stylegan3 import layer_table
-
     table = layer_table(config, arguments.resolution)
     return layers[number].nonlinearity, table[max(number - 1, 0)].side + 2, table[number].side
 

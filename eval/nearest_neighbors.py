@@ -27,7 +27,7 @@ def main() -> None:
 
     from t2igan.data.images import save_image
     from t2igan.evaluation.nearest import SHOWN, nearest_neighbors
-    from t2igan.features.open_clip import ClipScorer
+    from t2igan.evaluation.networks import load_clip
     from t2igan.files import write_json
     from t2igan.inference.pipeline import Pipeline
     from t2igan.metrics.chunks import distributed_state
@@ -35,11 +35,8 @@ def main() -> None:
 
     if arguments.count < SHOWN:
         raise UserError(f"--count is {arguments.count}, needs {SHOWN} or more")
-    name, _, tag = arguments.clip.partition("=")
     state, cache = distributed_state(), default_cache()
-    clip = ClipScorer(name, tag or None, cache)
-    clip.load_pretrained()
-    clip.to(state.device)
+    clip = load_clip(arguments.clip, state.device, cache)
     pipeline = Pipeline.load(arguments.model, state.device, cache)
     found = nearest_neighbors(pipeline, clip, state, arguments.data, cache, arguments.held_out, arguments.count, arguments.truncation)
     write_json(arguments.out, found.result)

@@ -45,8 +45,7 @@ def main() -> None:
     pipeline = Pipeline.load(arguments.model, device, default_cache())
     prompts = prompts_for(pipeline, arguments.prompts)
     if arguments.clip:
-        name, _, tag = arguments.clip.partition("=")
-        distance = clip_distance(name, tag or None, device)
+        distance = clip_distance(arguments.clip, device)
     else:
         distance = lpips_distance(arguments.vgg16, arguments.lpips, device)
     settings = PathSettings(arguments.count, arguments.space, arguments.endpoint, arguments.crop_faces, arguments.seed)

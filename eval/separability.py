@@ -28,18 +28,15 @@ def main() -> None:
         raise UserError(f"--count is {arguments.count}, needs 20 or more")
 
     from t2igan.data.images import save_image
+    from t2igan.evaluation.networks import load_clip
     from t2igan.evaluation.separability import measure_separability
-    from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json
     from t2igan.inference.pipeline import Pipeline
     from t2igan.metrics.chunks import distributed_state
     from t2igan.text.cache import default_cache
 
-    name, _, tag = arguments.clip.partition("=")
     state, cache = distributed_state(), default_cache()
-    clip = ClipScorer(name, tag or None, cache)
-    clip.load_pretrained()
-    clip.to(state.device)
+    clip = load_clip(arguments.clip, state.device, cache)
     pipeline = Pipeline.load(arguments.model, state.device, cache)
     found = measure_separability(pipeline, clip, state, arguments.data, arguments.attributes, cache, arguments.count)
     write_json(arguments.out, found.result)

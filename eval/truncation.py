@@ -25,18 +25,15 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from t2igan.data.images import save_image
+    from t2igan.evaluation.networks import load_clip
     from t2igan.evaluation.truncation import truncation_curve
-    from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json, write_text
     from t2igan.inference.pipeline import Pipeline
     from t2igan.metrics.chunks import distributed_state
     from t2igan.text.cache import default_cache
 
-    name, _, tag = arguments.clip.partition("=")
     state, cache = distributed_state(), default_cache()
-    clip = ClipScorer(name, tag or None, cache)
-    clip.load_pretrained()
-    clip.to(state.device)
+    clip = load_clip(arguments.clip, state.device, cache)
     pipeline = Pipeline.load(arguments.model, state.device, cache)
     towards_all = arguments.towards == "all"
     found = truncation_curve(pipeline, clip, state, arguments.data, arguments.values, cache, arguments.count, towards_all)

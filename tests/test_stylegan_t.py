@@ -213,7 +213,9 @@ def test_what_does_not_fit_is_refused_in_one_line(randomised, tmp_path):
     with pytest.raises(UserError, match="timm has no model 'vit_smal'"):
         VisionTokens(None, "vit_smal", ("block0",))
     D = judge(randomised, widths=(24, 24, 16))
-    with pytest.raises(UserError, match=r"discriminator.network.widths is \[24, 24, 16\], vit_of_these_tests has \[24, 24, 24\]; write that"):
+    with pytest.raises(
+        UserError, match=r"discriminator.network.widths is \[24, 24, 16\], vit_of_these_tests has \[24, 24, 24\]; write that"
+    ):
         D.prepare(PrepareContext("cpu", list, None, weights=False))
     context = CheckContext(16, (16,))
     for options, message in (

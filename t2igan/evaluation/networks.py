@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from t2igan.errors import UserError
 from t2igan.features.base import FeatureNetwork
 from t2igan.features.inception import Inception
@@ -49,6 +51,19 @@ def clip(name: str, model: str, tag: str, antialias: bool, weights: str | None) 
     if weights.startswith(("local-dir:", "hf-hub:")):
         return ClipScorer(weights, None, default_cache(), antialias)
     return ClipScorer(model, weights, default_cache(), antialias)
+
+
+def load_clip(named: str, device: torch.device, cache: Path | None) -> ClipScorer:
+    """The CLIP that --clip names, loaded: `local-dir:FOLDER`, `hf-hub:ORG/REPO` or an open_clip name with its tag, NAME=TAG.
+
+    Raises:
+        UserError: there is no such CLIP.
+    """
+    name, _, tag = named.partition("=")
+    scorer = ClipScorer(name, tag or None, cache)
+    scorer.load_pretrained()
+    scorer.to(device)
+    return scorer
 
 
 NETWORKS: dict[str, Builder] = {

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from t2igan.data.images import to_pil
+from t2igan.evaluation.networks import load_clip
 from t2igan.features.lpips import Lpips
-from t2igan.features.open_clip import ClipScorer
 from t2igan.grids import grid
 from t2igan.inference.pipeline import Pipeline
 from t2igan.metrics.path_length import LatentPaths, Space, path_lengths, trimmed
@@ -53,12 +53,10 @@ def face(images: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b 3 s s"]:
     return images[:, :, 3 * part : 7 * part, 2 * part : 6 * part]
 
 
-def clip_distance(model: str, pretrained: str | None, device: torch.device) -> Distance:
+def clip_distance(named: str, device: torch.device) -> Distance:
     """The squared distance of CLIP embeddings. Raises UserError where its weights are missing."""
     # Ours: for images smaller than what LPIPS's network takes, and where its weights are not at hand
-    clip = ClipScorer(model, pretrained, default_cache())
-    clip.load_pretrained()
-    clip.to(device)
+    clip = load_clip(named, device, default_cache())
     return Distance(f"CLIP {clip.fingerprint()}", lambda a, b: (clip.images(a).double() - clip.images(b).double()).square().sum(1))
 
 

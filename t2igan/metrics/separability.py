@@ -3,6 +3,7 @@
 Karras et al. 2019 (arXiv:1812.04948), section 4.2. Needs scikit-learn.
 """
 
+import importlib
 import math
 from dataclasses import dataclass
 
@@ -82,8 +83,6 @@ class AttributeClassifier:
 def scikit_learn(module: str):
     """A module of scikit-learn. Raises UserError where it is not installed."""
     try:
-        import importlib
-
         return importlib.import_module(f"sklearn.{module}")
     except ImportError:
         raise UserError("separability needs scikit-learn: pip install 't2igan[separability]'") from None

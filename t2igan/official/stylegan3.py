@@ -40,8 +40,6 @@ def convert_stylegan3(network: Inert) -> tuple[GeneratorConfig, int, int, dict[s
         equivariance="rotation" if theirs[f"synthesis.{names[0]}.weight"].shape[-1] == 1 else "translation",
         clamp=None if clamp is None else float(clamp),
     )
-    if channels[last - 1] == max(channels):  # every layer has the most channels, whatever the base
-        config = dataclasses.replace(config, channel_base=channels[0] * resolution)
     table = layer_table(config, resolution)
     if [(row.side, row.channels) for row in table] != list(zip(sides, channels, strict=True)):
         raise UserError("its layers have other sides or channels than StyleGAN3's rule gives them, which is not supported")
@@ -53,8 +51,7 @@ def convert_stylegan3(network: Inert) -> tuple[GeneratorConfig, int, int, dict[s
 
 def check_filters(config: StyleGAN3SynthesisConfig, resolution: int, theirs: dict[str, Tensor], names: list[str]) -> None:
     """Raises UserError where a filter that the file holds is another than this project's."""
-    with torch.device("cpu"):
-        ours = config.build(resolution, 1, 0)
+    ours = config.build(resolution, 1, 0)
     for layer, name in zip(ours.layers[:-1], names, strict=False):
         made = layer.nonlinearity
         for kind, taps in (("up_filter", made.up_taps), ("down_filter", made.down_taps)):

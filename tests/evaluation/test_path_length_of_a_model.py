@@ -42,7 +42,7 @@ def pipeline(run):
 @pytest.fixture
 def clip(kit, pipeline, tmp_path, monkeypatch):
     monkeypatch.setenv("T2IGAN_CACHE", str(tmp_path / "cache"))
-    return clip_distance(f"local-dir:{kit.clip}", None, pipeline.device)
+    return clip_distance(f"local-dir:{kit.clip}", pipeline.device)
 
 
 def test_a_batch_does_not_change_it_and_the_place_does(pipeline, clip):
