@@ -146,7 +146,7 @@ class RandomEncoder(TextEncoder):
     def truncated_prompt(self, prompt: str) -> str:
         return prompt
 
-    def forward(self, tokens: Tokens) -> TextDescriptors:
+    def describe(self, tokens: Tokens) -> TextDescriptors:
         n = len(tokens.ids)
         return TextDescriptors(torch.randn(n, self.max_tokens, self.token_dim), torch.randn(n, self.text_dim), tokens)
 

@@ -128,7 +128,7 @@ def our_model(arguments: argparse.Namespace, clip: Path, device):
     encoder = base.text.build()
     encoder.load_pretrained()
     encoder.to(device)
-    text_dims = TextDims(encoder.token_dim, encoder.text_dim)
+    text_dims = TextDims(encoder.token_dim, encoder.text_dim, base.text)
 
     def built(recipe):
         generator = build_generator(recipe.generator, recipe.resolution, text_dims)

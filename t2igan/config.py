@@ -11,9 +11,9 @@ from t2igan.text.adapter import AdapterConfig
 from t2igan.types import CheckContext, PartConfig
 
 
-def of_kind(kinds: dict[str, type], **options):
-    """A field whose `kind:` key picks the config class from a room's table."""
-    return field(metadata={"kinds": lambda: kinds}, **options)
+def of_kind(kinds: dict[str, type], default_kind: str | None = None, **options):
+    """A field whose `kind:` key picks the config class from a room's table; a `default_kind` need not be written."""
+    return field(metadata={"kinds": lambda: kinds, "default_kind": default_kind}, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class DataConfig(PartConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
-    adapter: AdapterConfig | None = field(default_factory=AdapterConfig)
+    adapter: PartConfig | None = of_kind(text.ADAPTERS, text.DEFAULT_ADAPTER, default_factory=AdapterConfig)
     style: Any = of_kind(style.KINDS)
     synthesis: Any = of_kind(synthesis.KINDS)
 

@@ -97,7 +97,9 @@ def parse(cls: type, data: Any, where: str):
 
 def _value(hint: Any, value: Any, where: str, metadata: Any = types.MappingProxyType({})):
     if "kinds" in metadata:
-        return _kind(metadata["kinds"](), value, where)
+        if value is None and type(None) in get_args(hint):
+            return None
+        return _kind(metadata["kinds"](), value, where, metadata.get("default_kind"))
     if "terms" in metadata:
         return tuple(_term(metadata["terms"], item, f"{where}.{i}") for i, item in enumerate(_list(value, where)))
     origin, arguments = get_origin(hint), get_args(hint)
@@ -151,8 +153,10 @@ def _list(value: Any, where: str) -> list:
     return list(value)
 
 
-def _kind(kinds: dict[str, type], value: Any, where: str):
+def _kind(kinds: dict[str, type], value: Any, where: str, default: str | None = None):
     """A mapping with a `kind` to that kind's config."""
+    if default and isinstance(value, dict):
+        value = {"kind": default} | value
     if not isinstance(value, dict) or "kind" not in value:
         raise UserError(f"{where} needs a 'kind', one of {', '.join(kinds)}")
     if not isinstance(value["kind"], str) or value["kind"] not in kinds:

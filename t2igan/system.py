@@ -31,7 +31,7 @@ def build_system(recipe: Recipe) -> System:
         UserError: sizes in the recipe that contradict each other.
     """
     encoder = recipe.text.build()
-    text = TextDims(encoder.token_dim, encoder.text_dim)
+    text = TextDims(encoder.token_dim, encoder.text_dim, recipe.text)
     check_recipe(recipe, encoder)
     return System(
         build_generator(recipe.generator, recipe.resolution, text),
@@ -44,9 +44,9 @@ def build_system(recipe: Recipe) -> System:
 
 def build_generator(config: GeneratorConfig, resolution: int, text: TextDims) -> Generator:
     adapter = None if config.adapter is None else config.adapter.build(text)
-    local_dim, global_dim = (text.token, text.pooled) if adapter is None else (adapter.width, adapter.width)
-    mapper = config.style.build(global_dim)
-    return Generator(adapter, mapper, config.synthesis.build(resolution, mapper.style_dim, local_dim))
+    taken = text if adapter is None else adapter.dims
+    mapper = config.style.build(taken.pooled)
+    return Generator(adapter, mapper, config.synthesis.build(resolution, mapper.style_dim, taken.token))
 
 
 def build_discriminator(config: DiscriminatorConfig, resolution: int, text: TextDims, clusters: int = 0) -> DiscriminatorNetwork:

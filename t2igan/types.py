@@ -56,6 +56,7 @@ class TextDims:
 
     token: int
     pooled: int
+    config: PartConfig | None = None  # the section `text`, for networks that hold a tower of their own
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ def frozen_networks(values: dict, kit: Kit) -> dict:
     """The kit's networks in the place of those that a section names."""
     if "vgg" in values:
         return {"vgg": str(kit.vgg), "heads": str(kit.heads), "side": 32}
+    if {"model", "weights", "widths"} <= set(values):
+        return {"model": f"local-dir:{kit.clip}", "weights": None, "side": None, "layers": (0, 1), "widths": (TOWER_WIDTH,)}
     if not {"model", "pretrained"} <= set(values):
         return {}
     clip = {"model": f"local-dir:{kit.clip}", "pretrained": None}
@@ -141,7 +143,12 @@ def conditioned(recipe: Recipe, kind: str) -> Recipe:
         recipe,
         text=text.KINDS[kind](**options),
         generator=replace(recipe.generator, adapter=adapter),
+        training=replace(recipe.training, cluster_features=None, generator_optimizer=without_adapter(recipe.training.generator_optimizer)),
         discriminator=replace(recipe.discriminator, adapter=adapter, network=network),
         objective=replace(recipe.objective, **halves),
-        training=replace(recipe.training, cluster_features=None),
     )
+
+
+def without_adapter(optimizer):
+    """Without the groups that treat an adapter, which another one replaces."""
+    return replace(optimizer, groups=tuple(group for group in optimizer.groups if not group.match.startswith("adapter")))

@@ -3,6 +3,7 @@
 from t2igan.augment.ada import ADAConfig
 from t2igan.augment.base import NoAugmentConfig
 from t2igan.augment.blur import BlurConfig
+from t2igan.augment.crop import CropConfig
 from t2igan.augment.diffaugment import DiffAugmentConfig
 
-KINDS = {"none": NoAugmentConfig, "diffaugment": DiffAugmentConfig, "ada": ADAConfig, "blur": BlurConfig}
+KINDS = {"none": NoAugmentConfig, "diffaugment": DiffAugmentConfig, "ada": ADAConfig, "blur": BlurConfig, "crop": CropConfig}

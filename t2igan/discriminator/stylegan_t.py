@@ -114,7 +114,7 @@ class StyleGANTDiscriminator(DiscriminatorNetwork):
     ) -> tuple[tuple[Verdict, ...], ...]:
         tokens = self.tower(torch.cat([images.pyramid.finest for images in sets]))
         with full_precision(text.pooled.device):
-            descriptors = (text if self.adapter is None else self.adapter(text)).pooled.float()
+            descriptors = F.normalize(text.pooled.float(), dim=1) if self.adapter is None else self.adapter(text).pooled.float()
             found = []
             for images, rows in zip(sets, rows_of(sets), strict=True):
                 features = [head.features(tokens[name][rows].flatten(2)) for head, name in zip(self.heads, self.names, strict=True)]

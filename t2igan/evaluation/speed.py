@@ -135,7 +135,7 @@ def recipe_models(path: str, device: torch.device) -> list[TimedModel]:
     recipe = load_recipe(path)
     encoder = recipe.text.build()
     encoder.load_pretrained()
-    generator = build_generator(recipe.generator, recipe.resolution, TextDims(encoder.token_dim, encoder.text_dim))
+    generator = build_generator(recipe.generator, recipe.resolution, TextDims(encoder.token_dim, encoder.text_dim, recipe.text))
     return timed_models(generator, encoder, recipe.name, recipe.resolution, device)
 
 

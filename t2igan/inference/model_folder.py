@@ -69,7 +69,7 @@ def load_generator(folder: Path, config: ModelConfig, device: str | torch.device
         UserError: the weights do not load, or the text encoder is missing.
     """
     encoder = config.text.build()
-    generator = build_generator(config.generator, config.resolution, TextDims(encoder.token_dim, encoder.text_dim))
+    generator = build_generator(config.generator, config.resolution, TextDims(encoder.token_dim, encoder.text_dim, config.text))
     try:
         generator.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, RuntimeError, SafetensorError) as error:

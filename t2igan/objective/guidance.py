@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from t2igan.features.open_clip import ClipScorer
+from t2igan.layers.crop import crop_squares
 from t2igan.layers.frozen import Frozen
 from t2igan.objective.term import LossInputs, Term, TermOptions
-from t2igan.ranges import Whole
+from t2igan.ranges import Count, Whole
 from t2igan.types import PrepareContext
 
 
@@ -18,6 +19,7 @@ from t2igan.types import PrepareContext
 class ClipSphericalConfig(TermOptions):
     model: str  # an open_clip name, local-dir:FOLDER or hf-hub:ORG/REPO
     pretrained: str | None = None  # open_clip's tag or a weight file, for a model given by name
+    crop: Count | None = None  # px: of larger images, CLIP sees one square of this side, at a random place; none: the whole image
 
     def build(self) -> "ClipSpherical":
         return ClipSpherical(self)
@@ -37,6 +39,7 @@ class ClipTerm(Term):
     def __init__(self, config: ClipSphericalConfig):
         super().__init__()
         self.clip = Frozen(ClipScorer(config.model, config.pretrained))
+        self.crop = config.crop
 
     @property
     def scorer(self) -> ClipScorer:
@@ -46,6 +49,13 @@ class ClipTerm(Term):
         """Loads the CLIP."""
         self.scorer.cache = context.cache
         context.load(self.scorer)
+
+    def embeddings_of_images(self, inputs: LossInputs) -> Float[Tensor, "b d"]:
+        """Of the generated images, or of the squares cut from them."""
+        images = inputs.fake.pyramid.finest
+        if self.crop is not None and self.crop < images.shape[-1]:
+            images = crop_squares(images, inputs.batch.draws.uniform("crop for CLIP", 2), self.crop)
+        return self.scorer.images(images)
 
 
 class ClipContrastive(ClipTerm):
@@ -73,7 +83,7 @@ class ClipContrastive(ClipTerm):
     def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
         names = inputs.batch.primary_captions
         others = self.bank or names
-        image, own = self.scorer.images(inputs.fake.pyramid.finest), self.scorer.text(guidance_captions(inputs))
+        image, own = self.embeddings_of_images(inputs), self.scorer.text(guidance_captions(inputs))
         against = self.embeddings if self.bank else own
         number = {name: i for i, name in enumerate(dict.fromkeys([*others, *names]))}
         mine, theirs = (torch.tensor([number[name] for name in listed], device=image.device) for listed in (names, others))
@@ -84,13 +94,10 @@ class ClipContrastive(ClipTerm):
 
 
 class ClipSpherical(ClipTerm):
-    """Squared great-circle distance between the image's and the caption's embedding: 2 arcsin(|u - v| / 2)^2.
-
-    Sauer et al. 2023 (arXiv:2301.09515), section 3.3.
-    """
+    """The squared angle between the image's and the caption's embedding. Sauer et al. 2023 (arXiv:2301.09515), section 3.3."""
 
     def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
-        image, own = self.scorer.images(inputs.fake.pyramid.finest), self.scorer.text(guidance_captions(inputs))
+        image, own = self.embeddings_of_images(inputs), self.scorer.text(guidance_captions(inputs))
         return spherical_distance(image, own).mean()
 
 
@@ -101,5 +108,5 @@ def guidance_captions(inputs: LossInputs) -> list[str]:
 
 
 def spherical_distance(u: Float[Tensor, "b d"], v: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
-    """2 arcsin(|u - v| / 2)^2 for unit vectors."""
-    return ((u - v).norm(dim=1).clamp(max=2) / 2).arcsin().square() * 2
+    """The squared angle between unit vectors; its slope is finite for equal and for opposite ones, where that of arccos is not."""
+    return (2 * torch.atan2((u - v).norm(dim=1), (u + v).norm(dim=1))).square()

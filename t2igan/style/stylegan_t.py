@@ -6,6 +6,7 @@ Sauer et al. 2023 (arXiv:2301.09515), section 3.1 and Fig. 2.
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ class StyleGANTMappingConfig(StyleConfig):
 
 
 class StyleGANTMapping(StyleNetwork):
-    """w = [f(z), c]. Truncation pulls f(z) to its mean, which is the same for every prompt, and leaves the text."""
+    """w = [f(z), c], c of length 1. Truncation pulls f(z) to its mean, which is the same for every prompt, and leaves the text."""
 
     def __init__(self, config: StyleGANTMappingConfig, text_dim: int):
         super().__init__(config.z_dim, config.z_dim + text_dim)
@@ -43,4 +44,5 @@ class StyleGANTMapping(StyleNetwork):
         x = unit_rms(z)
         for layer in self.layers[:-1]:
             x = lrelu(layer(x))
-        return torch.cat([self.layers[-1](x), self.text_scale * text.pooled.to(x.dtype)], 1)
+        text = F.normalize(text.pooled.float(), dim=1).to(x.dtype)
+        return torch.cat([self.layers[-1](x), self.text_scale * text], 1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from t2igan.draws import Draws
 from t2igan.style.base import StyleNetwork
 from t2igan.synthesis.base import SynthesisNetwork
-from t2igan.types import Fake, Stage, TextDescriptors
+from t2igan.types import Fake, PrepareContext, Stage, TextDescriptors
 
 
 class Generator(nn.Module):
@@ -50,6 +50,11 @@ class Generator(nn.Module):
         count = self.synthesis.num_styles_at(self.stage)
         styles = self.mapper(z, text, count, truncation, global_truncation, draws)
         return self.synthesize(styles, [text] * count, condition, draws)
+
+    def prepare(self, context: PrepareContext) -> None:
+        """Called once before training; loads the weights that a part begins with."""
+        if self.adapter is not None:
+            self.adapter.prepare(context)
 
     def adapt(self, text: TextDescriptors) -> TextDescriptors:
         """Frozen descriptors to the ones that mapper and synthesis take."""

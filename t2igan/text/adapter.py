@@ -15,7 +15,7 @@ from t2igan.layers.attention import CrossAttention, FeedForward
 from t2igan.layers.equalized import EqualizedLinear
 from t2igan.layers.normalize import RMSNorm, unit_rms
 from t2igan.ranges import Count, Whole
-from t2igan.types import CheckContext, PartConfig, TextDescriptors, TextDims
+from t2igan.types import CheckContext, PartConfig, PrepareContext, TextDescriptors, TextDims
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,13 @@ class TextAdapter(nn.Module):
         self.blocks = nn.ModuleList(AdapterBlock(self.width, min(config.head_dim, self.width)) for _ in range(config.depth))
         self.norm = RMSNorm(self.width)
         self.cluster = nn.Embedding(num_clusters + 1, self.width) if num_clusters else None
+
+    @property
+    def dims(self) -> TextDims:
+        return TextDims(self.width, self.width)
+
+    def prepare(self, context: PrepareContext) -> None:
+        """Nothing to load."""
 
     def forward(self, text: TextDescriptors) -> TextDescriptors:
         x, mask = text.local, text.source.mask

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from t2igan.errors import UserError
@@ -60,8 +61,21 @@ class TextEncoder(nn.Module, ABC):
         """The beginning of a prompt that fits into `max_tokens`; the whole prompt if it fits."""
 
     @abstractmethod
+    def describe(self, tokens: Tokens) -> TextDescriptors:
+        """Token states [b t token_dim] and one vector per prompt [b text_dim], differentiable by the tower's weights."""
+
+    @torch.no_grad()
     def forward(self, tokens: Tokens) -> TextDescriptors:
-        """Token states [b t token_dim] and one vector per prompt [b text_dim], without gradients."""
+        """The same, without gradients."""
+        return self.describe(tokens)
+
+    def load_architecture(self) -> None:
+        """In place of the weights, random ones of the same shapes; nothing is read but the tower's configuration.
+
+        Raises:
+            UserError: there is no tower, or its configuration is not here.
+        """
+        raise UserError("this kind of text has no tower")
 
     def _check_sizes(self, token_dim: int, text_dim: int) -> None:
         if (token_dim, text_dim) != (self.token_dim, self.text_dim):

@@ -78,7 +78,7 @@ class LabelText(TextEncoder):
     def truncated_prompt(self, prompt: str) -> str:
         return prompt  # a class name is read whole
 
-    def forward(self, tokens: Tokens) -> TextDescriptors:
+    def describe(self, tokens: Tokens) -> TextDescriptors:
         local = F.one_hot(tokens.ids, self.text_dim).float()
         return TextDescriptors(local, local[:, 0], tokens)
 

@@ -40,6 +40,6 @@ class NoText(TextEncoder):
     def truncated_prompt(self, prompt: str) -> str:
         return prompt  # no part of it is lost by truncation
 
-    def forward(self, tokens: Tokens) -> TextDescriptors:
+    def describe(self, tokens: Tokens) -> TextDescriptors:
         local = torch.zeros(tokens.ids.shape[0], 1, 0, device=tokens.ids.device)
         return TextDescriptors(local, local[:, 0], tokens)

@@ -3,6 +3,7 @@
 GigaGAN takes the penultimate layer's states of ViT-L/14 (Kang et al. 2023, arXiv:2303.05511, section 3.1).
 """
 
+import logging
 from bisect import bisect_right
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -42,9 +43,15 @@ class OpenClipText(TextEncoder):
         self.tower: nn.Module | None = None
 
     def load_pretrained(self) -> None:
+        self._take(*load_open_clip(self.config.model, self.config.pretrained))
+
+    def load_architecture(self) -> None:
+        self._take(*load_open_clip(self.config.model, self.config.pretrained, weights=False))
+
+    def _take(self, clip: nn.Module, tokenizer: object) -> None:
         import open_clip
 
-        clip, self.tokenizer = load_open_clip(self.config.model, self.config.pretrained)
+        self.tokenizer = tokenizer
         if isinstance(clip.text, open_clip.hf_model.HFTextEncoder):
             raise UserError(
                 f"the text tower of {self.config.model!r} is a Hugging Face one; in the recipe, write kind: transformers and its folder"
@@ -90,9 +97,8 @@ class OpenClipText(TextEncoder):
             return prompt
         return prompt[: bisect_right(range(len(prompt) + 1), limit, key=lambda n: self._count(prompt[:n])) - 1]
 
-    def forward(self, tokens: Tokens) -> TextDescriptors:
-        with torch.no_grad():
-            states = self.tower.forward_intermediates(tokens.ids, indices=[self.config.layer], output_fmt="NLC")
+    def describe(self, tokens: Tokens) -> TextDescriptors:
+        states = self.tower.forward_intermediates(tokens.ids, indices=[self.config.layer], output_fmt="NLC")
         return TextDescriptors(states["text_intermediates"][0], states["text_features"], tokens)
 
 
@@ -136,6 +142,8 @@ def load_open_clip(model: str, pretrained: str | None = None, weights: bool = Tr
         other = name.removesuffix("-quickgelu") if not trained_quick else f"{name}-quickgelu"
         raise UserError(f"the weights {pretrained!r} were trained with another activation than {name} has; the model is {other}")
     try:
+        if not weights:
+            logging.disable(logging.WARNING)  # open_clip warns that weights are random
         options = {"pretrained": pretrained, "device": "cpu"} if weights else {"load_weights": False, "device": torch.get_default_device()}
         clip = open_clip.create_model(name, force_custom_text=True, **options, **_own_text_tower(name))
         tokenizer = open_clip.get_tokenizer(name)
@@ -144,6 +152,9 @@ def load_open_clip(model: str, pretrained: str | None = None, weights: bool = Tr
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"no CLIP weights for {model!r} ({reason}); give local-dir:FOLDER with open_clip_config.json and weights") from None
+    finally:
+        if not weights:
+            logging.disable(logging.NOTSET)
     return clip.eval().requires_grad_(False), tokenizer
 
 

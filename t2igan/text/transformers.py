@@ -2,6 +2,8 @@
 
 import hashlib
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,16 +50,30 @@ class TransformersText(TextEncoder):
         where = locate(self.config.model)
         if self.config.sha256:
             verify_hash(Path(where), self.config.sha256)
-        try:
+        with self._told_where_it_is_missing():
             self.tokenizer = AutoTokenizer.from_pretrained(where)
             config = AutoConfig.from_pretrained(where).get_text_config()  # the text half of a whole CLIP
-            tower = AutoModelForTextEncoding.from_pretrained(where, config=config, dtype=torch.float32)
-            self.tower = tower.eval().requires_grad_(False)
+            self._take(AutoModelForTextEncoding.from_pretrained(where, config=config, dtype=torch.float32))
+
+    def load_architecture(self) -> None:
+        from transformers import AutoConfig, AutoModelForTextEncoding
+
+        with self._told_where_it_is_missing():
+            config = AutoConfig.from_pretrained(locate(self.config.model)).get_text_config()
+            self._take(AutoModelForTextEncoding.from_config(config, dtype=torch.float32))
+
+    @contextmanager
+    def _told_where_it_is_missing(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"no text encoder at {self.config.model!r} ({reason}); give text.model a folder made by save_pretrained, or go online"
             ) from None
+
+    def _take(self, tower: nn.Module) -> None:
+        self.tower = tower.eval().requires_grad_(False)
         width = self.tower.config.hidden_size
         self._check_sizes(width, width)
         positions = getattr(self.tower.config, "max_position_embeddings", None)  # T5 has none
@@ -95,9 +111,9 @@ class TransformersText(TextEncoder):
         read = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens, return_offsets_mapping=True)
         return prompt[: max(end for _, end in read["offset_mapping"])]
 
-    def forward(self, tokens: Tokens) -> TextDescriptors:
-        with torch.no_grad():
-            states = self.tower(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=self.config.layer != -1)
+    def describe(self, tokens: Tokens) -> TextDescriptors:
+        mask = None if tokens.mask.is_meta else tokens.mask.long()  # the library reads a mask's values, which are not there on that device
+        states = self.tower(input_ids=tokens.ids, attention_mask=mask, output_hidden_states=self.config.layer != -1)
         local = states.last_hidden_state if self.config.layer == -1 else states.hidden_states[self.config.layer]
         if self.config.pool == "mean":
             mask = tokens.mask[..., None].float()

@@ -50,17 +50,18 @@ def given(group: ParameterGroup) -> dict[str, float | bool]:
 
 def freeze(module: nn.Module, config: OptimizerConfig, where: str) -> None:
     """Takes the gradients from the parameters that the recipe freezes; before the network is wrapped for several processes."""
-    frozen_names = {name for name, values in settings(module, config, where).items() if values["frozen"]}
-    for name, parameter in module.named_parameters():
-        parameter.requires_grad_(name not in frozen_names)
+    parameters = dict(module.named_parameters())
+    for name, values in settings(module, config, where).items():
+        if values["frozen"]:
+            parameters[name].requires_grad_(False)
 
 
 def optimizer_groups(module: nn.Module, config: OptimizerConfig, where: str) -> list[dict]:
-    """Parameters that are trained, in a group for each pair of rate factor and weight decay."""
+    """Parameters that are trained, after `freeze`, in a group for each pair of rate factor and weight decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     parameters = dict(module.named_parameters())
     for name, values in settings(module, config, where).items():
-        if not values["frozen"]:
+        if parameters[name].requires_grad:
             groups.setdefault((values["lr"], values["weight_decay"]), []).append(parameters[name])
     if not groups:
         raise UserError(f"{where}.groups freezes every parameter; leave something to train")

@@ -81,6 +81,7 @@ class Run:
         system.text_encoder.load_pretrained()
         encode_text = CaptionEncoder(system.text_encoder, cache, self.device, max_truncation_warnings=1 if self.main else 0)
         context = PrepareContext(self.device, self.shards.primary_captions, cache)
+        system.generator.prepare(context)
         system.objective.prepare(context)
         system.discriminator.prepare(context)
         self.trainer = Trainer(recipe, system, self.accelerator, encode_text)

@@ -13,8 +13,8 @@ from t2igan.training.checkpoint import Checkpoints
 def start_from(config: StartConfig, generator: nn.Module, average: nn.Module, discriminator: nn.Module) -> dict[str, int]:
     """Copies the weights of the newest checkpoint of `config.run`, by name, into the parts that the recipe lists.
 
-    What the other run does not have keeps its initial values: a grown network starts with its lower stages. Returns the number of tensors
-    copied into each part.
+    What the other run does not have keeps its initial values: a grown network starts with its lower stages. Parameters of G that the recipe
+    freezes take the other run's average, on which later stages shall build. Returns the number of tensors copied into each part.
 
     Raises:
         UserError: no checkpoint there, tensors of other shapes under the same name, or none that fits.
@@ -28,7 +28,11 @@ def start_from(config: StartConfig, generator: nn.Module, average: nn.Module, di
     for part in config.parts:
         targets = {"generator": generator, "ema": average} if part == "generator" else {"discriminator": discriminator}
         for name, module in targets.items():
-            copied[name] = copy_matching(tensors[name], module, f"start.run {config.run} ({name})")
+            source = tensors[name]
+            if name == "generator":
+                fixed = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+                source |= {name: value for name, value in tensors["ema"].items() if name in fixed}
+            copied[name] = copy_matching(source, module, f"start.run {config.run} ({name})")
     return copied
 
 

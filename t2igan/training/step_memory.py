@@ -68,6 +68,7 @@ def count_step_memory(recipe: Recipe) -> dict:
         freeze(G, config.generator_optimizer, "training.generator_optimizer")
         freeze(D, config.discriminator_optimizer, "training.discriminator_optimizer")
         context = PrepareContext(META, lambda: CAPTIONS, None, weights=False)
+        system.generator.prepare(context)
         system.objective.prepare(context)
         D.prepare(context)
         trained = [p for p in (*G.parameters(), *D.parameters()) if p.requires_grad]

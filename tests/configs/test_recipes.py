@@ -15,7 +15,7 @@ from t2igan.schedule import Schedule
 pytest_plugins = ["kit"]
 RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 REPLACED = ("data.shards", "text.", "start", "training.cluster_features", "training.precision", "training.prompts")
-FROZEN = ("model", "pretrained", "layers", "vgg", "heads", "side")  # fields of sections that name frozen networks
+FROZEN = ("model", "pretrained", "weights", "layers", "widths", "vgg", "heads", "side")  # fields of sections that name frozen networks
 LARGE = (
     "gigagan_upsampler_64_512",
     "gigagan_upsampler_128_1024",
@@ -28,6 +28,11 @@ LARGE = (
     "stylegan3_t_ffhq_1024",
     "stylegan3_t_256",
     "stylegan3_r_ffhq_1024",
+    "stylegan_t_full_256",
+    "stylegan_t_full_512",
+    "stylegan_t_lite_256",
+    "stylegan_t_lite_256_freeze64",
+    "stylegan_t_lite_512",
 )  # up to a minute for four steps, whatever the width
 
 
@@ -40,6 +45,11 @@ def never_shown(recipe, names) -> set[str]:
     sides = range((recipe.training.growth.start // 4).bit_length() - 1) if recipe.training.growth else ()
     layers = [layer for side in sides for layer in (f"synthesis.to_rgb.{side}.", f"synthesis.stages.{side}.to_rgb.", f"from_rgb.{side}.")]
     return {name for name in names if name.startswith(tuple(layers))}
+
+
+def cancels(recipe, name) -> bool:
+    """Whether it moves logits of real and generated images alike, which changes nothing where pairs are compared or no hinge is reached."""
+    return name.endswith("out.bias") and recipe.objective.discriminator[0].kind in ("hinge", "relativistic")
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, marks=[pytest.mark.slow] if is_large(path) else [], id=path.stem) for path in RECIPES])
@@ -61,7 +71,7 @@ def test_shrunken_recipe_trains_every_parameter_resumes_and_samples(path, kit, t
                 continue
             assert found, f"no loss reaches {name} of {half}"
             assert all(g.isfinite().all() for g in found), f"{name} of {half} got a gradient that is not finite"
-            assert any(g.any() for g in found), f"{name} of {half} got only zeros"
+            assert any(g.any() for g in found) or cancels(recipe, name), f"{name} of {half} got only zeros"
 
     total = recipe.training.total_images
     longer = replace(recipe, training=replace(recipe.training, total_images=total + 2 * recipe.training.batch))
@@ -85,7 +95,9 @@ def test_shrunken_recipe_trains_every_parameter_resumes_and_samples(path, kit, t
     assert image.size == (recipe.resolution, recipe.resolution)
 
 
-CONDITIONED = [path for path in RECIPES if "stylegan" in path.stem or "progan" in path.stem or "r3gan" in path.stem]
+PHASES = "_phase2", "_freeze64"  # of a system that another recipe begins
+SYSTEMS = "stylegan", "progan", "r3gan"  # whose papers have no text, or that work without
+CONDITIONED = [path for path in RECIPES if any(name in path.stem for name in SYSTEMS) and not path.stem.endswith(PHASES)]
 
 
 @pytest.mark.slow
@@ -99,7 +111,8 @@ def test_every_conditioning_trains_and_samples(path, kind, kit, tmp_path):
     assert run.trainer.g_optimizer.skipped == run.trainer.d_optimizer.skipped == 0
     for half in "GD":
         reached = {name for step in gradients[half] for name, gradient in step.items() if gradient is not None and gradient.any()}
-        assert set(gradients[half][0]) - reached <= never_shown(recipe, gradients[half][0]) | {"out.bias"}
+        unmoved = set(gradients[half][0]) - reached - never_shown(recipe, gradients[half][0])
+        assert all(cancels(recipe, name) for name in unmoved)
     model = open_model(tmp_path)
     ((image,),) = model(["thing 2"] if model.conditional else [], seeds=[1])
     assert image.size == (recipe.resolution, recipe.resolution) and model.conditional is (kind != "none")

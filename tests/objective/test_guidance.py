@@ -142,10 +142,10 @@ def test_spherical_distance_at_known_angles():
     v = F.normalize(torch.randn(3, 8, dtype=torch.float64), dim=1)
     v = F.normalize(v - (u * v).sum(1, keepdim=True) * u, dim=1)
     assert torch.equal(spherical_distance(u, u), torch.zeros(3, dtype=torch.float64))
-    assert torch.allclose(spherical_distance(u, -u), torch.full((3,), math.pi**2 / 2, dtype=torch.float64), rtol=1e-6)
+    assert torch.allclose(spherical_distance(u, -u), torch.full((3,), math.pi**2, dtype=torch.float64), rtol=1e-6)
     for angle in torch.linspace(0.1, 3.1, 7, dtype=torch.float64):
         w = angle.cos() * u + angle.sin() * v
-        assert torch.allclose(spherical_distance(u, w), (angle**2 / 2).expand(3), rtol=1e-6)
+        assert torch.allclose(spherical_distance(u, w), (angle**2).expand(3), rtol=1e-6)
 
 
 def test_spherical_distance_grows_with_the_angle():
@@ -155,8 +155,21 @@ def test_spherical_distance_grows_with_the_angle():
     assert (distances.diff() > 0).all()
 
 
-def test_a_perfect_image_has_a_finite_gradient():
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_perfect_image_and_an_opposite_one_have_finite_gradients(sign):
     u = F.normalize(torch.randn(2, 8), dim=1)
-    v = u.clone().requires_grad_()
+    v = (sign * u).requires_grad_()
     spherical_distance(u, v).sum().backward()
     assert torch.isfinite(v.grad).all()
+
+
+def test_of_large_images_clip_sees_one_square_each(open_clip_folder, make_inputs):
+    images, seen = torch.randn(3, 3, 24, 24), []
+    term = clip_term(ClipSpherical, open_clip_folder, crop=16)
+    term.scorer.images = lambda x: seen.append(x) or torch.ones(len(x), 4)
+    for size in (24, 16):
+        term.embeddings_of_images(make_inputs(3, generated=images[..., :size, :size]))
+    assert [x.shape[-1] for x in seen] == [16, 16] and seen[1].equal(images[..., :16, :16])
+    for image, square in zip(images, seen[0], strict=True):
+        places = [(y, x) for y in range(9) for x in range(9) if image[:, y : y + 16, x : x + 16].equal(square)]
+        assert len(places) == 1

@@ -42,7 +42,7 @@ class Letters(TextEncoder):
     def truncated_prompt(self, prompt: str) -> str:
         return prompt[:6]
 
-    def forward(self, tokens: Tokens) -> TextDescriptors:
+    def describe(self, tokens: Tokens) -> TextDescriptors:
         local = (tokens.ids[..., None] % 100 + torch.arange(3) + self.weights) / 7
         return TextDescriptors(local, local.sum(1).repeat(1, 2)[:, :5], tokens)
 

@@ -77,6 +77,7 @@ def test_later_groups_override_earlier_ones_in_what_they_set():
 def test_every_parameter_that_is_trained_is_in_one_optimizer_group():
     network = Network()
     groups = config({"match": "stages.4.*", "frozen": True}, {"match": "*.weight", "weight_decay": 0.1}, {"match": "out.*", "lr": 2.0})
+    freeze(network, groups, WHERE)
     found = optimizer_groups(network, groups, WHERE)
     names = {id(p): name for name, p in network.named_parameters()}
     members = [names[id(p)] for group in found for p in group["params"]]
