@@ -45,7 +45,7 @@ def test_a_prepared_tower_gives_the_frozen_descriptors_with_gradients(config):
 
 
 def test_without_weights_it_keeps_random_ones_of_the_same_shapes(config):
-    encoder, tower = build(config)
+    _, tower = build(config)
     shapes = {name: p.shape for name, p in tower.named_parameters()}
     tower.prepare(PrepareContext("cpu", list, None, weights=False))
     assert {name: p.shape for name, p in tower.named_parameters()} == shapes
