@@ -136,6 +136,7 @@ class StartConfig(PartConfig):
 
     run: str  # a run folder with a checkpoint
     parts: tuple[Literal["generator", "discriminator"], ...] = ("generator",)  # networks that start from it; G's average too
+    average: bool = False  # G, too, begins with the other run's average; otherwise only the parameters that the recipe freezes do
 
     def check(self, context: CheckContext) -> None:
         if not self.parts:

@@ -30,6 +30,7 @@ class ClipScorer(FeatureNetwork):
         cache: folder of the file of caption embeddings; None keeps them in memory only.
         antialias: whether the bicubic resize averages when it reduces.
         layers: which features a call gives.
+        side: px, at which a ResNet's maps are made; None: as the CLIP was trained.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class ClipScorer(FeatureNetwork):
         cache: Path | None = None,
         antialias: bool = True,
         layers: tuple[str, ...] = ("embedding",),
+        side: int | None = None,
     ):
         super().__init__()
         check_layers([layer for layer in layers if not layer.removeprefix(BLOCK).isdigit()], ("embedding", f"{BLOCK}N"), model)
-        self.model, self.pretrained, self.cache, self.antialias, self.layers = model, pretrained, cache, antialias, layers
+        self.model, self.pretrained, self.cache, self.antialias, self.layers, self.side = model, pretrained, cache, antialias, layers, side
 
     def load_pretrained(self) -> None:
         self._take(*load_open_clip(self.model, self.pretrained))
@@ -70,7 +72,7 @@ class ClipScorer(FeatureNetwork):
         self.register_buffer("std", torch.tensor(preprocess["std"])[:, None, None], persistent=False)
 
     def provenance(self) -> dict[str, object]:
-        resize = f"bicubic {'with' if self.antialias else 'without'} antialiasing, {self.size} px"
+        resize = f"bicubic {'with' if self.antialias else 'without'} antialiasing, {self.side or self.size} px"
         return {"network": self.model.partition(":")[0], "weights": self.digest, "resize": resize}
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b ..."]]:
@@ -100,17 +102,19 @@ class ClipScorer(FeatureNetwork):
         visual = self.clip.visual
         if not isinstance(visual, VisionTransformer | ModifiedResNet):
             raise UserError(f"{self.model} has a {type(visual).__name__}; maps of layers need a ViT, or a ResNet of open_clip's")
+        if self.side and not isinstance(visual, ModifiedResNet):
+            raise UserError(f"{self.model} has a {type(visual).__name__}, which reads images of {self.size} px only; leave side out")
         depth = STAGES if isinstance(visual, ModifiedResNet) else len(visual.transformer.resblocks)
         if max(layers) >= depth:
             raise UserError(f"{self.model} has {depth} layers, 0 to {depth - 1}, not {max(layers)}; choose others")
-        found = visual.forward_intermediates(self._preprocessed(images), list(layers), stop_early=True, intermediates_only=True)
+        found = visual.forward_intermediates(self._preprocessed(images, self.side), list(layers), stop_early=True, intermediates_only=True)
         return found["image_intermediates"]
 
-    def _preprocessed(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 s s"]:
-        """At the tower's size, with its mean and deviation."""
-        x = (images.float().clamp(-1, 1) + 1) / 2
-        if x.shape[-2:] != (self.size, self.size):
-            x = F.interpolate(x, size=(self.size, self.size), mode="bicubic", antialias=self.antialias, align_corners=False)
+    def _preprocessed(self, images: Float[Tensor, "b 3 h w"], side: int | None = None) -> Float[Tensor, "b 3 s s"]:
+        """At the tower's size, or another one, with its mean and deviation."""
+        x, size = (images.float().clamp(-1, 1) + 1) / 2, side or self.size
+        if x.shape[-2:] != (size, size):
+            x = F.interpolate(x, size=(size, size), mode="bicubic", antialias=self.antialias, align_corners=False)
         return (x - self.mean) / self.std
 
     def text(self, captions: list[str]) -> Float[Tensor, "b d"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.draws import Draws
-from t2igan.types import PartConfig, TextDescriptors
+from t2igan.types import PartConfig, PrepareContext, TextDescriptors
 
 MEAN_STYLE_LATENTS = 16  # per prompt, for the mean style over many prompts
 CONDITIONAL_MEAN_LATENTS = 256  # for the mean style of one prompt
@@ -46,6 +46,9 @@ class StyleNetwork(nn.Module, ABC):
     @abstractmethod
     def map(self, z: Float[Tensor, "b z_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
         """The style of each latent and prompt."""
+
+    def prepare(self, context: PrepareContext) -> None:
+        """Called once before training; loads what a network begins with."""
 
     def sample_latents(self, draws: Draws, text: TextDescriptors) -> Float[Tensor, "b z_dim"]:
         """Latents for training, a function of `draws`; a network whose latents carry cluster labels takes them from the text."""

@@ -55,6 +55,7 @@ class Generator(nn.Module):
         """Called once before training; loads the weights that a part begins with."""
         if self.adapter is not None:
             self.adapter.prepare(context)
+        self.mapper.prepare(context)
 
     def adapt(self, text: TextDescriptors) -> TextDescriptors:
         """Frozen descriptors to the ones that mapper and synthesis take."""

@@ -4,7 +4,7 @@ Karras et al. 2021 (arXiv:2106.12423), section 3 and appendix; configurations T 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,15 +63,21 @@ class LayerSpec:
 
 def layer_table(config: StyleGAN3SynthesisConfig, resolution: int) -> list[LayerSpec]:
     """`layers` + 1 rows. Appendix F of the paper: cutoffs and stop bands rise geometrically."""
+    return table_from(FIRST_CUTOFF, FIRST_STOP, config.layers, config.channel_base, config.channel_max, resolution)
+
+
+def table_from(
+    first_cutoff: float, first_stop: float, layers: int, channel_base: int, channel_max: int, resolution: int
+) -> list[LayerSpec]:
+    """The rows of `layers` layers and the image, from a cutoff and a stop band to those of the resolution."""
     rows = []
-    for i in range(config.layers + 1):
-        part = min(i / (config.layers - CRITICAL), 1)
-        cutoff = FIRST_CUTOFF * (resolution / 2 / FIRST_CUTOFF) ** part
-        stop = FIRST_STOP * (LAST_STOP * resolution / 2 / FIRST_STOP) ** part
+    for i in range(layers + 1):
+        part = min(i / (layers - CRITICAL), 1)
+        cutoff = first_cutoff * (resolution / 2 / first_cutoff) ** part
+        stop = first_stop * (LAST_STOP * resolution / 2 / first_stop) ** part
         rate = 2 ** math.ceil(math.log2(min(2 * stop, resolution)))
-        last = i >= config.layers - 1
-        channels = 3 if i == config.layers else round(min(config.channel_base / 2 / cutoff, config.channel_max))
-        side = resolution if last else rate + 2 * MARGIN
+        channels = 3 if i == layers else round(min(channel_base / 2 / cutoff, channel_max))
+        side = resolution if i >= layers - 1 else rate + 2 * MARGIN
         rows.append(LayerSpec(cutoff, max(stop, rate / 2) - cutoff, rate, side, channels))
     return rows
 
@@ -106,27 +112,58 @@ class InputMagnitude(nn.Module):
 
 
 class StyleGAN3Layer(nn.Module):
-    """A modulated convolution, a bias, a filtered nonlinearity; the last layer's convolution is neither demodulated nor filtered."""
+    """A modulated convolution, a bias, a filtered nonlinearity; the last layer's convolution is neither demodulated nor filtered.
 
-    def __init__(self, before: LayerSpec, after: LayerSpec, style_dim: int, config: StyleGAN3SynthesisConfig, to_rgb: bool, critical: bool):
+    Args:
+        before, after: what it takes, and what it makes.
+        kernel: px.
+        radial: whether the filter down is the same in every direction.
+        clamp: of the values, by their absolute value; None: unbounded.
+        to_rgb: whether it is the last layer.
+        magnitude: whether it divides its input by its magnitude over training.
+    """
+
+    def __init__(
+        self,
+        before: LayerSpec,
+        after: LayerSpec,
+        style_dim: int,
+        kernel: int,
+        radial: bool,
+        clamp: float | None,
+        to_rgb: bool,
+        magnitude: bool = True,
+    ):
         super().__init__()
-        kernel = 1 if to_rgb or config.equivariance == "rotation" else 3
-        self.magnitude = InputMagnitude()
+        self.magnitude = InputMagnitude() if magnitude else None
         self.conv = WholeAdaptiveConv2d(before.channels, after.channels, style_dim, kernel, demodulate=not to_rgb, bias=False)
         self.bias = nn.Parameter(torch.zeros(after.channels, 1, 1))
-        radial = config.equivariance == "rotation" and not critical
         self.nonlinearity = None
         if not to_rgb:
             sides, pairs = (before.side + kernel - 1, after.side), (before, after)
             rates, cutoffs, half_widths = (tuple(getattr(s, name) for s in pairs) for name in ("rate", "cutoff", "half_width"))
-            self.nonlinearity = FilteredNonlinearity(sides, rates, cutoffs, half_widths, radial, config.clamp)
-        self.clamp = config.clamp
+            self.nonlinearity = FilteredNonlinearity(sides, rates, cutoffs, half_widths, radial, clamp)
+        self.clamp = clamp
 
     def forward(self, x: Float[Tensor, "b i h h"], style: Float[Tensor, "b style_dim"], training: bool) -> Float[Tensor, "b o h2 h2"]:
-        y = self.conv(x, style) * self.magnitude(training, x).to(x.dtype) + self.bias.to(x.dtype)
+        y = self.conv(x, style)
+        if self.magnitude is not None:
+            y = y * self.magnitude(training, x).to(x.dtype)
+        y = y + self.bias.to(x.dtype)
         if self.nonlinearity is not None:
             return self.nonlinearity(y)
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
+
+
+def render(
+    waves: FourierInput, layers: Iterable[StyleGAN3Layer], styles: Float[Tensor, "b l style_dim"], training: bool
+) -> Float[Tensor, "b 3 r r"]:
+    """The first style's waves through the layers, each with its own style."""
+    first, *others = styles.unbind(1)
+    x = waves(first).contiguous(memory_format=torch.channels_last)
+    for layer, style in zip(layers, others, strict=True):
+        x = layer(x, style, training)
+    return x.float() * OUTPUT_SCALE
 
 
 class StyleGAN3Synthesis(SynthesisNetwork):
@@ -137,8 +174,15 @@ class StyleGAN3Synthesis(SynthesisNetwork):
         rows = layer_table(config, resolution)
         first = rows[0]
         self.input = FourierInput(style_dim, first.channels, first.side, first.rate, first.cutoff)
+        rotation, last = config.equivariance == "rotation", config.layers
         self.layers = nn.ModuleList(
-            StyleGAN3Layer(rows[max(i - 1, 0)], row, style_dim, config, i == config.layers, i >= config.layers - CRITICAL)
+            StyleGAN3Layer(
+                *(rows[max(i - 1, 0)], row, style_dim),
+                kernel=1 if rotation or i == last else 3,
+                radial=rotation and i < last - CRITICAL,
+                clamp=config.clamp,
+                to_rgb=i == last,
+            )
             for i, row in enumerate(rows)
         )
         self.half_life = config.magnitude_half_life
@@ -155,11 +199,7 @@ class StyleGAN3Synthesis(SynthesisNetwork):
         draws: Draws | None = None,
         stage: Stage | None = None,
     ) -> ImagePyramid:
-        first, *others = styles.unbind(1)
-        x = self.input(first).contiguous(memory_format=torch.channels_last)
-        for layer, style in zip(self.layers, others, strict=True):
-            x = layer(x, style, draws is not None)
-        return ImagePyramid((x.float() * OUTPUT_SCALE,))
+        return ImagePyramid((render(self.input, self.layers, styles, draws is not None),))
 
     @torch.no_grad()
     def update(self, batch: int, sum_over_processes: Callable[[Tensor], Tensor]) -> None:

@@ -31,7 +31,7 @@ def start_from(config: StartConfig, generator: nn.Module, average: nn.Module, di
             source = tensors[name]
             if name == "generator":
                 fixed = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
-                source |= {name: value for name, value in tensors["ema"].items() if name in fixed}
+                source |= {name: value for name, value in tensors["ema"].items() if name in fixed or config.average}
             copied[name] = copy_matching(source, module, f"start.run {config.run} ({name})")
     return copied
 

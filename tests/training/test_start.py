@@ -53,6 +53,19 @@ def test_the_generator_its_average_and_the_discriminator_take_the_other_runs_wei
     assert trainer.images == trainer.steps == 0 and not trainer.g_optimizer.state(), "the clock and Adam's moments begin anew"
 
 
+def test_the_generator_may_begin_with_the_average_and_what_is_frozen_does(phase1, kit, tmp_path):
+    frozen = override(tiny_recipe(kit, guided=False), **PLAIN)
+    frozen["training"]["generator_optimizer"] |= {"groups": [{"match": "mapper.*", "frozen": True}]}
+    for average, expected in ((True, lambda name: True), (False, lambda name: name.startswith("mapper."))):
+        start = {"run": str(phase1), "parts": ["generator"], "average": average}
+        run = run_of(frozen | {"start": start}, tmp_path / str(average))
+        run.begin()
+        weights = {name for name, p in run.trainer.generator.named_parameters() if p.ndim > 1}
+        found = equal(run.trainer.generator, saved(phase1, "ema")) & weights
+        assert found == {name for name in weights if expected(name)}
+        assert equal(run.trainer.ema.model, saved(phase1, "ema")) == set(saved(phase1, "ema"))
+
+
 def test_parts_that_are_not_listed_keep_their_initial_values(begin, phase1):
     trainer = begin(parts=("discriminator",)).trainer
     assert equal(trainer.discriminator, saved(phase1, "discriminator")) == set(trainer.discriminator.state_dict())
