@@ -2,10 +2,14 @@
 
 from dataclasses import fields, is_dataclass, replace
 
+import timm
+import torch
+from safetensors.torch import save_file
 from tiny import MAX_TOKENS, TEXT_DIM, TOKEN_DIM, TOWER_WIDTH, Kit
 
 from t2igan import text
 from t2igan.config import Recipe
+from t2igan.data.class_embeddings import save_class_embeddings
 from t2igan.data.shards import Shards
 from t2igan.growth import phases_of
 from t2igan.schedule import Schedule
@@ -24,6 +28,11 @@ LIMITS = {  # greatest values of whole numbers, by the names of their fields, in
     "self_attention": 1,
     "cross_attention": 1,
     "blocks": 2,
+    "head_blocks": 0,
+    "head_kernel": 2,
+    "mixed": 4,
+    "head_channels": 4,
+    "embedding_width": 4,
     "num_kernels": 2,
     "negatives": 8,
     "batch": 2,
@@ -92,6 +101,16 @@ def frozen_networks(values: dict, kit: Kit) -> dict:
     """The kit's networks in the place of those that a section names."""
     if "vgg" in values:
         return {"vgg": str(kit.vgg), "heads": str(kit.heads), "side": 32}
+    if {"class_embeddings", "embedding_width"} <= set(values):
+        return {"class_embeddings": values["class_embeddings"] and embeddings_file(kit, values["embedding_width"])}
+    if {"model", "weights", "classes"} <= set(values):
+        model, weights = timm_file(kit, "test_efficientnet", len(classes(kit)))
+        return {"model": model, "weights": weights, "classes": len(classes(kit))}
+    if {"model", "weights", "reassemble"} <= set(values):
+        transformer = bool(values["reassemble"])
+        widths, reassemble = ((64,), (4, 4, 4, 4)) if transformer else ((24, 32, 48, 64), ())
+        model, weights = timm_file(kit, "test_vit" if transformer else "test_efficientnet", 1000)
+        return {"model": model, "weights": weights, "side": None, "layers": (1, 2, 3, 4), "widths": widths, "reassemble": reassemble}
     if {"model", "weights", "widths"} <= set(values):
         return {"model": f"local-dir:{kit.clip}", "weights": None, "side": None, "layers": (0, 1), "widths": (TOWER_WIDTH,)}
     if not {"model", "pretrained"} <= set(values):
@@ -102,10 +121,29 @@ def frozen_networks(values: dict, kit: Kit) -> dict:
     return clip
 
 
-def small_text(config, kit: Kit):
-    """The kit's text tower of the same kind; the captions of the kit's shards are the classes of a label; kinds without either stay."""
+def classes(kit: Kit) -> list[str]:
+    """The captions of the kit's shards, which are the classes of a label."""
     shards = Shards(str(kit.shards))
-    captions = sorted({caption for number in range(len(shards)) for caption in shards.read(number).captions})
+    return sorted({caption for number in range(len(shards)) for caption in shards.read(number).captions})
+
+
+def embeddings_file(kit: Kit, width: int) -> str:
+    """A table of random rows for every class."""
+    path = kit.clip.parent / f"class_embeddings_{width}.safetensors"
+    save_class_embeddings(torch.randn(len(classes(kit)), width), path)
+    return str(path)
+
+
+def timm_file(kit: Kit, model: str, count: int) -> tuple[str, str]:
+    """A small model of timm that knows `count` classes, and a file of random weights of it."""
+    path = kit.clip.parent / f"{model}_{count}.safetensors"
+    save_file(timm.create_model(model, num_classes=count).state_dict(), path)
+    return model, str(path)
+
+
+def small_text(config, kit: Kit):
+    """The kit's text tower of the same kind; kinds without one stay."""
+    captions = classes(kit)
     sizes = {"token_dim": TOKEN_DIM, "max_tokens": MAX_TOKENS}
     towers = {
         "transformers": {"model": str(kit.bert), "sha256": None, **sizes},

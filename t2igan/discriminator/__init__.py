@@ -7,6 +7,7 @@ from t2igan.discriminator.r3gan import R3GANDiscriminatorConfig
 from t2igan.discriminator.stylegan import StyleGANDiscriminatorConfig
 from t2igan.discriminator.stylegan2 import StyleGAN2DiscriminatorConfig
 from t2igan.discriminator.stylegan_t import StyleGANTDiscriminatorConfig
+from t2igan.discriminator.stylegan_xl import StyleGANXLDiscriminatorConfig
 
 KINDS = {
     "gigagan": GigaGANDiscriminatorConfig,
@@ -15,5 +16,6 @@ KINDS = {
     "stylegan": StyleGANDiscriminatorConfig,
     "stylegan2": StyleGAN2DiscriminatorConfig,
     "stylegan_t": StyleGANTDiscriminatorConfig,
+    "stylegan_xl": StyleGANXLDiscriminatorConfig,
     "vision_aided": VisionAidedConfig,
 }

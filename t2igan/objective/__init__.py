@@ -1,6 +1,7 @@
 """Verdicts to losses: every term has a name, a weight and a place in one of the recipe's two lists."""
 
 from t2igan.objective.adversarial import HingeConfig, NonSaturatingConfig
+from t2igan.objective.classifier_guidance import ClassifierGuidanceConfig
 from t2igan.objective.gradient_penalty import FiniteDifferenceR1Config, R1Config
 from t2igan.objective.guidance import ClipContrastiveConfig, ClipSphericalConfig
 from t2igan.objective.matching import GeneratorMatchingConfig, MatchingConfig
@@ -29,6 +30,7 @@ GENERATOR_KINDS = {
     "matching": GeneratorMatchingConfig,
     "clip_contrastive": ClipContrastiveConfig,
     "clip_spherical": ClipSphericalConfig,
+    "classifier_guidance": ClassifierGuidanceConfig,
     "lpips": LpipsConfig,
     "path_length": PathLengthConfig,
     "reconstruction": ReconstructionConfig,

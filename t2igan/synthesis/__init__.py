@@ -8,6 +8,7 @@ from t2igan.synthesis.stylegan import StyleGANSynthesisConfig
 from t2igan.synthesis.stylegan2 import StyleGAN2SynthesisConfig
 from t2igan.synthesis.stylegan3 import StyleGAN3SynthesisConfig
 from t2igan.synthesis.stylegan_t import StyleGANTSynthesisConfig
+from t2igan.synthesis.stylegan_xl import StyleGANXLSynthesisConfig
 
 KINDS = {
     "gigagan": GigaGANSynthesisConfig,
@@ -18,4 +19,5 @@ KINDS = {
     "stylegan2": StyleGAN2SynthesisConfig,
     "stylegan3": StyleGAN3SynthesisConfig,
     "stylegan_t": StyleGANTSynthesisConfig,
+    "stylegan_xl": StyleGANXLSynthesisConfig,
 }

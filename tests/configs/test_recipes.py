@@ -15,7 +15,19 @@ from t2igan.schedule import Schedule
 pytest_plugins = ["kit"]
 RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 REPLACED = ("data.shards", "text.", "start", "training.cluster_features", "training.precision", "training.prompts")
-FROZEN = ("model", "pretrained", "weights", "layers", "widths", "vgg", "heads", "side")  # fields of sections that name frozen networks
+FROZEN = (
+    "model",
+    "pretrained",
+    "weights",
+    "layers",
+    "widths",
+    "reassemble",
+    "class_embeddings",
+    "classes",
+    "vgg",
+    "heads",
+    "side",
+)  # fields of sections that name frozen networks
 LARGE = (
     "gigagan_upsampler_64_512",
     "gigagan_upsampler_128_1024",
@@ -28,6 +40,8 @@ LARGE = (
     "stylegan3_t_ffhq_1024",
     "stylegan3_t_256",
     "stylegan3_r_ffhq_1024",
+    "stylegan_xl_imagenet_128",
+    "stylegan_xl_imagenet_256",
     "stylegan_t_full_256",
     "stylegan_t_full_512",
     "stylegan_t_lite_256",
