@@ -119,6 +119,7 @@ class ImagePyramid:
 
     levels: tuple[Float[Tensor, "b 3 _ _"], ...]
     fade: float = 1.0  # the share of the finest side in images that grow; the rest is the side before, enlarged
+    own_loss: Float[Tensor, ""] | None = None  # of the network that made them, on itself: how evenly its experts are used
 
     @property
     def finest(self) -> Float[Tensor, "b 3 h w"]:

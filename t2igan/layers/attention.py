@@ -112,11 +112,11 @@ def _merge(x: Tensor) -> Tensor:
 class L2SelfAttention(nn.Module):
     """Tokens to tokens: each attends to those near it, and to extra tokens (the style) where given. Three projections, W_q = W_k."""
 
-    def __init__(self, dim: int, head_dim: int = 32, backend: Backend = "auto"):
+    def __init__(self, dim: int, head_dim: int = 32, backend: Backend = "auto", out_init: float = 0.0):
         super().__init__()
         self.to_qk = EqualizedLinear(dim, dim, bias=False)
         self.to_v = EqualizedLinear(dim, dim, bias=False)
-        self.to_out = EqualizedLinear(dim, dim, bias=False, weight_init=0.0)
+        self.to_out = EqualizedLinear(dim, dim, bias=False, weight_init=out_init)
         self.head_dim = head_dim
         self.tau = 1 / math.sqrt(8 * head_dim)  # Ours: unit-variance logits, since |q - k|^2 has variance 8 d for unit-variance q, k
         self.backend = backend

@@ -138,11 +138,14 @@ class AdaptiveConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels, 1, 1)) if bias else None
         self.strategy = strategy
 
-    def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h2 w2"]:
+    def forward(
+        self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"], conv: Callable[[Tensor, Tensor], Tensor] | None = None
+    ) -> Float[Tensor, "b o h2 w2"]:
+        """`conv`, where given, takes the place of the layer's own, in this pass."""
         bank = self.kernel_bank()
         scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
-        y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, kernel_weights.to(x.dtype), strategy, self.conv)
+        y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, kernel_weights.to(x.dtype), strategy, conv or self.conv)
         if self.demodulate:
             with full_precision(x.device):  # norms of whole kernels
                 y = y * demodulation(gram(widen(bank)), scale, kernel_weights).to(y.dtype)[:, :, None, None]
