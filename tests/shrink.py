@@ -28,6 +28,8 @@ LIMITS = {  # greatest values of whole numbers, by the names of their fields, in
     "self_attention": 1,
     "cross_attention": 1,
     "blocks": 2,
+    "attention": 1,
+    "experts": 2,
     "head_blocks": 0,
     "head_kernel": 2,
     "mixed": 4,
@@ -47,7 +49,7 @@ LIMITS = {  # greatest values of whole numbers, by the names of their fields, in
     "fade": 1,
     "batches": 2,
 }
-ATTENTION = ("self_attention", "cross_attention")
+ATTENTION = ("attention", "self_attention", "cross_attention")
 ATTENTION_SIDE = 64  # px
 
 

@@ -9,6 +9,7 @@ from t2igan.objective.path_length import PathLengthConfig
 from t2igan.objective.perceptual import LpipsConfig
 from t2igan.objective.reconstruction import ReconstructionConfig
 from t2igan.objective.relativistic import R2Config, RelativisticConfig
+from t2igan.objective.routing import RoutingConfig
 from t2igan.objective.wasserstein import ClassificationConfig, GradientPenaltyConfig, LeastSquaresConfig, WassersteinConfig
 
 DISCRIMINATOR_KINDS = {
@@ -38,4 +39,5 @@ GENERATOR_KINDS = {
     "wasserstein": WassersteinConfig,
     "least_squares": LeastSquaresConfig,
     "classification": ClassificationConfig,
+    "routing": RoutingConfig,
 }

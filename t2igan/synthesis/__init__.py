@@ -1,5 +1,6 @@
 """Styles to images: one file per system."""
 
+from t2igan.synthesis.aurora import AuroraSynthesisConfig
 from t2igan.synthesis.gigagan import GigaGANSynthesisConfig
 from t2igan.synthesis.gigagan_upsampler import GigaGANUpsamplerConfig
 from t2igan.synthesis.progan import ProGANSynthesisConfig
@@ -20,4 +21,5 @@ KINDS = {
     "stylegan3": StyleGAN3SynthesisConfig,
     "stylegan_t": StyleGANTSynthesisConfig,
     "stylegan_xl": StyleGANXLSynthesisConfig,
+    "aurora": AuroraSynthesisConfig,
 }
