@@ -19,7 +19,20 @@ from t2igan.types import TextDims
 
 pytest_plugins = ["kit"]
 
-SCRIPTS = ("alias_free", "checkouts", "coco_pipeline", "gigagan", "flow", "gpu", "lineage", "seeds", "systems", "text_to_512", "training")
+SCRIPTS = (
+    "alias_free",
+    "checkouts",
+    "coco_pipeline",
+    "gigagan",
+    "flow",
+    "gpu",
+    "lineage",
+    "seeds",
+    "stylegan_t",
+    "systems",
+    "text_to_512",
+    "training",
+)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -374,3 +387,20 @@ def test_eulers_method_follows_the_velocity_with_guidance(monkeypatch):
     start = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(5))
     wanted = (start + (3.0 * 0.03 * 1.0) / 2 + (3.0 * 0.03 * 1.5) / 2).clamp(-1, 1)
     assert torch.allclose(image, wanted, atol=1e-6)
+
+
+def test_the_grouped_formulation_draws_the_same_images(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import stylegan_t
+
+    sizes = ["--channel-base", "128", "--channel-max", "8", "--blocks", "1", "--resolution", "16", "--batch", "2", "--rounds", "1"]
+    monkeypatch.setattr(sys, "argv", ["x", *sizes, "--tower", "test_vit", "--out", str(tmp_path / "result.json")])
+    threads = torch.get_num_threads()
+    try:
+        stylegan_t.main()
+    finally:
+        torch.set_num_threads(threads)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["difference"] < 1e-4
+    assert set(result["rows"]) == {"G forward", "step"} and all(row["ours"] > 0 and row["ratio"] > 0 for row in result["rows"].values())
+    assert "G forward" in capsys.readouterr().out
