@@ -189,6 +189,44 @@ def stylegan2_recipe(kit: Kit, **changes) -> dict:
     return override(recipe, **changes)
 
 
+def stylegan_t_recipe(kit: Kit, **changes) -> dict:
+    """StyleGAN-T at 16 px: heads on the tokens of the kit's CLIP, the hinge, guidance by angles, a text tower that trains in G."""
+    recipe = stylegan2_recipe(kit)
+    synthesis = {"kind": "stylegan_t", "channel_base": 128, "channel_max": 8, "blocks": 1, "groups": 4}
+    recipe["generator"] = {"adapter": {"kind": "tower"}, "style": {"kind": "stylegan_t", "z_dim": 8}, "synthesis": synthesis}
+    clip = f"local-dir:{kit.clip}"
+    network = {"kind": "stylegan_t", "model": clip, "layers": [0, 1], "widths": [TOWER_WIDTH], "channels": 8, "group": 2}
+    recipe["discriminator"] = {"adapter": None, "network": network}
+    recipe["augment"] = {"kind": "diffaugment", "cutout": 0.2}
+    recipe["objective"] = {
+        "discriminator": [{"kind": "hinge"}, {"kind": "matching", "generated": False}],
+        "generator": [{"kind": "hinge"}, {"kind": "clip_spherical", "weight": 0.5, "model": clip, "crop": 12}],
+    }
+    for half in ("generator_optimizer", "discriminator_optimizer"):
+        recipe["training"][half] = recipe["training"][half] | {"groups": []}
+    return override(recipe, **changes)
+
+
+def stylegan_xl_recipe(kit: Kit, **changes) -> dict:
+    """StyleGAN-XL with text at 32 px, a stem and a head: a projected discriminator on a small network of timm."""
+    import timm
+    from safetensors.torch import save_file
+
+    weights = kit.clip.parent / "projected.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        save_file(timm.create_model("test_efficientnet").state_dict(), weights)
+    recipe = stylegan2_recipe(kit, resolution=32)
+    synthesis = {"kind": "stylegan_xl", "stem_layers": 4, "head_layers": [3], "channel_base": 256, "channel_max": 8}
+    recipe["generator"] |= {"style": {"kind": "stylegan_xl", "z_dim": 8, "style_dim": 16}, "synthesis": synthesis}
+    view = {"model": "test_efficientnet", "weights": str(weights), "layers": [1, 2, 3, 4], "widths": [24, 32, 48, 64]}
+    sizes = {"mixed": [4, 4, 8, 8], "head_channels": [4, 4, 8, 8], "head_blocks": 0, "group": 2}
+    recipe["discriminator"]["network"] = {"kind": "stylegan_xl", "views": [view], **sizes}
+    recipe["augment"] = {"kind": "diffaugment", "cutout": 0.2}
+    recipe["objective"] = {"discriminator": [{"kind": "hinge"}], "generator": [{"kind": "hinge"}]}
+    return override(recipe, **changes)
+
+
 def tiny_upsampler(kit: Kit) -> dict:
     """From 8 to 16 px, with every term that an upsampler has."""
     recipe = tiny_recipe(kit)

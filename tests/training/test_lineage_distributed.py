@@ -10,12 +10,22 @@ import pytest
 import torch
 from processes import close, launch, names
 from safetensors.torch import load_file
-from tiny import ROOT, environment, growing_recipe, override, stylegan2_recipe, write_recipe
+from tiny import (
+    ROOT,
+    environment,
+    growing_recipe,
+    override,
+    stylegan2_recipe,
+    stylegan_t_recipe,
+    stylegan_xl_recipe,
+    write_recipe,
+)
 
 pytest_plugins = ["kit"]
 pytestmark = pytest.mark.slow
 ALIAS_FREE = {"kind": "stylegan3", "layers": 4, "channel_base": 256, "channel_max": 8, "magnitude_half_life": 20}
-STEPS = {"progan": 6, "stylegan2": 3, "stylegan3": 3}  # two at 4 px, two while 8 px fade in, two at 8 px
+STEPS = {"progan": 6, "stylegan2": 3, "stylegan3": 3, "stylegan_xl": 2, "stylegan_t": 3}  # of ProGAN two at 4 px, in the fade, and at 8 px
+MAKERS = {"progan": growing_recipe, "stylegan2": stylegan2_recipe, "stylegan_xl": stylegan_xl_recipe, "stylegan_t": stylegan_t_recipe}
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +33,9 @@ def recorded(kit, tmp_path_factory):
     """{case: (one process, first of two, second of two)}; one process goes through the batch in the parts that two have."""
     rate = {"lr": 0.001}  # at ten times that, rounding grows to 1e-4 of a gradient within four steps of WGAN-GP
     rates = {"training__generator_optimizer": rate, "training__discriminator_optimizer": rate}
-    recipes = {"progan": growing_recipe(kit, training__micro_batch=2, **rates), "stylegan2": stylegan2_recipe(kit, **rates)}
-    recipes["stylegan2"]["training"] |= {"batch": 8, "micro_batch": 4}
+    recipes = {name: make(kit, **rates) for name, make in MAKERS.items()}
+    for name, recipe in recipes.items():
+        recipe["training"] |= {"micro_batch": 2} if name == "progan" else {"batch": 8, "micro_batch": 4}
     recipes["stylegan3"] = override(recipes["stylegan2"], generator__synthesis=ALIAS_FREE)
     cases = {name: {"recipe": recipe, "sgd": True, "steps": STEPS[name]} for name, recipe in recipes.items()}
     folder = tmp_path_factory.mktemp("lineage")
@@ -33,29 +44,37 @@ def recorded(kit, tmp_path_factory):
     return {name: (single[name], first[name], second[name]) for name in cases}
 
 
+def both_vanish(a: torch.Tensor, b: torch.Tensor, largest: float) -> bool:
+    """Whether both are zero but for rounding, as the gradients of a bias before a normalisation and of the keys' bias in attention."""
+    return max(float(a.abs().max()), float(b.abs().max())) < 1e-5 * largest
+
+
 @pytest.mark.parametrize("half", ["D", "G"])
 @pytest.mark.parametrize("case", STEPS)
 def test_two_processes_have_the_gradients_of_one(case, half, recorded):
-    """WGAN-GP through growth; path lengths with their running mean, R1, an augmentation that adapts; running means of magnitudes."""
+    """WGAN-GP through growth; path lengths with their running mean, R1, an augmentation that adapts; running means of magnitudes;
+    frozen networks in D with statistics of groups, spectral norms, and a text tower that trains."""
     one, first, _ = recorded[case]
     for step in range(STEPS[case]):
         found = names(one, f"gradient/{step}/{half}/")
         assert len(found) > 10
+        largest = max(float(one[name].abs().max()) for name in found)
         for name in found:
-            assert close(one[name], first[name]), f"{name}: {(one[name] - first[name]).abs().max():.2e} of {one[name].abs().max():.2e}"
+            difference = f"{(one[name] - first[name]).abs().max():.2e} of {one[name].abs().max():.2e}"
+            assert close(one[name], first[name]) or both_vanish(one[name], first[name], largest), f"{name}: {difference}"
 
 
 @pytest.mark.parametrize("case", STEPS)
 def test_all_end_in_the_same_weights(case, recorded):
     one, first, second = recorded[case]
     for name in names(one, "weight/"):
-        assert close(one[name], first[name]), name
+        assert close(one[name], first[name]) or both_vanish(one[name], first[name], 1.0), name
         assert torch.equal(first[name], second[name]), name
 
 
-@pytest.mark.parametrize("name", ["progan", "stylegan2"])
+@pytest.mark.parametrize("name", MAKERS)
 def test_a_run_killed_at_a_random_step_ends_in_the_same_bits(name, kit, tmp_path):
-    recipe = {"progan": growing_recipe, "stylegan2": stylegan2_recipe}[name](kit, training__checkpoint_every=4)
+    recipe = MAKERS[name](kit, training__checkpoint_every=4)
     path = write_recipe(tmp_path / "recipe.yaml", recipe)
     train = [sys.executable, "-m", "t2igan", "train", str(path), "--out"]
     options = {"env": environment(tmp_path / "cache"), "cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
