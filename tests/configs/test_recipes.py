@@ -48,10 +48,14 @@ LARGE = (
     "stylegan_t_lite_256_freeze64",
     "stylegan_t_lite_512",
 )  # up to a minute for four steps, whatever the width
+OTHERS = (  # that switch on what another recipe here does, or what test_phases.py and test_stylegan_xl.py train
+    *("stylegan_t_full_64", "stylegan_t_full_64_phase2", "stylegan_xl_imagenet_32", "stylegan_xl_imagenet_64"),
+    *("emoji_stylegan_t_64", "emoji_stylegan_xl_32", "emoji_stylegan_xl_64"),
+)
 
 
-def is_large(path) -> bool:
-    return path.stem in LARGE or path.parent.name == "ablations"
+def is_slow(path) -> bool:
+    return path.stem in (*LARGE, *OTHERS) or path.parent.name == "ablations"
 
 
 def never_shown(recipe, names) -> set[str]:
@@ -66,7 +70,7 @@ def cancels(recipe, name) -> bool:
     return name.endswith("out.bias") and recipe.objective.discriminator[0].kind in ("hinge", "relativistic")
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, marks=[pytest.mark.slow] if is_large(path) else [], id=path.stem) for path in RECIPES])
+@pytest.mark.parametrize("path", [pytest.param(path, marks=[pytest.mark.slow] if is_slow(path) else [], id=path.stem) for path in RECIPES])
 def test_shrunken_recipe_trains_every_parameter_resumes_and_samples(path, kit, tmp_path):
     recipe = shrink(load_recipe(path), kit)
     run = run_of(recipe, tmp_path)
