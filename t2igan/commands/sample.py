@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", default="0", help="such as 0-7 or 1,5,9")
     add_truncation(parser)
     parser.add_argument("--global-truncation", type=float, default=1.0, help="below 1: closer to the mean image of all prompts")
+    parser.add_argument("--centroids", type=Path, help="file of eval/centroids.py: --truncation pulls to the nearest of them")
     parser.add_argument("--upsampler", help="run folder or hub id of an upsampler that enlarges the images")
     parser.add_argument("--bf16", action="store_true", help=BF16)
     parser.add_argument("--compile", action="store_true", help="torch.compile: slower for the first images, faster for thousands")
@@ -31,6 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
     prompts = arguments.prompts + read_prompts(arguments.file)
     check_truncation("--truncation", arguments.truncation)
     check_truncation("--global-truncation", arguments.global_truncation)
+    if arguments.centroids and arguments.truncation == 1:
+        raise UserError("--centroids has no use without --truncation below 1; give both")
     is_grid = check_out_image_or_folder(arguments.out)
 
     from t2igan.inference.pipeline import Pipeline, check_prompts
@@ -42,6 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
     warnings.filterwarnings("always", message="prompt cut")  # also when an earlier call in this process has warned of it
 
     pipeline = Pipeline.load(arguments.model, cache=default_cache())
+    if arguments.centroids:
+        pipeline.load_centroids(arguments.centroids)
     upsampler = load_upsampler(arguments.upsampler, pipeline.resolution) if arguments.upsampler else None
     for runner in filter(None, (pipeline, upsampler)):
         runner.bf16 = arguments.bf16

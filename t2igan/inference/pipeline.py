@@ -8,6 +8,8 @@ from typing import ClassVar, TypeVar
 import torch
 from jaxtyping import Float
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -198,6 +200,22 @@ class Pipeline(GeneratorRunner):
         """Images in [-1, 1], on the CPU."""
         with self.autocast():
             return self._synthesize(codes.styles, list(codes.texts)).pyramid.finest.cpu()
+
+    def load_centroids(self, file: Path) -> None:
+        """From now on truncation pulls styles to the nearest of these centroids (eval/centroids.py makes the file).
+
+        Raises:
+            UserError: there is no such file, or it holds styles of another model.
+        """
+        mapper = self.generator.mapper
+        try:
+            centroids = load_file(file)["centroids"]
+        except (OSError, KeyError, SafetensorError):
+            raise UserError(f"no centroids at {file}; make them with eval/centroids.py") from None
+        if centroids.ndim != 2 or centroids.shape[1] != mapper.style_dim:
+            shape = tuple(centroids.shape)
+            raise UserError(f"{file} holds centroids of shape {shape}, this model's styles have {mapper.style_dim} numbers")
+        mapper.centroids = centroids.to(self.device)
 
     def latent(self, seed: int) -> Float[Tensor, " z_dim"]:
         return draw_latent(seed, self.generator.mapper.z_dim)

@@ -41,6 +41,7 @@ class StyleNetwork(nn.Module, ABC):
     def __init__(self, z_dim: int, style_dim: int, truncated_styles: int | None = None):
         super().__init__()
         self.z_dim, self.style_dim, self.truncated_styles = z_dim, style_dim, truncated_styles
+        self.centroids: Tensor | None = None  # styles to the nearest of which truncation pulls, in place of the prompt's mean
         self.register_buffer("mean_style", torch.zeros(style_dim))  # over prompts and latents; zeros until training ends and measures it
 
     @abstractmethod
@@ -71,16 +72,22 @@ class StyleNetwork(nn.Module, ABC):
     ) -> Float[Tensor, "b l style_dim"]:
         """Styles; `truncation` below 1 pulls each towards the mean style of its own prompt, then `global_truncation` towards that of all.
 
-        Kang et al. 2023 (arXiv:2303.05511), section 4 and appendix, interpolate towards both; the order is ours.
+        Where `centroids` are given, it pulls towards the nearest of them: Mokady et al. 2022 (arXiv:2202.12211), section 3.3. Kang et al.
+        2023 (arXiv:2303.05511), section 4 and appendix, interpolate towards both means; the order is ours.
         """
         w = own = self.map(z, text)
-        w = w if truncation == 1 else torch.lerp(self.conditional_mean(text).to(w.dtype), w, truncation)
+        w = w if truncation == 1 else torch.lerp(self.truncation_target(w, text).to(w.dtype), w, truncation)
         w = w if global_truncation == 1 else torch.lerp(self.mean_style.to(w.dtype), w, global_truncation)
         styles = self.spread(w, num_styles, text, draws)
         if w is own or self.truncated_styles is None:
             return styles
         pulled = torch.arange(num_styles, device=w.device) < self.truncated_styles
         return torch.where(pulled[:, None], styles, self.spread(own, num_styles, text, draws))
+
+    def truncation_target(self, w: Float[Tensor, "b style_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
+        if self.centroids is None:
+            return self.conditional_mean(text)
+        return self.centroids[torch.cdist(w.float(), self.centroids).argmin(1)]
 
     @torch.no_grad()
     def conditional_mean(self, text: TextDescriptors, latents: int = CONDITIONAL_MEAN_LATENTS) -> Float[Tensor, "b style_dim"]:
