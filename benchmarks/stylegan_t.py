@@ -5,10 +5,18 @@
 The other formulation is the usual one: styles scale and demodulate a copy of the kernel for each sample, a grouped convolution takes the
 batch as channels, maps lie in torch's default memory format, and the filter after an upsampling is a depthwise convolution. Weights are the
 same, and the images are compared first. D is a ViT-S at 224 px with random weights. G draws as a loaded model does, its layers folded.
+
+Each formulation has a process of its own: ours asks for memory as the library does, the other one as PyTorch's users do who set nothing;
+--allocator tuned gives it the library's way too.
 """
 
 import argparse
+import contextlib
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from copy import deepcopy
@@ -17,7 +25,9 @@ from types import MethodType
 
 from t2igan.errors import UserError, run_script
 
+ROOT = Path(__file__).resolve().parent.parent
 TOWER = "vit_small_patch16_224.dino"
+ROWS = ("G forward", "step")
 TOO_LONG = 10**9  # images, so that no schedule ends while the clock runs
 
 
@@ -30,11 +40,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5, help="times each is timed (default: %(default)s)")
     parser.add_argument("--tower", default=TOWER, help="a vision transformer of timm (default: %(default)s)")
+    parser.add_argument("--allocator", choices=("default", "tuned"), default="default", help="of the other one (default: %(default)s)")
+    parser.add_argument("--serve", choices=("ours", "grouped"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="result.json to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
     if min(arguments.channel_base, arguments.channel_max, arguments.blocks, arguments.batch, arguments.rounds) < 1:
         raise UserError("--channel-base, --channel-max, --blocks, --batch and --rounds need whole numbers above 0")
+
+    if arguments.serve:
+        return serve(arguments.serve, arguments)
 
     from benchmarks.training import cpu_name
     from t2igan.files import write_json
@@ -79,6 +94,57 @@ def recipe_of(arguments, shards: Path, tower: Path, width: int, depth: int) -> d
 
 
 def compare(arguments) -> dict:
+    """Both in turn, round by round."""
+    names = ("ours", "grouped")
+    workers = {name: Worker(name, arguments) for name in names}
+    seconds = {(row, name): [] for row in ROWS for name in names}
+    for number in range(arguments.rounds + 1):
+        for row, name in seconds:
+            took = workers[name].ask(row)
+            if number:  # the first round warms up
+                seconds[row, name].append(took)
+    rows = {}
+    for row in ROWS:
+        ours, grouped = seconds[row, "ours"], seconds[row, "grouped"]
+        rates = {name: arguments.batch / statistics.median(seconds[row, name]) for name in names}
+        rows[row] = rates | {"ratio": statistics.median(b / a for a, b in zip(ours, grouped, strict=True))}
+    facts = {name: value for name, value in vars(arguments).items() if name not in ("out", "debug", "serve")}
+    found = facts | {"rows": rows, "difference": workers["grouped"].difference, "g": workers["ours"].parameters}
+    for worker in workers.values():
+        worker.close()
+    return found
+
+
+class Worker:
+    """A process with one of the formulations, which does what it is asked for and says how long it took."""
+
+    def __init__(self, name: str, arguments):
+        sizes = ("channel_base", "channel_max", "blocks", "resolution", "batch", "tower")
+        options = [text for size in sizes for text in (f"--{size.replace('_', '-')}", str(getattr(arguments, size)))]
+        plain = {"MALLOC_TRIM_THRESHOLD_": "131072"} if name == "grouped" and arguments.allocator == "default" else {}  # glibc's own value
+        command = [sys.executable, "-m", "benchmarks.stylegan_t", "--serve", name, *options]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | plain
+        self.process = subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.difference, self.parameters = json.loads(self.answer())
+
+    def answer(self) -> str:
+        line = self.process.stdout.readline()
+        if not line:
+            raise UserError("a process of the benchmark died; its message is above")
+        return line
+
+    def ask(self, row: str) -> float:
+        self.process.stdin.write(f"{row}\n")
+        self.process.stdin.flush()
+        return float(self.answer())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(name: str, arguments) -> None:
+    """Builds one formulation, then answers every line with the seconds that it took."""
     import timm
     import torch
     from safetensors.torch import save_file
@@ -86,45 +152,37 @@ def compare(arguments) -> dict:
     from benchmarks.gigagan_ours import our_run, write_noise
     from t2igan.config import Recipe
     from t2igan.layers.folded import fold
+    from t2igan.memory import reuse_freed_memory
     from t2igan.recipe import parse
 
+    reuse_freed_memory()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         network = timm.create_model(arguments.tower, pretrained=False, num_classes=0)
         tower = Path(folder) / "tower.safetensors"
         save_file(network.state_dict(), tower)
         shards = write_noise(Path(folder) / "shards")
         recipe = recipe_of(arguments, shards, tower, network.embed_dim, len(network.blocks))
-        trainers = {}
-        for name in ("ours", "grouped"):
-            torch.manual_seed(0)
-            run = our_run(parse(Recipe, recipe, ""), Path(folder) / name)
-            trainers[name] = run.trainer
-        batch = run.dataset[0]
-    into_groups(trainers["grouped"].generator)
-    inputs = trainers["ours"].prepare(batch, "D")
-    drawers = {"ours": fold(deepcopy(trainers["ours"].generator)), "grouped": trainers["grouped"].generator}
+        run = our_run(parse(Recipe, recipe, ""), Path(folder) / "run")
+        trainer, batch = run.trainer, run.dataset[0]
+    inputs, generator = trainer.prepare(batch, "D"), fold(deepcopy(trainer.generator))
 
-    def draw(name: str):
+    def draw(network):
         with torch.no_grad():
-            return drawers[name](inputs.z, inputs.text).pyramid.finest
+            return network(inputs.z, inputs.text).pyramid.finest
 
-    difference = float((draw("ours") - draw("grouped")).abs().max())
-    seconds = {(row, name): [] for row in ("G forward", "step") for name in trainers}
-    for number in range(arguments.rounds + 1):
-        for row, name in seconds:
-            start = time.perf_counter()
-            draw(name) if row == "G forward" else trainers[name].step(batch)
-            if number:  # the first round warms up
-                seconds[row, name].append(time.perf_counter() - start)
-    rows = {}
-    for row in ("G forward", "step"):
-        ours, grouped = seconds[row, "ours"], seconds[row, "grouped"]
-        rates = {name: arguments.batch / statistics.median(seconds[row, name]) for name in trainers}
-        rows[row] = rates | {"ratio": statistics.median(b / a for a, b in zip(ours, grouped, strict=True))}
-    facts = {name: value for name, value in vars(arguments).items() if name not in ("out", "debug")}
-    parameters = sum(p.numel() for p in trainers["ours"].generator.parameters())
-    return facts | {"rows": rows, "difference": difference, "g": parameters}
+    difference = 0.0
+    if name == "grouped":
+        before = draw(generator)
+        generator = trainer.generator
+        into_groups(generator)
+        difference = float((draw(generator) - before).abs().max())
+    print(json.dumps([difference, sum(p.numel() for p in trainer.generator.parameters())]), flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        draw(generator) if line.strip() == ROWS[0] else trainer.step(batch)
+        print(time.perf_counter() - start, flush=True)
 
 
 def into_groups(generator) -> None:

@@ -38,7 +38,8 @@ def test_show_json_has_its_schema(path, monkeypatch, capsys):
         assert part["trainable"] == (0 if name == "text_encoder" else part["params"])
     for name in adapters:
         assert 0 < parts[f"{name}.adapter"]["params"] < parts[name]["params"], "adapters count in their owner"
-        assert 0 < parts[f"{name}.adapter"]["gflops_per_image"] < parts[name]["gflops_per_image"]
+        whole = parts[name]["gflops_per_image"]  # unknown where a frozen network comes first
+        assert 0 < parts[f"{name}.adapter"]["gflops_per_image"] < (whole or float("inf"))
 
 
 def test_show_counts_the_parameters_that_are_saved(run, call):
