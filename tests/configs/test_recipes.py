@@ -49,7 +49,7 @@ LARGE = (
     "stylegan_t_lite_512",
 )  # up to a minute for four steps, whatever the width
 OTHERS = (  # that switch on what another recipe here does, or what test_phases.py and test_stylegan_xl.py train
-    *("stylegan_t_full_64", "stylegan_t_full_64_phase2", "stylegan_xl_imagenet_32", "stylegan_xl_imagenet_64"),
+    *("stylegan_t_full_64", "stylegan_t_full_64_phase2", "stylegan_t_lite_64", "stylegan_xl_imagenet_32", "stylegan_xl_imagenet_64"),
     *("emoji_stylegan_t_64", "emoji_stylegan_xl_32", "emoji_stylegan_xl_64"),
 )
 
