@@ -68,6 +68,7 @@ def flow_loss(network, images, noise, t, text):
 def train(recipe, minutes: float, out: Path) -> None:
     import torch
     from accelerate import Accelerator
+    from accelerate.utils import broadcast
 
     from t2igan.config import EMAConfig
     from t2igan.data.shards import Shards, TrainingBatches
@@ -101,7 +102,7 @@ def train(recipe, minutes: float, out: Path) -> None:
     began = saved = time.perf_counter()
     done = before >= 60 * minutes
     while not done:
-        seconds = before + time.perf_counter() - began
+        seconds = float(broadcast(torch.tensor(before + time.perf_counter() - began, device=accelerator.device)))  # one clock for all
         part = dataset[images]
         draws = Draws(recipe.seed, part.positions.to(accelerator.device))
         text = encode_text(part.captions).to(accelerator.device)

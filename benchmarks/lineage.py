@@ -4,9 +4,9 @@
     python benchmarks/lineage.py --images 120000 --minutes 30 --out runs/lineage
 
 Each system is trained twice: (a) for the same number of images, (b) for the same minutes, whose images are counted by the pace of (a).
-Schedules stretch with the length. Beside them stands what a user would take instead, a flow-matching U-Net (benchmarks/flow.py) of the
-same minutes, sampled in 1, 4 and 16 steps. The result is OUT/result.json, OUT/table.md and OUT/row.png, a row of samples for each
-system. What is finished is kept: an interrupted study goes on where it stopped.
+Schedules, warm-ups and growth stretch with the length. Beside them stands what a user would take instead, a flow-matching U-Net
+(benchmarks/flow.py) of the same minutes, sampled in 1, 4 and 16 steps. The result is OUT/result.json, OUT/table.md and OUT/row.png, a row
+of samples for each system. What is finished is kept: an interrupted study goes on where it stopped.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def scaled(config, factor: float):
-    """A recipe, or a section of it, for a training of another length: all that is measured in images is multiplied."""
+    """A recipe, or a section of it, for a training of another length: schedules, growth and warm-ups; half-lives stay."""
     from dataclasses import fields, is_dataclass, replace
 
     from t2igan.schedule import Schedule

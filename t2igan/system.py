@@ -25,7 +25,7 @@ class System:
 
 
 def build_system(recipe: Recipe) -> System:
-    """Modules with random weights; nothing is read from disk.
+    """Modules with random weights; nothing is read from disk but the configuration of a text tower that trains.
 
     Raises:
         UserError: sizes in the recipe that contradict each other.

@@ -55,6 +55,15 @@ def test_truncation_leaves_the_text(descriptors):
     assert torch.allclose(pulled[0, :64], pulled[1, :64], atol=1e-6), "one mean for all prompts"
 
 
+def test_the_nearest_centroid_leaves_the_text_too(descriptors):
+    network, text, z = StyleGANTMappingConfig().build(10), descriptors([2, 2]), torch.randn(2, 64)
+    free = network(z, text, 1)[:, 0]
+    network.centroids = torch.cat([free[:1] + 0.1, free[1:] - 0.1])
+    pulled = network(z, text, 1, truncation=0.0)[:, 0]
+    assert torch.allclose(pulled[:, :64], network.centroids[:, :64], atol=1e-5)
+    assert torch.allclose(pulled[:, 64:], free[:, 64:], atol=1e-6)
+
+
 # ---------------------------------------------------------------------------------------------------- synthesis
 
 

@@ -107,6 +107,8 @@ def test_what_does_not_fit_is_refused_in_one_line():
         (judge_config(views=(view(widths=(1, 2)),)), "views.0.widths has 2 entries, needs 4, or one for all"),
         (judge_config(views=(view(reassemble=(1,)),)), "views.0.reassemble has 1 entries, needs 4, or none"),
         (judge_config(class_embeddings="x"), "class_embeddings needs class labels"),
+        (judge_config(head_blocks=2), "head_blocks is 2, needs 0 or 1"),
+        (judge_config(views=(view(side=64),)), "views.0.side is 64, and test_efficientnet reads images by a rule of its own"),
     ]
     for config, message in cases:
         with pytest.raises(ValueError, match=message):
@@ -258,6 +260,8 @@ def test_gradients_reach_the_image_and_every_head_and_nothing_frozen(randomised,
 def test_widths_that_are_not_the_networks_are_refused(randomised):
     with pytest.raises(UserError, match=r"views.0.widths is \[24, 32, 48, 60\], test_efficientnet has \[24, 32, 48, 64\]; write that"):
         judge(randomised, views=(view(widths=(24, 32, 48, 60)),))
+    with pytest.raises(UserError, match=r"the maps of test_vit have \[10, 10, 10, 10\] px, not each half of the one before; choose layers"):
+        judge(randomised, views=(view(model="test_vit", widths=(64,)),))
 
 
 # ---------------------------------------------------------------------------------------------------- classes

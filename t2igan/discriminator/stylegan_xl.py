@@ -58,10 +58,16 @@ class PointOfView(PartConfig):
             return f"widths has {len(self.widths)} entries, needs {SCALES}, or one for all"
         if self.reassemble and len(self.reassemble) != SCALES:
             return f"reassemble has {len(self.reassemble)} entries, needs {SCALES}, or none"
+        if self.side and not self.of_clip:
+            return f"side is {self.side}, and {self.model} reads images by a rule of its own; leave it out"
         return None
 
+    @property
+    def of_clip(self) -> bool:
+        return self.model.startswith(("local-dir:", "hf-hub:"))
+
     def tower(self) -> FeatureNetwork:
-        if self.model.startswith(("local-dir:", "hf-hub:")):
+        if self.of_clip:
             return ClipScorer(self.model, layers=self.names, side=self.side)
         return ImageMaps(None if self.weights is None else Path(self.weights), self.model, self.names)
 
@@ -86,6 +92,8 @@ class StyleGANXLDiscriminatorConfig(DiscriminatorNetworkConfig):
         for name in ("mixed", "head_channels"):
             if len(getattr(self, name)) != SCALES:
                 raise ValueError(f"{name} has {len(getattr(self, name))} entries, needs {SCALES}")
+        if self.head_blocks > 1:
+            raise ValueError(f"head_blocks is {self.head_blocks}, needs 0 or 1, as head_channels has four entries")
         if self.class_embeddings and not context.num_classes:
             raise ValueError("class_embeddings needs class labels (text: {kind: label, ...}); leave it out")
         super().check(context)
@@ -196,8 +204,11 @@ class View(nn.Module):
         self.tower = Frozen(view.tower())
 
     def maps(self, images: Float[Tensor, "b 3 r r"]) -> list[Float[Tensor, "b _ _ _"]]:
-        found = self.tower(images)
-        maps = [found[name] for name in self.names]
+        return self.project(self.tower(images))
+
+    def project(self, found: dict[str, Tensor]) -> list[Float[Tensor, "b _ _ _"]]:
+        """The tower's features as the heads take them."""
+        maps = [found[name].float() for name in self.names]
         return self.projection(maps if self.reassemble is None else self.reassemble(maps))
 
 
@@ -222,6 +233,10 @@ class StyleGANXLDiscriminator(DiscriminatorNetwork):
             if widths != list(given.all_widths):
                 where = f"discriminator.network.views.{number}.widths"
                 raise UserError(f"{where} is {list(given.all_widths)}, {given.model} has {widths}; write that")
+            sides = [found[name].shape[2] for name in view.names]
+            if not given.reassemble and [side // 2 for side in sides[:-1]] != sides[1:]:
+                where, why = f"discriminator.network.views.{number}", "not each half of the one before"
+                raise UserError(f"{where}: the maps of {given.model} have {sides} px, {why}; choose layers, or reassemble")
             if self.config.class_embeddings and context.weights:
                 for head in view.heads:
                     head.embed.load(Path(self.config.class_embeddings), "discriminator.network.class_embeddings")
@@ -230,10 +245,11 @@ class StyleGANXLDiscriminator(DiscriminatorNetwork):
         self, sets: Sequence[ImageSet], text: TextDescriptors, twice_differentiable: bool = False
     ) -> tuple[tuple[Verdict, ...], ...]:
         images = torch.cat([one.pyramid.finest for one in sets])
+        towers = [view.tower(images) for view in self.views]  # as fast as autocast allows
         with full_precision(text.pooled.device):
             descriptors = (text if self.adapter is None else self.adapter(text)).pooled.float()
             heads = [head for view in self.views for head in view.heads]
-            maps = [x for view in self.views for x in view.maps(images.float())]
+            maps = [x for view, found in zip(self.views, towers, strict=True) for x in view.project(found)]
             found = []
             for one, rows in zip(sets, rows_of(sets), strict=True):
                 features = [head.features(x[rows]) for head, x in zip(heads, maps, strict=True)]

@@ -46,3 +46,11 @@ class StyleGANTMapping(StyleNetwork):
             x = lrelu(layer(x))
         text = F.normalize(text.pooled.float(), dim=1).to(x.dtype)
         return torch.cat([self.layers[-1](x), self.text_scale * text], 1)
+
+    def truncation_target(self, w: Float[Tensor, "b style_dim"], text: TextDescriptors) -> Float[Tensor, "b style_dim"]:
+        """The nearest centroid, too, is one of f(z), and leaves the text."""
+        if self.centroids is None:
+            return super().truncation_target(w, text)
+        own = w[:, : self.z_dim].float()
+        modes = self.centroids[:, : self.z_dim]
+        return torch.cat([modes[torch.cdist(own, modes).argmin(1)], w[:, self.z_dim :].float()], 1)

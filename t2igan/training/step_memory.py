@@ -65,12 +65,12 @@ def count_step_memory(recipe: Recipe) -> dict:
     with META, live:
         system = build_system(recipe)
         G, D = system.generator, system.discriminator
-        freeze(G, config.generator_optimizer, "training.generator_optimizer")
-        freeze(D, config.discriminator_optimizer, "training.discriminator_optimizer")
         context = PrepareContext(META, lambda: CAPTIONS, None, weights=False)
         system.generator.prepare(context)
         system.objective.prepare(context)
         D.prepare(context)
+        freeze(G, config.generator_optimizer, "training.generator_optimizer")
+        freeze(D, config.discriminator_optimizer, "training.discriminator_optimizer")
         trained = [p for p in (*G.parameters(), *D.parameters()) if p.requires_grad]
         held = [torch.empty_like(p) for p in (*trained, *trained, *G.parameters())]  # Adam's moments, the average of G
         few = max(2, D.batch_multiple)

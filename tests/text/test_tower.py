@@ -68,3 +68,17 @@ def test_layers_are_the_kind_that_need_not_be_written():
     assert parse(GeneratorConfig, {"adapter": None, **rest}, "generator").adapter is None
     with pytest.raises(UserError, match=r"generator.adapter.kind is 'towr', needs one of layers, tower; did you mean 'tower'\?"):
         parse(GeneratorConfig, {"adapter": {"kind": "towr"}, **rest}, "generator")
+
+
+def test_towers_that_cannot_be_trained_are_refused(kit, tmp_path):
+    from transformers import T5Config, T5EncoderModel
+
+    T5EncoderModel(T5Config(vocab_size=16, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(tmp_path / "t5")
+    sizes = {"token_dim": TOKEN_DIM, "max_tokens": MAX_TOKENS}
+    for config, message in (
+        (TransformersTextConfig(model=str(kit.bert), layer=-2, **sizes), r"is read at its last layer; set text\.layer to -1"),
+        (OpenClipTextConfig(model="hf-hub:a/b", text_dim=TEXT_DIM, **sizes), "needs its configuration here; download it and give"),
+        (TransformersTextConfig(model=str(tmp_path / "t5"), token_dim=8, max_tokens=4), "share memory, as T5's do; train another"),
+    ):
+        with pytest.raises(UserError, match=message):
+            build(config)
