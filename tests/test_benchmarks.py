@@ -358,6 +358,7 @@ def test_the_table_has_a_row_for_each_study_of_a_system(lineage):
     assert lines[2] == "| r3gan | a | 120,000 | 31.2 | 64.0 | 500 | 2.35M | 0.123 | 0.900 | 1.000 | 0.500 | 0.250 | 0.75 |"
 
 
+@pytest.mark.slow
 def test_the_flow_matching_network_learns_resumes_and_draws(kit, tmp_path, monkeypatch):
     """On the kit's shards, for seconds; a second call within the time goes on from the checkpoint."""
     monkeypatch.syspath_prepend(str(ROOT))

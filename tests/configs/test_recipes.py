@@ -50,7 +50,9 @@ LARGE = (
 )  # up to a minute for four steps, whatever the width
 OTHERS = (  # that switch on what another recipe here does, or what test_phases.py and test_stylegan_xl.py train
     *("stylegan_t_full_64", "stylegan_t_full_64_phase2", "stylegan_t_lite_64", "stylegan_xl_imagenet_32", "stylegan_xl_imagenet_64"),
-    *("emoji_stylegan_t_64", "emoji_stylegan_xl_32", "emoji_stylegan_xl_64"),
+    *("emoji_stylegan_t_32", "emoji_stylegan_t_32_phase2", "emoji_stylegan_t_64"),
+    *("emoji_stylegan_xl_16", "emoji_stylegan_xl_32", "emoji_stylegan_xl_64"),
+    *("emoji_64", "gigagan_64_ablation", "r3gan_imagenet_32", "r3gan_imagenet_64"),
 )
 
 
