@@ -32,7 +32,7 @@ LONGEST_FILES = (
     "test_recipes.py",
     "test_fake_cuda.py",
     "test_distributed.py",
-    "test_benchmarks.py",
+    "test_gpu_script.py",
     "test_run.py",
     "test_hub.py",
     "test_resume.py",

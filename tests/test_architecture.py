@@ -118,6 +118,14 @@ def test_help_needs_no_torch():
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_every_kind_is_known_without_libraries_of_networks():
+    """Each takes seconds to load, at the start of every command."""
+    heavy = {"accelerate", "open_clip", "timm", "torch._dynamo", "torch_fidelity", "torchvision", "transformers"}
+    code = f"import sys, t2igan.recipe, t2igan.system\nprint(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_files_stay_short():
     lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in MODULES}
     assert not {path: length for path, length in lengths.items() if length > MAX_LINES}

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from t2igan.discriminator.base import DiscriminatorNetwork, DiscriminatorNetworkConfig, rows_of
 from t2igan.errors import UserError
-from t2igan.features.base import BLOCK, FeatureNetwork
+from t2igan.features.base import BLOCK, EMBEDDING, FeatureNetwork
 from t2igan.features.open_clip import ClipScorer
-from t2igan.features.vision_tokens import EMBEDDING, VisionTokens
 from t2igan.layers.equalized import EqualizedLinear
 from t2igan.layers.frozen import Frozen
 from t2igan.layers.local_norm import LocalBatchNorm
@@ -63,6 +62,8 @@ class StyleGANTDiscriminatorConfig(DiscriminatorNetworkConfig):
     def tower(self) -> FeatureNetwork:
         if self.of_clip:
             return ClipScorer(self.model, layers=self.names)
+        from t2igan.features.vision_tokens import VisionTokens  # timm takes seconds to load, which every other command is spared
+
         return VisionTokens(None if self.weights is None else Path(self.weights), self.model, self.names, self.side)
 
     def build(self, resolution: int, adapter: nn.Module | None, text: TextDims) -> "StyleGANTDiscriminator":

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from t2igan.discriminator.base import DiscriminatorNetwork, DiscriminatorNetworkConfig, rows_of
 from t2igan.errors import UserError
 from t2igan.features.base import BLOCK, FeatureNetwork
-from t2igan.features.image_maps import ImageMaps
 from t2igan.features.open_clip import ClipScorer
 from t2igan.layers.class_embedding import ClassEmbedding
 from t2igan.layers.frozen import Frozen
@@ -69,6 +68,8 @@ class PointOfView(PartConfig):
     def tower(self) -> FeatureNetwork:
         if self.of_clip:
             return ClipScorer(self.model, layers=self.names, side=self.side)
+        from t2igan.features.image_maps import ImageMaps  # timm takes seconds to load, which every other command is spared
+
         return ImageMaps(None if self.weights is None else Path(self.weights), self.model, self.names)
 
 

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from t2igan.errors import UserError
 
+EMBEDDING = "embedding"  # a vision transformer's patches before the first block, with their places
+LOGITS = "logits"  # a classifier's
 BLOCK = "block"  # vision transformers name the map after their block N, counted from 0, blockN
 
 

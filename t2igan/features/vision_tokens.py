@@ -13,10 +13,8 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from t2igan.errors import UserError
-from t2igan.features.base import BLOCK, FeatureNetwork, block_numbers, check_layers
+from t2igan.features.base import BLOCK, EMBEDDING, FeatureNetwork, block_numbers, check_layers
 from t2igan.features.weights import load_into, read_weights
-
-EMBEDDING = "embedding"  # the patches before the first block, with their places
 
 
 class VisionTokens(FeatureNetwork):

@@ -6,7 +6,6 @@ Zhu et al. 2019 (arXiv:1811.11168), section 3.2; in Zhu et al. 2023 (arXiv:2309.
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from t2igan.layers.modulation import AdaptiveConv2d
 
@@ -24,6 +23,8 @@ class DeformableConv2d(AdaptiveConv2d):
         self.shifts = nn.Parameter(torch.zeros(3 * TAPS, 1, 1))
 
     def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
+        from torchvision.ops import deform_conv2d  # torchvision takes three seconds to load, which every other command is spared
+
         found = (self.where(x, style) * self.scales + self.shifts).float()
         moves, weights = found[:, : 2 * TAPS], 2 * found[:, 2 * TAPS :].sigmoid()
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from t2igan.features.image_maps import LOGITS, ImageMaps
+from t2igan.features.base import LOGITS
 from t2igan.layers.frozen import Frozen
 from t2igan.objective.term import LossInputs, Term, TermOptions
 from t2igan.ranges import Count
@@ -39,6 +39,8 @@ class ClassifierGuidance(Term):
 
     def __init__(self, config: ClassifierGuidanceConfig):
         super().__init__()
+        from t2igan.features.image_maps import ImageMaps  # timm takes seconds to load, which every other command is spared
+
         self.classifier = Frozen(
             ImageMaps(None if config.weights is None else Path(config.weights), config.model, (LOGITS,), config.classes)
         )

@@ -77,6 +77,14 @@ class TextEncoder(nn.Module, ABC):
         """
         raise UserError("this kind of text has no tower")
 
+    def train_tower(self) -> None:
+        """Lets the tower's weights take gradients and drops layers that no descriptor goes through.
+
+        Raises:
+            UserError: the recipe's descriptors leave out layers of this tower.
+        """
+        self.requires_grad_(True)
+
     def _check_sizes(self, token_dim: int, text_dim: int) -> None:
         if (token_dim, text_dim) != (self.token_dim, self.text_dim):
             raise UserError(

@@ -11,8 +11,6 @@ from torch import nn
 from t2igan.errors import UserError
 from t2igan.types import CheckContext, PartConfig, PrepareContext, TextDescriptors, TextDims
 
-LAST = -1  # what text.layer is where a whole tower of transformers is read
-
 
 @dataclass(frozen=True)
 class TextTowerConfig(PartConfig):
@@ -31,31 +29,20 @@ class TextTower(nn.Module):
 
     def __init__(self, text: TextDims):
         super().__init__()
-        where = "generator.adapter: a tower that trains"
-        if getattr(text.config, "layer", LAST) != LAST and not hasattr(text.config, "pretrained"):
-            raise UserError(f"{where} is read at its last layer; set text.layer to -1")
-        if text.config.model.startswith("hf-hub:"):
-            raise UserError(f"{where} needs its configuration here; download it and give text.model local-dir:FOLDER")
         self.dims = TextDims(text.token, text.pooled)
         self.encoder = text.config.build()
         self.encoder.load_architecture()
-        self._train()
+        self.encoder.train_tower()
+        pointers = [value.data_ptr() for value in self.encoder.state_dict().values() if not value.is_meta]
+        if len(pointers) != len(set(pointers)):  # as no checkpoint can hold
+            raise UserError("generator.adapter: tables of this tower share memory, as T5's do; train another text encoder")
 
     def prepare(self, context: PrepareContext) -> None:
         """Loads the weights that the recipe's section `text` names."""
         if context.weights:
             self.encoder.load_pretrained()
-        self._train()
+            self.encoder.train_tower()
         self.encoder.to(context.device)
-
-    def _train(self) -> None:
-        """Without a sentence encoder's layer after the states (BERT's pooler), which no descriptor goes through."""
-        if hasattr(self.encoder.tower, "pooler"):
-            self.encoder.tower.pooler = None
-        self.encoder.requires_grad_(True)
-        pointers = [value.data_ptr() for value in self.encoder.state_dict().values() if not value.is_meta]
-        if len(pointers) != len(set(pointers)):  # as no checkpoint can hold
-            raise UserError("generator.adapter: tables of this tower share memory, as T5's do; train another text encoder")
 
     def train(self, mode: bool = True) -> "TextTower":
         """Always as in evaluation: dropout would make descriptors of the same prompt differ."""

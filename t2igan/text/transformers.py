@@ -80,6 +80,13 @@ class TransformersText(TextEncoder):
         if positions and self.max_tokens > positions:
             raise UserError(f"text.max_tokens is {self.max_tokens}, {self.config.model!r} reads at most {positions}; write that")
 
+    def train_tower(self) -> None:
+        if self.config.layer != -1:
+            raise UserError("a tower that trains is read at its last layer; set text.layer to -1")
+        if hasattr(self.tower, "pooler"):
+            self.tower.pooler = None  # BERT's, after the states
+        super().train_tower()
+
     def fingerprint(self) -> str:
         return weights_fingerprint(f"transformers {self.config.pool} {self.config.layer} {self.max_tokens}", self.tower)
 

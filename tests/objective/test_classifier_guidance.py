@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from shrink import timm_file
 
-from t2igan.features.image_maps import LOGITS
+from t2igan.features.base import LOGITS
 from t2igan.objective.classifier_guidance import ClassifierGuidanceConfig
 from t2igan.types import PrepareContext
 

@@ -77,7 +77,7 @@ def test_towers_that_cannot_be_trained_are_refused(kit, tmp_path):
     sizes = {"token_dim": TOKEN_DIM, "max_tokens": MAX_TOKENS}
     for config, message in (
         (TransformersTextConfig(model=str(kit.bert), layer=-2, **sizes), r"is read at its last layer; set text\.layer to -1"),
-        (OpenClipTextConfig(model="hf-hub:a/b", text_dim=TEXT_DIM, **sizes), "needs its configuration here; download it and give"),
+        (OpenClipTextConfig(model="hf-hub:a/b", text_dim=TEXT_DIM, **sizes), "is in its repository alone; download it and give"),
         (TransformersTextConfig(model=str(tmp_path / "t5"), token_dim=8, max_tokens=4), "share memory, as T5's do; train another"),
     ):
         with pytest.raises(UserError, match=message):
