@@ -67,7 +67,7 @@ def test_no_tensor_of_batch_kernels_out_and_in_in_a_step_of_the_ablation(root):
     assert len(shapes) > 200 and not expanded(G, shapes)
 
 
-@pytest.mark.parametrize("taps", [True, False])
+@pytest.mark.parametrize("taps", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_watch_catches_an_expanded_bank(root, monkeypatch, taps):
     """With the taps, as other implementations do; or a sum over them, as a demodulation sample by sample would."""
 

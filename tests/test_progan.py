@@ -194,7 +194,7 @@ def test_both_networks_grow_and_adam_begins_anew(kit, tmp_path):
     assert trainer.images == run.growth.end == 96
 
 
-@pytest.mark.parametrize("at", [2, 3, 6, 8])
+@pytest.mark.parametrize("at", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(6, marks=pytest.mark.slow), 8])
 def test_a_run_resumed_in_the_middle_of_growth_ends_in_the_same_bits(at, kit, tmp_path):
     """Before, in and after a transition; the checkpoint holds no more than the images seen."""
 

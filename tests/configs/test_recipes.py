@@ -52,7 +52,15 @@ OTHERS = (  # that switch on what another recipe here does, or what test_phases.
     *("stylegan_t_full_64", "stylegan_t_full_64_phase2", "stylegan_t_lite_64", "stylegan_xl_imagenet_32", "stylegan_xl_imagenet_64"),
     *("emoji_stylegan_t_32", "emoji_stylegan_t_32_phase2", "emoji_stylegan_t_64"),
     *("emoji_stylegan_xl_16", "emoji_stylegan_xl_32", "emoji_stylegan_xl_64"),
-    *("emoji_64", "gigagan_64_ablation", "r3gan_imagenet_32", "r3gan_imagenet_64"),
+    *(
+        "emoji_64",
+        "gigagan_64_ablation",
+        "gigagan_64_small",
+        "own_pictures_32",
+        "stylegan_t_lite_64_phase2",
+        "r3gan_imagenet_32",
+        "r3gan_imagenet_64",
+    ),
 )
 
 
