@@ -24,6 +24,8 @@ pytest.register_assert_rewrite("small_recipe")  # a plugin that test modules imp
 from t2igan.data.write import Sample, write_shards  # noqa: E402
 from t2igan.types import TextDescriptors, Tokens  # noqa: E402
 
+torch.set_num_threads(1)  # for what modules and sessions set up before their first test: sums over threads end in other bits
+
 ROOT = Path(__file__).resolve().parents[1]
 # Each takes half a minute or more on one core, and one process runs the tests of a file: begun last, it would keep the other one waiting.
 LONGEST_FILES = (
