@@ -19,7 +19,7 @@ from PIL import Image
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test waits for the network
 install_import_hook("t2igan", "beartype.beartype")  # before anything of t2igan is imported
-pytest.register_assert_rewrite("small_recipe")  # a plugin that test modules import as well
+pytest.register_assert_rewrite("small_recipe", "releases")  # plugins that test modules import as well
 
 from t2igan.data.write import Sample, write_shards  # noqa: E402
 from t2igan.types import TextDescriptors, Tokens  # noqa: E402

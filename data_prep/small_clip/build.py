@@ -27,13 +27,13 @@ def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minu
     began = time.monotonic()
     check_replaceable(out, CLIP_MARKER)
     with atomic_folder(out) as folder:
-        images = read_images(Shards(data), size, lambda done, total: progress("reading images", done / total))
+        images = read_images(Shards(data), size, lambda done, total: progress(f"{out}: reading images", done / total))
         count = len(images.captions)
         if config.recolor:
             images = with_recolored(images, config.new_captions)
         encoder = load_sentence_encoder(config.max_tokens)
         cached = CaptionEncoder(encoder, default_cache())
-        sentences = encode_sentences(images.captions, cached, lambda done, total: progress("encoding captions", done / total))
+        sentences = encode_sentences(images.captions, cached, lambda done, total: progress(f"{out}: encoding captions", done / total))
 
         torch.manual_seed(seed)
         model = SmallClip(config)
@@ -42,7 +42,9 @@ def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minu
         sampler = BatchSampler(images, config, torch.Generator().manual_seed(seed))
         start = time.monotonic()
         clock = (lambda: (time.monotonic() - start) / (60 * minutes)) if minutes else None
-        losses = train(model, sampler, sentences, config, lambda done, loss: progress("training", done, f", loss {loss:.3f}"), clock)
+        losses = train(
+            model, sampler, sentences, config, lambda done, loss: progress(f"{out}: training", done, f", loss {loss:.3f}"), clock
+        )
         progress.end()
 
         with torch.no_grad():

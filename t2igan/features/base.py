@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from t2igan.errors import UserError
 
 EMBEDDING = "embedding"  # a vision transformer's patches before the first block, with their places
-LOGITS = "logits"  # a classifier's
+LOGITS = "logits"  # a classifier's scores of its classes
 BLOCK = "block"  # vision transformers name the map after their block N, counted from 0, blockN
 
 

@@ -20,6 +20,10 @@ QUICK = (  # one of each system, and of each kind of text
 )
 
 
+def test_the_quick_recipes_are_there():
+    assert set(QUICK) <= {path.stem for path in RECIPES}
+
+
 @pytest.mark.parametrize(
     "path", [pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow]) for path in RECIPES]
 )

@@ -64,6 +64,10 @@ OTHERS = (  # that switch on what another recipe here does, or what test_phases.
 )
 
 
+def test_the_slow_recipes_are_there():
+    assert {*LARGE, *OTHERS} <= {path.stem for path in RECIPES}
+
+
 def is_slow(path) -> bool:
     return path.stem in (*LARGE, *OTHERS) or path.parent.name == "ablations"
 
