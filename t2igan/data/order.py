@@ -10,12 +10,11 @@ ROUNDS = 4
 Whole = int | np.integer | np.ndarray  # one number or many
 
 
-def mix(x: Whole) -> np.uint64 | np.ndarray:
+@np.errstate(over="ignore")  # arithmetic modulo 2^64
+def mix(x: np.uint64 | np.ndarray) -> np.uint64 | np.ndarray:
     """splitmix64's finaliser: 64 bits to 64 well mixed bits."""
-    x = np.asarray(x, dtype=np.uint64)
-    with np.errstate(over="ignore"):  # arithmetic modulo 2^64
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -190,6 +191,17 @@ class Shards:
         return sorted(found)
 
 
+class Visit(NamedTuple):
+    """What one position of the training reads: a sample, and one of its captions or none."""
+
+    number: int
+    pick: int
+    left_out: bool
+
+    def caption(self, captions: list[str], sample_id: int) -> Caption:
+        return Caption("" if self.left_out else captions[self.pick % len(captions)], captions[0], sample_id)
+
+
 class TrainingBatches(Dataset):
     """A position in the training to this process's part of the batch that begins there.
 
@@ -222,33 +234,31 @@ class TrainingBatches(Dataset):
     def __getitem__(self, position: int) -> Batch:
         batch = self.batch if isinstance(self.batch, int) else self.batch(position)
         own = batch // self.world
-        first = position + self.rank * own
-        positions = np.arange(first, first + own)
-        numbers = shuffled(positions, len(self.shards), self.seed)
-        mirrored = self.mirror & ((hashed(self.seed, positions, 3) & np.uint64(1)) == 1)
+        positions = position + (self.rank * own + np.arange(own + min(REACH, batch - own))) % batch  # its own, then the next ones
+        visits = self._visits(positions)
+        mirrored = self.mirror & ((hashed(self.seed, positions[:own], 3) & np.uint64(1)) == 1)
         images, found, num_replaced = [], [], 0
-        for visit, number, flip in zip(positions.tolist(), numbers.tolist(), mirrored, strict=True):
-            record, image, skipped = self._read(number)
+        for visit, flip in zip(visits[:own], mirrored, strict=True):
+            record, image, skipped = self._read(visit.number)
             images.append(image.flip(-1) if flip else image)
-            found.append(self._caption(visit, record.captions, (number + skipped) % len(self.shards)))
+            found.append(visit.caption(record.captions, (visit.number + skipped) % len(self.shards)))
             num_replaced += skipped
         captions, primary, sample_ids = ([getattr(caption, name) for caption in found] for name in ("text", "primary", "sample_id"))
-        pixels, after = to_signed(torch.stack(images)), self._following(position, first + own, batch, own)
-        return Batch(pixels, captions, primary, sample_ids, torch.from_numpy(positions), num_replaced, after)
+        pixels, after = to_signed(torch.stack(images)), self._captions(visits[own:])
+        return Batch(pixels, captions, primary, sample_ids, torch.from_numpy(positions[:own]), num_replaced, after)
 
-    def _caption(self, visit: int, captions: list[str], number: int) -> Caption:
-        """The caption that a visit to a sample takes of the sample's captions."""
-        left_out = hashed(self.seed, visit, 2) < self.caption_dropout * 2.0**64
-        pick = int(hashed(self.seed, visit, 1) % np.uint64(len(captions)))
-        return Caption("" if left_out else captions[pick], captions[0], number)
+    def _visits(self, positions: np.ndarray) -> list[Visit]:
+        numbers = shuffled(positions, len(self.shards), self.seed)
+        picks = hashed(self.seed, positions, 1)
+        left_out = hashed(self.seed, positions, 2) < self.caption_dropout * 2.0**64
+        return [Visit(*drawn) for drawn in zip(numbers.tolist(), picks.tolist(), left_out.tolist(), strict=True)]
 
-    def _following(self, position: int, stop: int, batch: int, own: int) -> list[Caption]:
-        """Captions of the visits from `stop` on, which other processes make; those that cannot be read are left out."""
-        visits = position + (stop - position + np.arange(min(REACH, batch - own))) % batch
+    def _captions(self, visits: list[Visit]) -> list[Caption]:
+        """The captions of visits that other processes make; those that cannot be read are left out."""
         found = []
-        for visit, number in zip(visits.tolist(), shuffled(visits, len(self.shards), self.seed).tolist(), strict=True):
+        for visit in visits:
             with contextlib.suppress(OSError, ValueError):
-                found.append(self._caption(visit, self.shards.captions(number), number))
+                found.append(visit.caption(self.shards.captions(visit.number), visit.number))
         return found
 
     def _read(self, number: int):
