@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from art.render import draw_svg
 from PIL import Image
 from tqdm import tqdm
 
 from emoji_art.concepts import Concept
-from emoji_art.render import draw_svg
 from emoji_art.styles import Style, bare, codepoints
 
 COMPARE_SIZE = 32  # near duplicates are found at this size, whatever --size is, so that every size has the same concepts

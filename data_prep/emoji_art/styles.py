@@ -3,14 +3,13 @@
 Only art whose licence allows training and redistribution; Apple's and Facebook's never.
 """
 
-import json
-import shutil
-import subprocess
-import tarfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+from art.iconify import IconSet
+from art.packages import npm_package
 
 from t2igan.errors import UserError
 
@@ -20,8 +19,6 @@ LICENSE_TEXTS = {
     "Apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
     "MIT": "https://opensource.org/license/mit",
 }
-FETCH_SECONDS = 300
-ICON_BOX = {"left": 0, "top": 0, "width": 16, "height": 16}  # iconify's defaults
 DEFAULT_STYLES = ("twemoji", "openmoji")
 
 
@@ -65,39 +62,13 @@ class PipStyle(Style):
 
 @dataclass(frozen=True, kw_only=True)
 class NpmStyle(Style):
-    """An `@iconify-json/NAME` package: icons.json (SVG bodies by slug) and chars.json (codepoints to slug, empty in some packages)."""
+    """An `@iconify-json/NAME` package: art is found by its codepoints, or else by the slug of its Unicode name."""
 
     def load(self, wanted: dict[str, str], cache: Path) -> dict[str, str]:
-        folder = cache / self.package.rpartition("/")[2]  # with its version
-        if not folder.exists():
-            self._fetch(folder)
-        icons = json.loads((folder / "package" / "icons.json").read_text(encoding="utf-8"))
-        characters = json.loads((folder / "package" / "chars.json").read_text(encoding="utf-8"))
+        icons = IconSet(npm_package(self.package, cache, f"leave {self.name} out of --styles"))
         slugs = {key: name.replace("’", "").replace("_", "-").replace(" ", "-").lower() for key, name in wanted.items()}
-        slugs |= {bare(points): slug for points, slug in sorted(characters.items())}
-        return {key: _svg(icons, slugs[key]) for key in wanted if slugs[key] in icons["icons"]}
-
-    def _fetch(self, folder: Path) -> None:
-        """Downloads npm's tarball into `folder`, atomically."""
-        from t2igan.files import atomic_folder  # here, because it imports torch, and the script's --help needs this table
-
-        npm = shutil.which("npm")
-        if npm is None:
-            raise UserError(f"style {self.name} needs npm to fetch {self.package}; install Node.js, or leave {self.name} out of --styles")
-        with atomic_folder(folder) as temporary:
-            try:
-                command = [npm, "pack", self.package, "--silent"]
-                done = subprocess.run(command, cwd=temporary, capture_output=True, text=True, timeout=FETCH_SECONDS)
-            except subprocess.TimeoutExpired:
-                raise UserError(f"npm got no {self.package} in {FETCH_SECONDS} s; check its connection, or leave {self.name} out") from None
-            packed = sorted(temporary.glob("*.tgz"))
-            if done.returncode or not packed:
-                reason = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[0]
-                raise UserError(
-                    f"npm could not fetch {self.package} ({reason}); check npm's connection, or leave {self.name} out of --styles"
-                )
-            with tarfile.open(packed[-1]) as archive:
-                archive.extractall(temporary, filter="data")
+        slugs |= {bare(points): slug for points, slug in sorted(icons.codepoints.items())}
+        return {key: icons.svg(slugs[key]) for key in wanted if slugs[key] in icons}
 
 
 def bare(points: str) -> str:
@@ -107,13 +78,6 @@ def bare(points: str) -> str:
 
 def codepoints(character: str) -> str:
     return "-".join(f"{ord(letter):x}" for letter in character)
-
-
-def _svg(icons: dict, slug: str) -> str:
-    icon = icons["icons"][slug]
-    box = " ".join(str(icon.get(side, icons.get(side, default))) for side, default in ICON_BOX.items())
-    xlink = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {xlink} viewBox="{box}">{icon["body"]}</svg>'
 
 
 STYLES = {

@@ -85,4 +85,4 @@ def scikit_learn(module: str):
     try:
         return importlib.import_module(f"sklearn.{module}")
     except ImportError:
-        raise UserError("separability needs scikit-learn: pip install 't2igan[separability]'") from None
+        raise UserError("linear classifiers need scikit-learn: pip install 't2igan[separability]'") from None

@@ -16,7 +16,7 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).resolve().parents[2]
 # As Python does for a script in data_prep/, but last: data_prep/emoji.py must not hide the `emoji` package
 sys.path.append(str(ROOT / "data_prep"))
-install_import_hook(["small_clip", "emoji_art"], "beartype.beartype")
+install_import_hook(["small_clip", "art", "emoji_art", "drawing_set"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

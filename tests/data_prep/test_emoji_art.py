@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from art.render import draw_svg, frame
 from emoji_art import build as builder
 from emoji_art.build import build
 from emoji_art.collect import Dropped, EmojiImage, distinct
 from emoji_art.concepts import Concept, is_another_word, read_concepts, unambiguous
-from emoji_art.render import draw_svg, frame
 from emoji_art.splits import PAIR_SHARE, SPLITS, assign_splits, fraction
 from emoji_art.styles import STYLES, bare
 from PIL import Image

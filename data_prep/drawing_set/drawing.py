@@ -1,0 +1,36 @@
+"""One picture of the set, from its source to its split."""
+
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+FRAMED, WHOLE, TILE = "framed", "whole", "tile"  # how art is drawn
+
+
+@dataclass
+class Drawing:
+    """A captioned picture.
+
+    Attributes:
+        key: its name in its source, such as "red-apple"; with the source, unique.
+        name: what it shows, in plain lower-case words.
+        captions: the primary caption first.
+        art: text of an SVG, or an encoded image.
+        form: FRAMED (cropped to the art, centred, with a margin), WHOLE (a square SVG as it is) or TILE (pixel art).
+        options: what its generator was told, by the name of the option; empty for what somebody drew.
+    """
+
+    source: str
+    key: str
+    name: str
+    captions: list[str]
+    art: str | bytes
+    form: str = FRAMED
+    ground: str = "white"
+    options: dict[str, str] = field(default_factory=dict)
+    split: str = "train"
+    image: Image.Image | None = None
+
+    @property
+    def drawn_by_hand(self) -> bool:
+        return not self.options

@@ -1,0 +1,86 @@
+"""Which drawings are trained on, and which of the held-out splits has the others."""
+
+import re
+from collections import defaultdict
+
+from emoji_art.concepts import read_concepts
+from emoji_art.splits import fraction
+
+from drawing_set.avatars import is_combined
+from drawing_set.drawing import Drawing
+from drawing_set.silhouettes import is_composed
+from drawing_set.sources import AVATARS, CLIP_ART, EMOJI, HELD_OUT_STYLE, ICONS, SILHOUETTES, SOURCES
+
+SPLITS = {
+    "train": "training",
+    "held_out_pairs": "a (concept, style) pair; the concept is in train in another style",
+    "held_out_concepts": "whole concepts, in every style; some of their words are in train",
+    "held_out_compositions": "colour x thing; the colour and the thing are each in train",
+    "held_out_combinations": "two options of a generator; each option is in train, the two together are not",
+    "held_out_style": f"every picture of one style, {HELD_OUT_STYLE}",
+}
+PAIR_SHARE = 0.05  # of the (concept, style) pairs of emoji
+CONCEPT_SHARE = 0.03  # of the concepts that enough styles have
+STYLES_OF_CONCEPT = 5  # a concept that fewer styles have is not held out
+LEAKS = "names something held out"
+
+
+def assign_splits(drawings: list[Drawing]) -> list[Drawing]:
+    """Sets every drawing's split, by hashes, so that a further source moves little; returns those left out.
+
+    Left out: what would be trained on but whose caption holds the name of a held-out concept or composition.
+    """
+    compositions = set(read_concepts()[1]["held_out_compositions"])
+    concepts = choose_concepts(drawings) - compositions
+    by_thing: dict[tuple[str, str], list[Drawing]] = defaultdict(list)
+    for drawing in drawings:
+        drawing.split = split_of(drawing, concepts, compositions)
+        if SOURCES[drawing.source].kind == SILHOUETTES:
+            by_thing[drawing.source, drawing.options["thing"]].append(drawing)
+    for (_, thing), group in by_thing.items():
+        if is_composed(thing):
+            group[-1].split = "held_out_compositions"
+    _keep_each_concept(drawings)
+    held_out = concepts | compositions | {d.name for d in drawings if d.split == "held_out_compositions"}
+    return [drawing for drawing in drawings if drawing.split in ("train", "held_out_pairs") and _names_any(drawing, held_out)]
+
+
+def split_of(drawing: Drawing, concepts: set[str], compositions: set[str]) -> str:
+    kind = SOURCES[drawing.source].kind
+    if kind == AVATARS:
+        return "held_out_combinations" if is_combined(drawing.source, drawing.options) else "train"
+    if drawing.name in compositions:
+        return "held_out_compositions"
+    if drawing.source == HELD_OUT_STYLE:
+        return "held_out_style"
+    if kind in (EMOJI, ICONS, CLIP_ART) and drawing.name in concepts:
+        return "held_out_concepts"
+    if kind == EMOJI and fraction("pair", drawing.name, drawing.source) < PAIR_SHARE:
+        return "held_out_pairs"
+    return "train"
+
+
+def choose_concepts(drawings: list[Drawing]) -> set[str]:
+    """The names held out whole: some of those that at least `STYLES_OF_CONCEPT` styles of emoji have."""
+    styles: dict[str, set[str]] = defaultdict(set)
+    for drawing in drawings:
+        if SOURCES[drawing.source].kind == EMOJI:
+            styles[drawing.name].add(drawing.source)
+    return {name for name, found in styles.items() if len(found) >= STYLES_OF_CONCEPT and fraction("concept", name) < CONCEPT_SHARE}
+
+
+def _keep_each_concept(drawings: list[Drawing]) -> None:
+    """Gives a concept whose every picture is a held-out pair back to train."""
+    trained = {drawing.name for drawing in drawings if drawing.split == "train"}
+    for drawing in drawings:
+        if drawing.split == "held_out_pairs" and drawing.name not in trained:
+            drawing.split = "train"
+
+
+def _names_any(drawing: Drawing, names: set[str]) -> bool:
+    """Whether a caption holds one of these names, as whole words in a row."""
+    for caption in drawing.captions:
+        words = re.findall(r"[a-z0-9'-]+", caption)
+        if any(" ".join(words[i:j]) in names for i in range(len(words)) for j in range(i + 1, min(i + 7, len(words)) + 1)):
+            return True
+    return False

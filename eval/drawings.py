@@ -1,0 +1,49 @@
+"""Scores a run on the drawings with a CLIP that took no part in its training.
+
+    python eval/drawings.py --model runs/drawings_64 --data data/drawings_64 --scorer runs/drawings_scorer_64 --out result.json
+
+Every score stands beside the score that real images reach through the same code: retrieval of training captions and of what was held out,
+options that linear probes read from held-out combinations (needs scikit-learn), styles, diversity with precision and recall, the Fréchet
+distance, and how close images come to training pictures; the closest pairs are in OUT.png.
+"""
+
+import argparse
+from pathlib import Path
+
+from t2igan.errors import run_script
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, help="run folder")
+    parser.add_argument("--data", type=Path, required=True, help="folder made by data_prep/drawings.py")
+    parser.add_argument(
+        "--scorer", type=Path, required=True, help="CLIP folder made by data_prep/train_clip.py with another seed and architecture"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="result.json to write; the closest pairs go beside it, as .png")
+    parser.add_argument("--truncation", type=float, default=1.0)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    arguments = parser.parse_args()
+
+    from t2igan.data.images import save_image
+    from t2igan.evaluation.drawings import DrawingScores, table
+    from t2igan.evaluation.splits import training_facts
+    from t2igan.features.open_clip import ClipScorer
+    from t2igan.files import write_json
+    from t2igan.inference.pipeline import Pipeline
+    from t2igan.text.cache import default_cache
+
+    facts = training_facts(arguments.model)
+    pipeline = Pipeline.load(arguments.model, cache=default_cache())
+    clip = ClipScorer(f"local-dir:{arguments.scorer}", cache=default_cache())
+    clip.load_pretrained()
+    scores, picture = DrawingScores(arguments.data, pipeline.resolution, clip, pipeline, arguments.truncation).run()
+    result = scores | facts
+    write_json(arguments.out, result)
+    save_image(picture, arguments.out.with_suffix(".png"))
+    print(table(result))
+    print(f"closest pairs: {arguments.out.with_suffix('.png')}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,274 @@
+"""A model to its scores on the drawings (data_prep/drawings.py), by a CLIP that took no part in its training.
+
+Every score stands beside the one that real images reach through the same code:
+
+- retrieval accuracy: of training captions among 100 and among 1,000, of held-out compositions, concepts and (concept, style) pairs;
+- options: how often a linear probe, fitted to real pictures of a generator, reads each option from images of held-out combinations;
+- style: how often an image asked for in a style has that style as its nearest real picture of the same concept;
+- diversity, precision and recall of captions with many real pictures, from z alone: those prompts name no style;
+- the Fréchet distance, against that of one half of the real pictures to the other;
+- how close images come to training pictures.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from t2igan.data.images import decode, to_pil, to_signed
+from t2igan.data.order import shuffled
+from t2igan.data.shards import Shards
+from t2igan.errors import UserError
+from t2igan.evaluation.interfaces import EvaluationClip, ImageSampler
+from t2igan.grids import sheet
+from t2igan.metrics.diversity import nearest, spread
+from t2igan.metrics.frechet import frechet_distance
+from t2igan.metrics.manifold import manifold
+from t2igan.metrics.probe import LinearProbe
+from t2igan.metrics.retrieval import retrieval
+
+SPLITS = ("train", "held_out_pairs", "held_out_concepts", "held_out_compositions", "held_out_combinations", "held_out_style")
+RETRIEVED = ("train", "held_out_pairs", "held_out_concepts", "held_out_compositions")
+COMPETING = ("held_out_concepts", "held_out_compositions")  # splits whose captions are always among the candidates
+CANDIDATES = 100
+MANY_CANDIDATES = 1000  # for training captions
+MOST = 1000  # images scored of a split, and prompts of styles
+FRECHET = 4000  # images of each side, at most half of the real ones
+PER_PROMPT = 10  # images of a caption that diversity compares, real and generated
+STYLES = 5  # real pictures of other styles that a concept must have, for its style to be recognised
+CLOSEST = 20  # pairs shown
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Real pictures of a split: embeddings of unit length, and for each its captions and metadata."""
+
+    features: Float[Tensor, "n d"]
+    captions: list[list[str]]
+    metas: list[dict]
+
+    @property
+    def names(self) -> list[str]:
+        return [meta["name"] for meta in self.metas]
+
+    def rows(self, keep: Sequence[int]) -> "Pictures":
+        return Pictures(self.features[list(keep)], [self.captions[i] for i in keep], [self.metas[i] for i in keep])
+
+
+class DrawingScores:
+    """One data set, one CLIP and one model.
+
+    Args:
+        data: folder made by data_prep/drawings.py.
+        size: px of the images that the CLIP sees.
+
+    Raises:
+        UserError: a split is missing.
+    """
+
+    def __init__(self, data: Path, size: int, clip: EvaluationClip, pipeline: ImageSampler, truncation: float = 1.0):
+        missing = [name for name in SPLITS if not (data / name).is_dir()]
+        if missing:
+            raise UserError(f"{data} has no {missing[0]!r} split; give a folder made by data_prep/drawings.py")
+        self.data, self.size, self.clip, self.pipeline, self.truncation = data, size, clip, pipeline, truncation
+        self.real = {name: self.read(name) for name in SPLITS}
+        self.names = sorted({name for pictures in self.real.values() for name in pictures.names})
+        self.captions = torch.cat([clip.text(self.names[start : start + 256]) for start in range(0, len(self.names), 256)])
+
+    def run(self) -> tuple[dict, Image.Image]:
+        """All scores, and the generated images that come closest to training pictures, each beside its nearest one."""
+        result: dict = {"retrieval": {split: self.score_retrieval(split) for split in RETRIEVED}}
+        result["options"] = self.score_options()
+        result["style"] = self.score_style()
+        result["diversity"] = self.score_diversity()
+        drawn, prompts = self.draw_captions()
+        result["frechet"] = self.score_frechet(drawn)
+        result["nearest"], picture = self.score_nearest(drawn, prompts)
+        return result, picture
+
+    def read(self, split: str) -> Pictures:
+        shards = Shards(str(self.data / split))
+        features, captions, metas = [], [], []
+        for start in tqdm(range(0, len(shards), 64), split, disable=None):
+            records = [shards.read(i) for i in range(start, min(start + 64, len(shards)))]
+            features.append(self.embed(to_signed(torch.stack([decode(record.image, self.size) for record in records]))))
+            captions += [record.captions for record in records]
+            metas += [record.meta for record in records]
+        return Pictures(torch.cat(features), captions, metas)
+
+    def embed(self, images: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d"]:
+        with torch.no_grad():
+            return torch.cat([self.clip.images(chunk) for chunk in images.split(64)])
+
+    def generate(self, prompts: list[str], seeds: Sequence[int] = (0,)) -> Float[Tensor, "p s d"]:
+        """Embeddings of generated images, by prompt and seed."""
+        embedded = [
+            self.embed(self.pipeline.sample_tensor(prompts[start : start + 64], list(seeds), self.truncation))
+            for start in range(0, len(prompts), 64)
+        ]
+        return torch.cat(embedded).unflatten(0, (len(prompts), -1))
+
+    def score_retrieval(self, split: str) -> dict:
+        """R@1 and R@5 of one generated image per real one, of the real ones, and of the real ones for another caption."""
+        pictures = self.real[split].rows(chosen(len(self.real[split].metas), MOST))
+        position = {name: i for i, name in enumerate(self.names)}
+        truth = [position[name] for name in pictures.names]
+        always = sorted(set(truth)) if split in COMPETING else []
+        # A pair is asked for by its style, everything else by its first caption
+        prompts = [captions[1 if split == "held_out_pairs" else 0] for captions in pictures.captions]
+        rows = {"generated": self.generate(prompts)[:, 0], "real": pictures.features, "floor": pictures.features.roll(len(truth) // 2, 0)}
+        counts = (CANDIDATES, MANY_CANDIDATES) if split == "train" else (CANDIDATES,)
+        return {
+            str(count): {
+                name: {f"r_at_{k}": value for k, value in retrieval(features, self.captions, truth, count, always=always).items()}
+                for name, features in rows.items()
+            }
+            for count in (min(count, len(self.names)) for count in counts)
+        }
+
+    def score_options(self) -> dict:
+        """Share of the options that probes read from held-out combinations, generated and real, by generator and option."""
+        train, held_out = (self.with_options(self.real[split]) for split in ("train", "held_out_combinations"))
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for source in sorted({meta["source"] for meta in held_out.metas}):
+            seen, unseen = (of_source(pictures, source) for pictures in (train, held_out))
+            generated = self.generate([captions[0] for captions in unseen.captions])[:, 0]
+            found[source] = {}
+            for option in unseen.metas[0]["options"]:
+                told = [meta["options"][option] for meta in seen.metas]
+                if len(set(told)) > 1:
+                    probe, asked = LinearProbe.fit(seen.features, told), [meta["options"][option] for meta in unseen.metas]
+                    found[source][option] = {
+                        "generated": probe.accuracy(generated, asked),
+                        "real": probe.accuracy(unseen.features, asked),
+                        "chance": max(told.count(word) for word in set(told)) / len(told),
+                    }
+        rows = [scores for options in found.values() for scores in options.values()]
+        return {"mean": {name: sum(row[name] for row in rows) / len(rows) for name in ("generated", "real", "chance")}, "by_source": found}
+
+    def with_options(self, pictures: Pictures) -> Pictures:
+        """Those of generators, which nothing but their options describes."""
+        combined = {meta["source"] for meta in self.real["held_out_combinations"].metas}
+        return pictures.rows([i for i, meta in enumerate(pictures.metas) if meta["source"] in combined])
+
+    def score_style(self) -> dict:
+        """Share of images whose nearest real picture of the same concept has the style that was asked for."""
+        by_name = defaultdict(list)
+        for split in ("train", "held_out_pairs"):
+            for i, meta in enumerate(self.real[split].metas):
+                if meta["style"]:
+                    by_name[meta["name"]].append((split, i))
+        result = {}
+        for split in ("train", "held_out_pairs"):
+            pictures = self.real[split]
+            styled = [i for i, meta in enumerate(pictures.metas) if meta["style"] and len(by_name[meta["name"]]) > STYLES]
+            asked = [styled[i] for i in chosen(len(styled), MOST)]
+            generated = self.generate([pictures.captions[i][1] for i in asked])[:, 0]
+            hits, chance = 0, 0.0
+            for i, image in zip(asked, generated, strict=True):
+                others = by_name[pictures.metas[i]["name"]]
+                styles = [self.real[where].metas[j]["style"] for where, j in others]
+                similarity = torch.stack([self.real[where].features[j] for where, j in others]) @ image
+                hits += styles[int(similarity.argmax())] == pictures.metas[i]["style"]
+                chance += styles.count(pictures.metas[i]["style"]) / len(styles)
+            result[split] = {"generated": hits / len(asked), "chance": chance / len(asked)}
+        return result
+
+    def score_diversity(self) -> dict:
+        """Of the first captions with at least `PER_PROMPT` real pictures: mean distance of two images, precision and recall."""
+        pictures = self.real["train"]
+        rows = defaultdict(list)
+        for i, captions in enumerate(pictures.captions):
+            rows[captions[0]].append(i)
+        many = sorted(prompt for prompt, found in rows.items() if len(found) >= PER_PROMPT)
+        if not many:
+            raise UserError(f"{self.data} has no caption with {PER_PROMPT} real pictures; make the data from more sources")
+        prompts = [many[i] for i in chosen(len(many), MOST // PER_PROMPT)]
+        real = torch.stack([pictures.features[rows[prompt][:PER_PROMPT]] for prompt in prompts])
+        generated = self.generate(prompts, range(PER_PROMPT))
+        half = PER_PROMPT // 2
+        whole, halves = (
+            manifold(generated.flatten(0, 1), real.flatten(0, 1)),
+            manifold(real[:, :half].flatten(0, 1), real[:, half:].flatten(0, 1)),
+        )
+        return {
+            "captions": len(prompts),
+            "distance": {"generated": spread(generated), "real": spread(real)},
+            "precision": {"generated": whole.precision, "real": halves.precision},
+            "recall": {"generated": whole.recall, "real": halves.recall},
+        }
+
+    def draw_captions(self) -> tuple[Float[Tensor, "n d"], list[str]]:
+        """Embeddings of images of the captions of training pictures, one each, and the captions."""
+        pictures = self.real["train"]
+        rows = chosen(len(pictures.metas), min(FRECHET, len(pictures.metas) // 2))
+        prompts = [pictures.captions[i][i % len(pictures.captions[i])] for i in rows]
+        return self.generate(prompts)[:, 0], prompts
+
+    def score_frechet(self, generated: Float[Tensor, "n d"]) -> dict:
+        """Of generated images to as many real ones, and of those to as many others."""
+        count = len(generated)
+        rows = chosen(len(self.real["train"].metas), 2 * count)
+        first, second = (self.real["train"].features[rows[start : start + count]] for start in (0, count))
+        return {"generated": frechet_distance(generated, second), "real": frechet_distance(first, second), "images": count}
+
+    def score_nearest(self, generated: Float[Tensor, "n d"], prompts: list[str]) -> tuple[dict, Image.Image]:
+        """Distances to the nearest training picture, of generated images and of real ones that training never saw."""
+        train = self.real["train"].features
+        distances, like = nearest(generated, train)
+        unseen = {
+            split: nearest(self.real[split].features, train)[0] for split in ("held_out_pairs", "held_out_concepts", "held_out_style")
+        }
+        closest = distances.argsort()[:CLOSEST].tolist()
+        shards = Shards(str(self.data / "train"))
+        shown, labels = [], []
+        for i in closest:
+            shown.append(to_pil(self.pipeline.sample_tensor([prompts[i]], [0], self.truncation)[0]))
+            shown.append(to_pil(to_signed(decode(shards.read(int(like[i])).image, shown[0].width)[None])[0]))
+            labels += [prompts[i], "nearest in training"]
+        means = {"generated": distances, **unseen}
+        result = {name: {"mean": float(found.mean()), "least": float(found.min())} for name, found in means.items()}
+        return result, sheet(shown, labels, columns=8, scale=max(1, 128 // shown[0].width))
+
+
+def chosen(count: int, most: int) -> list[int]:
+    """At most `most` of `count` rows, in an order of no meaning; always the same ones."""
+    return shuffled(torch.arange(min(count, most)).numpy(), count, SEED).tolist()
+
+
+def of_source(pictures: Pictures, source: str) -> Pictures:
+    return pictures.rows([i for i, meta in enumerate(pictures.metas) if meta["source"] == source])
+
+
+def table(result: dict) -> str:
+    """Every score beside the real pictures' one."""
+    lines = [f"{'':38} {'generated':>9} {'real':>7} {'ratio':>6}   {'floor':>6}"]
+
+    def line(name: str, generated: float, real: float | None, floor: float | None = None) -> None:
+        ratio = "" if real is None else f"{real:7.3f} {generated / max(real, 1e-9):6.2f}"
+        lines.append(f"{name:38} {generated:9.3f} {ratio:14}" + ("" if floor is None else f"   {floor:6.3f}"))
+
+    for split, counts in result["retrieval"].items():
+        for count, rows in counts.items():
+            for k in (1, 5):
+                values = (rows[name][f"r_at_{k}"] for name in ("generated", "real", "floor"))
+                line(f"{split.replace('_', ' ')}, R@{k} among {count}", *values)
+    options = result["options"]["mean"]
+    line("options of held-out combinations", options["generated"], options["real"], options["chance"])
+    for split, scores in result["style"].items():
+        line(f"style asked for is the nearest, {split.replace('_', ' ')}", scores["generated"], None, scores["chance"])
+    for name in ("distance", "precision", "recall"):
+        line(f"{name} within {result['diversity']['captions']} captions", *result["diversity"][name].values())
+    line(f"Fréchet distance, {result['frechet']['images']} images", result["frechet"]["generated"], result["frechet"]["real"])
+    held_out = result["nearest"]["held_out_pairs"]
+    line("to the nearest training picture, mean", result["nearest"]["generated"]["mean"], held_out["mean"])
+    line("to the nearest training picture, least", result["nearest"]["generated"]["least"], held_out["least"])
+    lines.append(f"{result['images_seen']} images seen in {result['minutes']} minutes")
+    return "\n".join(lines)
