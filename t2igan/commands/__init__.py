@@ -1,11 +1,12 @@
 """One file per command of `t2igan`: its help line, its arguments and what it runs."""
 
-from t2igan.commands import diff, edit, import_official, sample, show, train, upsample
+from t2igan.commands import diff, edit, import_official, invert, sample, show, train, upsample
 
 COMMANDS = {
     "train": train,
     "sample": sample,
     "edit": edit,
+    "invert": invert,
     "upsample": upsample,
     "show": show,
     "diff": diff,

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     interpolate = edits.add_parser("interpolate", help="from prompt to prompt with the same latent")
     interpolate.add_argument("model", help=MODEL)
-    interpolate.add_argument("prompts", nargs="+", help="two prompts or more")
+    interpolate.add_argument("prompts", nargs="+", help="two prompts or more; @FILE is an inverted picture, here and in every edit")
     interpolate.add_argument("--steps", type=int, default=8, help="images from one prompt to the next (default: %(default)s)")
     interpolate.add_argument("--square", action="store_true", help="four prompts at the corners of a grid")
 
@@ -129,7 +129,8 @@ def move(pipeline, arguments):
     from t2igan.inference import edit
 
     prompts = arguments.prompts or [NO_PROMPT]
-    pipeline.check(prompts)
+    if not prompts[0].startswith(edit.INVERTED):
+        pipeline.check(prompts)
     seeds, way = parse_seeds(arguments.seeds), (arguments.translate, arguments.rotate, arguments.zoom)
     rows = edit.move(pipeline, prompts[0], seeds, arguments.steps, *way, arguments.truncation)
     return rows, [f"{prompts[0]}, seed {seed}".removeprefix(", ") for seed in seeds]

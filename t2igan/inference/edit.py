@@ -19,10 +19,19 @@ from t2igan.data.images import save_image, to_pil
 from t2igan.errors import UserError
 from t2igan.files import atomic_file
 from t2igan.grids import grid
+from t2igan.inference.invert import Inversion
 from t2igan.inference.pipeline import Pipeline, StyleCodes
 from t2igan.types import TextDescriptors, Tokens
 
 Rows = list[list[Image.Image]]
+INVERTED = "@"  # before the file of an inverted picture, in place of a prompt
+
+
+def codes_of(pipeline: Pipeline, prompt: str, seed: int, truncation: float = 1.0, global_truncation: float = 1.0) -> StyleCodes:
+    """The style codes of a prompt and a seed; of `@FILE`, those of the picture that t2igan invert wrote there, whatever the seed."""
+    if prompt.startswith(INVERTED):
+        return Inversion.load(Path(prompt.removeprefix(INVERTED))).codes(pipeline, truncation, global_truncation)
+    return pipeline.map_prompts([prompt], [seed], truncation, global_truncation)
 
 
 def lerp(a: StyleCodes, b: StyleCodes, weight: float) -> StyleCodes:
@@ -60,7 +69,7 @@ def interpolate(pipeline: Pipeline, prompts: Sequence[str], seeds: Sequence[int]
     ways = [(a, b, i / steps) for a, b in zip(prompts, prompts[1:], strict=False) for i in range(steps)] + [(prompts[-1], prompts[-1], 0.0)]
     rows = []
     for seed in seeds:
-        codes = {prompt: pipeline.map_prompts([prompt], [seed], truncation) for prompt in dict.fromkeys(prompts)}
+        codes = {prompt: codes_of(pipeline, prompt, seed, truncation) for prompt in dict.fromkeys(prompts)}
         rows.append([_image(pipeline, lerp(codes[a], codes[b], weight)) for a, b, weight in ways])
     return rows
 
@@ -70,14 +79,14 @@ def interpolate_square(pipeline: Pipeline, corners: Sequence[str], seed: int, st
     if len(corners) != 4:
         raise UserError(f"--square has four prompts at its corners, got {len(corners)}")
     _check_steps(steps)
-    a, b, c, d = (pipeline.map_prompts([prompt], [seed], truncation) for prompt in corners)
+    a, b, c, d = (codes_of(pipeline, prompt, seed, truncation) for prompt in corners)
     part = [i / steps for i in range(steps + 1)]
     return [[_image(pipeline, lerp(lerp(a, b, x), lerp(c, d, x), y)) for x in part] for y in part]
 
 
 def style_mix(pipeline: Pipeline, prompt: str, coarse: Sequence[int], fine: Sequence[int], layer: int, truncation: float = 1.0) -> Rows:
     """A row for each seed of `coarse`, which gives the stages before `layer`, and a column for each of `fine`, after the sources."""
-    rows, columns = ([pipeline.map_prompts([prompt], [seed], truncation) for seed in seeds] for seeds in (coarse, fine))
+    rows, columns = ([codes_of(pipeline, prompt, seed, truncation) for seed in seeds] for seeds in (coarse, fine))
     head = [_blank(pipeline)] + [_image(pipeline, source) for source in columns]
     mixed = [[_image(pipeline, a)] + [_image(pipeline, mix(a, b, layer)) for b in columns] for a in rows]
     return [head, *mixed]
@@ -89,8 +98,8 @@ def prompt_mix(pipeline: Pipeline, layout: str, look: Sequence[str], seeds: Sequ
         raise UserError("prompt-mix takes the layout from one prompt and the look from others, got one; give two or more")
     rows = []
     for seed in seeds:
-        base = pipeline.map_prompts([layout], [seed], truncation)
-        others = [pipeline.map_prompts([prompt], [seed], truncation) for prompt in look]
+        base = codes_of(pipeline, layout, seed, truncation)
+        others = [codes_of(pipeline, prompt, seed, truncation) for prompt in look]
         rows.append([_image(pipeline, base)] + [_image(pipeline, mix(base, other, layer)) for other in others])
     return rows
 
@@ -102,7 +111,7 @@ def truncate(pipeline: Pipeline, prompt: str, seeds: Sequence[int], values: Sequ
     rows = []
     for seed in seeds:
         psi = [(1.0 if towards == "global" else value, 1.0 if towards == "prompt" else value) for value in values]
-        rows.append([_image(pipeline, pipeline.map_prompts([prompt], [seed], own, of_all)) for own, of_all in psi])
+        rows.append([_image(pipeline, codes_of(pipeline, prompt, seed, own, of_all)) for own, of_all in psi])
     return rows
 
 
@@ -148,7 +157,7 @@ def move(
         raise UserError(f"--zoom is {zoom}, needs a number above 0")
     rows = []
     for seed in seeds:
-        codes = pipeline.map_prompts([prompt], [seed], truncation)
+        codes = codes_of(pipeline, prompt, seed, truncation)
         row = []
         for part in (i / steps for i in range(steps + 1)):
             with moved_input(pipeline, movement([part * x for x in translate], part * degrees, zoom**part)):
