@@ -141,7 +141,7 @@ class Study:
 
     def pace(self, runs: list[Path]) -> dict[str, float]:
         """Images and minutes of a chain of runs, together."""
-        from t2igan.evaluation.splits import training_facts
+        from t2igan.inference.run_log import training_facts
 
         facts = [training_facts(run) for run in runs]
         return {"images": sum(f["images_seen"] for f in facts), "minutes": sum(f["minutes"] for f in facts)}

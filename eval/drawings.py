@@ -27,10 +27,10 @@ def main() -> None:
 
     from t2igan.data.images import save_image
     from t2igan.evaluation.drawings import DrawingScores, table
-    from t2igan.evaluation.splits import training_facts
     from t2igan.features.open_clip import ClipScorer
     from t2igan.files import write_json
     from t2igan.inference.pipeline import Pipeline
+    from t2igan.inference.run_log import training_facts
     from t2igan.text.cache import default_cache
 
     facts = training_facts(arguments.model)

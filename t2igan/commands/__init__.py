@@ -1,6 +1,6 @@
 """One file per command of `t2igan`: its help line, its arguments and what it runs."""
 
-from t2igan.commands import diff, edit, import_official, invert, sample, show, train, upsample
+from t2igan.commands import diff, edit, import_official, invert, publish, sample, show, train, upsample
 
 COMMANDS = {
     "train": train,
@@ -8,6 +8,7 @@ COMMANDS = {
     "edit": edit,
     "invert": invert,
     "upsample": upsample,
+    "publish": publish,
     "show": show,
     "diff": diff,
     "import": import_official,

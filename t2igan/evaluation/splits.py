@@ -30,7 +30,7 @@ from t2igan.inference.pipeline import Pipeline
 from t2igan.metrics.diversity import coverage, nearest, spread
 from t2igan.metrics.frechet import frechet_distance
 from t2igan.metrics.retrieval import retrieval
-from t2igan.plain_text import parse_json, read_json
+from t2igan.plain_text import read_json
 
 CANDIDATES = 100  # captions to choose from
 SEEDS = 8  # images per prompt for spread and coverage
@@ -155,24 +155,6 @@ class SplitScores:
         found = {"generated": generated, "real_held_out": self.real["held_out_pairs"]}
         distances = {name: nearest(images, self.real["train"])[0] for name, images in found.items()}
         return {"nearest_training_picture": {name: float(distance.mean()) for name, distance in distances.items()}}
-
-
-def training_facts(run: Path) -> dict:
-    """Images seen and minutes of training, from the log of a run. Raises UserError where there is none."""
-    log = run / "metrics.jsonl"
-    if not log.is_file():
-        raise UserError(f"{run} has no metrics.jsonl: give the run folder, not its model folder")
-    records = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(parse_json(line))
-        except ValueError:
-            continue  # a line that was cut off when the run was killed
-    if not records:
-        raise UserError(f"{run} has logged no step yet; let its training finish")
-    # `seconds` starts at 0 again where a run was resumed: add up the ends of the stretches
-    ends = [a["seconds"] for a, b in zip(records, records[1:], strict=False) if b["seconds"] < a["seconds"]] + [records[-1]["seconds"]]
-    return {"images_seen": records[-1]["images"], "minutes": round(sum(ends) / 60, 2)}
 
 
 def table(result: dict) -> str:

@@ -14,8 +14,9 @@ from t2igan.config import Recipe
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 from t2igan.evaluation import splits
-from t2igan.evaluation.splits import SplitScores, read_splits, training_facts
+from t2igan.evaluation.splits import SplitScores, read_splits
 from t2igan.inference.model_folder import save_model
+from t2igan.inference.run_log import training_facts
 from t2igan.recipe import parse
 from t2igan.system import build_system
 

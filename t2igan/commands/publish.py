@@ -1,0 +1,58 @@
+"""`t2igan publish`: a finished run to a folder for other people."""
+
+import argparse
+from pathlib import Path
+
+from t2igan.commands.arguments import IMAGE_ENDINGS, check_out_folder
+from t2igan.errors import UserError
+
+HELP = "a finished run to a folder for other people: half-precision weights, recipe, card, hashes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; an earlier publication there is replaced")
+    parser.add_argument("--machine", default="", help="what it was trained on, for the card")
+    parser.add_argument("--scores", type=Path, help="result.json of a script of eval/, for the card")
+    parser.add_argument("--limits", type=Path, help="Markdown for the card: what it cannot do")
+    parser.add_argument("--credits", type=Path, help="Markdown for the card: who made the data, such as the README.md beside the shards")
+    parser.add_argument("--picture", type=Path, help="PNG for the card: what it draws")
+    parser.add_argument("--float32", action="store_true", help="weights as they were trained, twice as large")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    check_arguments(arguments)
+
+    from t2igan.inference.publish import Told, publish, scores_table
+
+    told = Told(
+        machine=arguments.machine,
+        limits=read(arguments.limits),
+        credits=read(arguments.credits),
+        scores=scores_table(arguments.scores) if arguments.scores else "",
+        picture=arguments.picture,
+    )
+    found = publish(arguments.model, arguments.out, told, half=not arguments.float32)
+    print(f"{arguments.out}: {found['megabytes']:.1f} MB")
+    if "steps_of_255" in found:
+        print(f"half precision changes no pixel by more than {found['steps_of_255']:.1f} of 255 steps")
+
+
+def read(file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {file} ({error})") from None
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Raises UserError for what is known to be wrong before the model is loaded."""
+    check_out_folder(arguments.out)
+    if arguments.out.is_dir() and any(arguments.out.iterdir()) and not (arguments.out / "SHA256SUMS").is_file():
+        raise UserError(f"--out {arguments.out} is not empty and holds no published model; give a new or empty folder")
+    if arguments.picture is not None and arguments.picture.suffix.lower() not in IMAGE_ENDINGS[:1]:
+        raise UserError(f"--picture is {arguments.picture}, needs a PNG")
+    if arguments.picture is not None and not arguments.picture.is_file():
+        raise UserError(f"--picture {arguments.picture}: there is no such file")

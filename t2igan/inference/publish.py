@@ -1,0 +1,138 @@
+"""A finished run to a folder for other people: weights stored in half precision, the recipe, and a card that says what was done.
+
+Shape of the card: Mitchell et al. 2019 (arXiv:1810.03993), section 4.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from t2igan.config import Recipe
+from t2igan.errors import UserError
+from t2igan.files import atomic_folder, write_tensors, write_text
+from t2igan.inference.model_folder import model_folder
+from t2igan.inference.open import open_model
+from t2igan.inference.pipeline import NO_PROMPT, GeneratorRunner, Pipeline
+from t2igan.inference.run_log import minutes, read_log
+from t2igan.plain_text import parse_json
+from t2igan.recipe import load_recipe
+
+SEEDS = range(4)  # of each of the recipe's prompts, for the difference that half precision makes
+POINTS = 8  # of the run's log that the card shows
+HASHES = "SHA256SUMS"  # which sha256sum -c reads
+PICTURE = "picture.png"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the run folder does not know and its author tells; each part is optional.
+
+    Attributes:
+        machine: what it was trained on.
+        limits: Markdown about what it cannot do.
+        credits: Markdown about who made the data, under which licence.
+        scores: file of scores to a table of them, as printed by the script that measured.
+        picture: an image file that shows what it can do.
+    """
+
+    machine: str = ""
+    limits: str = ""
+    credits: str = ""
+    scores: str = ""
+    picture: Path | None = None
+
+
+def publish(run: Path, out: Path, told: Told, half: bool = True) -> dict[str, float]:
+    """Writes the folder `out`, atomically; returns its megabytes and what half precision changes, as `difference`.
+
+    Raises:
+        UserError: the run has no model or no log, or half precision does not hold its weights.
+    """
+    source = model_folder(run)
+    recipe = load_recipe(str(run))
+    state = load_file(source / WEIGHTS)
+    stored = {name: as_half(name, value) for name, value in state.items()} if half else state
+    records = read_log(run)
+    with atomic_folder(out) as folder:
+        write_tensors(folder / WEIGHTS, stored)
+        for name, path in (("config.json", source / "config.json"), ("recipe.yaml", run / "recipe.yaml"), (PICTURE, told.picture)):
+            if path is not None:
+                (folder / name).write_bytes(path.read_bytes())
+        change = difference(open_model(source), open_model(folder), recipe) if half else None
+        write_text(folder / "README.md", card(recipe, source, half, records, change, told))
+        files = sorted(folder.iterdir())
+        write_text(folder / HASHES, "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files))
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    return {"megabytes": size} | ({} if change is None else {"steps_of_255": change})
+
+
+def as_half(name: str, value: Tensor) -> Tensor:
+    """float32 as float16, other types as they are. Raises UserError for a number that float16 does not hold."""
+    if value.dtype != torch.float32:
+        return value
+    half = value.half()
+    if not half.isfinite().all():
+        raise UserError(f"{name} holds numbers up to {value.abs().max():.3g}, which float16 does not; publish with --float32")
+    return half
+
+
+def difference(one: GeneratorRunner, other: GeneratorRunner, recipe: Recipe) -> float | None:
+    """The most that a pixel of the recipe's prompts differs between two models, in steps of 1/255.
+
+    None where the recipe has no prompts, or the models start from images.
+    """
+    prompts = list(recipe.training.prompts) if one.conditional else [NO_PROMPT]
+    if not prompts or not (isinstance(one, Pipeline) and isinstance(other, Pipeline)):
+        return None
+    a, b = (pipeline.sample_tensor(prompts, SEEDS) for pipeline in (one, other))
+    return float((a - b).abs().max()) * 127.5
+
+
+def card(recipe: Recipe, source: Path, half: bool, records: list[dict], change: float | None, told: Told) -> str:
+    """README.md of the published folder: the run's own card, and what its author tells."""
+    where = f" on {told.machine}" if told.machine else ""
+    seen = f"{records[-1]['images']:,} images seen in {minutes(records):.0f} minutes{where}"
+    parts = [(source / "README.md").read_text(encoding="utf-8").strip()]
+    if told.picture is not None:
+        parts.append(f"![what it draws]({PICTURE})")
+    parts += ["## Training", f"`t2igan train recipe.yaml --out RUN`, seed {recipe.seed}: {seen}.", curves(records)]
+    if half:
+        changes = "" if change is None else f"; that changes no pixel of the recipe's prompts by more than {change:.1f} of 255 steps"
+        parts.append(f"Weights are stored in float16{changes}.")
+    told_parts = {"Scores": told.scores, "Limits": told.limits, "Data and credits": told.credits}
+    parts += [part for title, words in told_parts.items() if words for part in (f"## {title}", words.strip())]
+    return "\n\n".join([*parts, f"`sha256sum -c {HASHES}` checks the files."]) + "\n"
+
+
+def curves(records: list[dict]) -> str:
+    """Terms of both objectives at a few points of the training, as a table in Markdown."""
+    rows = [records[round(i * (len(records) - 1) / max(1, min(POINTS, len(records)) - 1))] for i in range(min(POINTS, len(records)))]
+    terms = [name for name, value in records[-1].items() if "/" in name and isinstance(value, float) and name.split("/")[0] in ("D", "G")]
+    shown = [name for name in terms if not name.endswith(("lr", "gradient_norm"))]
+    head = ["images", *shown]
+    table = [[f"{row['images']:,}", *(number(row.get(name)) for name in shown)] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *table))
+
+
+def number(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, int | float) else ""
+
+
+def scores_table(file: Path) -> str:
+    """A file of scores as a table: a line for every number, named by its way through the file. Raises UserError where it is not JSON."""
+    try:
+        data = parse_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: no scores ({error})") from None
+
+    def walk(value: object, path: str) -> list[str]:
+        if isinstance(value, dict):
+            return [line for key, inner in value.items() for line in walk(inner, f"{path}, {key}" if path else key)]
+        return [f"| {path.replace('_', ' ')} | {number(value)} |"] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+    return "\n".join(["| score | value |", "|---|---|", *walk(data, "")])
