@@ -8,6 +8,7 @@ import pytest
 from tiny import ROOT
 
 SCRIPTS = (
+    "ablation",
     "alias_free",
     "checkouts",
     "coco_pipeline",

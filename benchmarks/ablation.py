@@ -1,0 +1,177 @@
+"""Which parts of a recipe matter: variants of it, each trained for the same minutes and scored by the same script.
+
+    python benchmarks/ablation.py configs/drawings_32.yaml variants.yaml --minutes 12 --score drawings \\
+        --data data/drawings_32 --scorer runs/drawings_scorer_32 --out runs/ablation
+
+variants.yaml maps the name of a variant to its overrides, as the command line takes them:
+
+    base: []
+    no guidance: ["objective.generator=[{kind: nonsaturating}]"]
+
+The pace of each variant is measured over some steps; its schedules, warm-ups and length then stretch to the minutes. The result is
+OUT/result.json and OUT/table.md. What is finished is kept: an interrupted study goes on where it stopped.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.lineage import scaled  # noqa: E402
+from benchmarks.seeds import launch, train_command  # noqa: E402
+from t2igan.errors import UserError, run_script  # noqa: E402
+
+PACE_STEPS, WARM_STEPS = 60, 20  # of the run that measures a pace, and of those at its beginning that do not count
+SCRIPTS = ("drawings", "emoji")  # of eval/
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("variants", type=Path, help="YAML: names to lists of overrides")
+    parser.add_argument("--minutes", type=float, required=True, help="of each training")
+    parser.add_argument("--score", choices=SCRIPTS, default=SCRIPTS[0], help="which script of eval/ (default: %(default)s)")
+    parser.add_argument("--data", type=Path, required=True, help="folder that the script scores on")
+    parser.add_argument("--scorer", type=Path, required=True, help="CLIP folder made by data_prep/train_clip.py")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="variants to train now (default: all)")
+    parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1), help="of a training (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs, result.json and table.md")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    arguments = parser.parse_args()
+    if arguments.minutes <= 0:
+        raise UserError(f"--minutes is {arguments.minutes:g}, needs a number above 0")
+    for folder in (arguments.data, arguments.scorer):
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}")
+    variants = read_variants(arguments.variants)
+    unknown = [name for name in arguments.only or () if name not in variants]
+    if unknown:
+        raise UserError(f"no variant {unknown[0]!r}; {arguments.variants} has {', '.join(variants)}")
+    for name, overrides in variants.items():
+        if not arguments.only or name in arguments.only:
+            train_and_score(name, overrides, arguments)
+        write(arguments.out, variants)
+    print((arguments.out / "table.md").read_text(), end="")
+
+
+def read_variants(file: Path) -> dict[str, list[str]]:
+    """Raises UserError where the file is not a mapping of names to lists of overrides."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read {file} ({' '.join(str(error).split())})") from None
+    lists = isinstance(data, dict) and all(isinstance(v, list) and all(isinstance(o, str) for o in v) for v in data.values())
+    if not lists or not data:
+        raise UserError(f"{file} needs names of variants, each with a list of overrides such as training.batch=32")
+    folders = [folder_name(str(name)) for name in data]
+    twice = next((name for name in folders if folders.count(name) > 1), None)
+    if twice:
+        raise UserError(f"{file} has two variants whose folder is {twice}; give them other names")
+    return {str(name): overrides for name, overrides in data.items()}
+
+
+def folder_name(variant: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9]+", "_", variant).strip("_")
+
+
+def train_and_score(name: str, overrides: list[str], arguments: argparse.Namespace) -> None:
+    """A variant's pace, then its training for the minutes, then its scores, each once."""
+    from t2igan.recipe import dump_recipe, load_recipe
+
+    folder = arguments.out / folder_name(name)
+    if (folder / "figures.json").is_file():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = load_recipe(arguments.recipe, overrides)
+    quiet = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    if not (folder / "pace.json").is_file():
+        short = replace(recipe.training, total_images=PACE_STEPS * recipe.training.batch, log_every=1)
+        shutil.rmtree(folder / "short", ignore_errors=True)  # of an interrupted study
+        (folder / "short.yaml").write_text(dump_recipe(replace(recipe, training=short)))
+        launch(train_command(str(folder / "short.yaml"), [], arguments.processes, folder / "short"), quiet)
+        (folder / "pace.json").write_text(json.dumps({"images_per_second": pace(folder / "short")}))
+    seconds = 60 * arguments.minutes
+    images = round(json.loads((folder / "pace.json").read_text())["images_per_second"] * seconds)
+    run = folder / "run"
+    if not (run / "model").is_dir():
+        (folder / "recipe.yaml").write_text(dump_recipe(of_length(recipe, images)))
+        launch(train_command(str(folder / "recipe.yaml"), [], arguments.processes, run), quiet)
+    score = [sys.executable, str(ROOT / f"eval/{arguments.score}.py"), "--model", str(run), "--data", str(arguments.data)]
+    launch([*score, "--scorer", str(arguments.scorer), "--out", str(run / "result.json")], os.environ | {"PYTHONPATH": str(ROOT)})
+    found = flat(json.loads((run / "result.json").read_text()))
+    (folder / "figures.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def of_length(recipe, images: int):
+    """The recipe for another number of images, in whole steps; everything that is measured in images stretches with it."""
+    images = max(1, round(images / recipe.training.batch)) * recipe.training.batch
+    long = scaled(recipe, images / recipe.training.total_images)
+    return replace(long, training=replace(long.training, total_images=images))
+
+
+def pace(run: Path) -> float:
+    """Images per second of a short run, without its first steps."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    warm, last = records[min(WARM_STEPS, len(records) - 2)], records[-1]
+    return (last["images"] - warm["images"]) / (last["seconds"] - warm["seconds"])
+
+
+def flat(scores: dict, path: str = "") -> dict[str, float]:
+    """Nested scores to one level, named by their way."""
+    found: dict[str, float] = {}
+    for key, value in scores.items():
+        name = f"{path} {key}".strip().replace("_", " ")
+        if isinstance(value, dict):
+            found |= flat(value, name)
+        elif isinstance(value, int | float):
+            found[name] = value
+    return found
+
+
+def write(out: Path, variants: dict[str, list[str]]) -> None:
+    """result.json with every score of the finished variants, and table.md with those that eval/'s tables lead with."""
+    files = {name: out / folder_name(name) / "figures.json" for name in variants}
+    rows = {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "result.json").write_text(json.dumps(rows, indent=2) + "\n")
+    (out / "table.md").write_text(table(rows))
+
+
+COLUMNS = {  # of the table: the score's name in either script's result
+    "images": ("images seen",),
+    "R@1": ("retrieval train 100 generated r at 1", "train r at 1"),
+    "R@1 of 1000": ("retrieval train 1000 generated r at 1",),
+    "pairs": ("retrieval held out pairs 100 generated r at 1", "held out pairs r at 1"),
+    "compositions": ("retrieval held out compositions 100 generated r at 1", "held out compositions r at 1"),
+    "concepts": ("retrieval held out concepts 100 generated r at 1", "held out concepts r at 1"),
+    "options": ("options mean generated",),
+    "style": ("style train generated",),
+    "Fréchet": ("frechet generated", "frechet"),
+    "distance": ("diversity distance generated", "diversity generated"),
+    "precision": ("diversity precision generated",),
+    "recall": ("diversity recall generated",),
+}
+
+
+def table(rows: dict[str, dict[str, float]]) -> str:
+    """Markdown: a line for each variant, a column for each score that any of them has."""
+    named = {column: next((name for name in names if any(name in row for row in rows.values())), None) for column, names in COLUMNS.items()}
+    shown = {column: name for column, name in named.items() if name}
+    lines = [f"| {' | '.join(['variant', *shown])} |", f"|{'---|' * (len(shown) + 1)}"]
+    for variant, row in rows.items():
+        cells = [f"{row[name]:,.0f}" if column == "images" else f"{row[name]:.3f}" for column, name in shown.items()]
+        lines.append(f"| {' | '.join([variant, *cells])} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run_script(main)

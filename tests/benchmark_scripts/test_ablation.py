@@ -1,0 +1,110 @@
+"""benchmarks/ablation.py: variants of a recipe in the same minutes."""
+
+import json
+import sys
+
+import pytest
+import yaml
+from tiny import ROOT, tiny_recipe
+
+pytest_plugins = ["kit"]
+
+
+@pytest.fixture
+def ablation(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import ablation
+
+    return ablation
+
+
+def test_variants_are_names_with_lists_of_overrides(ablation, tmp_path):
+    file = tmp_path / "variants.yaml"
+    file.write_text("base: []\nlarge batch: [training.batch=48]\n")
+    assert ablation.read_variants(file) == {"base": [], "large batch": ["training.batch=48"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[a, b]", "needs names of variants"),
+        ("base: 3", "needs names of variants"),
+        ("", "needs names of variants"),
+        ("a b: []\na-b: []", "two variants whose folder is a_b"),
+        ("{", "cannot read"),
+        (None, "cannot read"),
+    ],
+)
+def test_bad_variants_are_one_line(content, said, ablation, tmp_path):
+    from t2igan.errors import UserError
+
+    file = tmp_path / "variants.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=said):
+        ablation.read_variants(file)
+
+
+def test_a_recipe_of_another_length_ends_in_whole_steps_with_its_schedules(ablation):
+    from t2igan.recipe import load_recipe
+
+    recipe = load_recipe(ROOT / "configs/emoji_32.yaml")
+    short = ablation.of_length(recipe, 10_001)
+    assert short.training.total_images == 10_008 and short.training.batch == 24
+    assert short.training.generator_optimizer.lr(10_008) == pytest.approx(recipe.training.generator_optimizer.lr(118_000), rel=1e-2)
+
+
+def test_the_pace_leaves_out_the_first_steps(ablation, tmp_path):
+    seconds = [10 + i if i < ablation.WARM_STEPS else 10 + ablation.WARM_STEPS + (i - ablation.WARM_STEPS) / 2 for i in range(60)]
+    lines = [json.dumps({"images": 8 * (i + 1), "seconds": at}) for i, at in enumerate(seconds)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    assert ablation.pace(tmp_path) == pytest.approx(16, rel=0.03)
+
+
+def test_scores_of_either_script_fill_the_table(ablation):
+    drawings = {
+        "images_seen": 1200,
+        "retrieval": {"train": {"100": {"generated": {"r_at_1": 0.5}}}},
+        "options": {"mean": {"generated": 0.25}},
+    }
+    rows = {"base": ablation.flat(drawings), "other": ablation.flat(drawings | {"images_seen": 900})}
+    assert ablation.table(rows).splitlines() == [
+        "| variant | images | R@1 | options |",
+        "|---|---|---|---|",
+        "| base | 1,200 | 0.500 | 0.250 |",
+        "| other | 900 | 0.500 | 0.250 |",
+    ]
+    emoji = {"images_seen": 16, "train": {"r_at_1": 0.9}, "frechet": 0.1, "diversity": {"generated": 0.3, "real": 0.6}}
+    assert ablation.table({"base": ablation.flat(emoji)}).splitlines()[0] == "| variant | images | R@1 | Fréchet | distance |"
+
+
+@pytest.mark.slow
+def test_a_study_of_two_variants(ablation, kit, emoji_32, tmp_path, monkeypatch):
+    monkeypatch.setenv("T2IGAN_CACHE", str(tmp_path / "cache"))
+    recipe, variants, out = tmp_path / "recipe.yaml", tmp_path / "variants.yaml", tmp_path / "study"
+    recipe.write_text(yaml.safe_dump(tiny_recipe(kit)))
+    variants.write_text("base: []\nother seed: [seed=9]\n")
+    words = [
+        recipe,
+        variants,
+        "--minutes",
+        0.02,
+        "--score",
+        "emoji",
+        "--processes",
+        1,
+        "--data",
+        emoji_32,
+        "--scorer",
+        kit.clip,
+        "--out",
+        out,
+    ]
+    monkeypatch.setattr(sys, "argv", ["ablation.py", *map(str, words)])
+    ablation.main()
+    assert len((out / "table.md").read_text().splitlines()) == 4
+    rows = json.loads((out / "result.json").read_text())
+    assert list(rows) == ["base", "other seed"] and rows["base"] != rows["other seed"] and rows["base"]["images seen"] > 0
+    finished = (out / "base/figures.json").stat().st_mtime_ns
+    ablation.main()
+    assert (out / "base/figures.json").stat().st_mtime_ns == finished
