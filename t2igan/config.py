@@ -134,9 +134,10 @@ class TrainingConfig(PartConfig):
 class StartConfig(PartConfig):
     """Another run's weights to begin with."""
 
-    run: str  # a run folder with a checkpoint
+    run: str  # a run folder with a checkpoint; with `fitting` also a model folder or a hub id
     parts: tuple[Literal["generator", "discriminator"], ...] = ("generator",)  # networks that start from it; G's average too
     average: bool = False  # G, too, begins with the other run's average; otherwise only the parameters that the recipe freezes do
+    fitting: bool = False  # what fits is taken from the model's average, the rest is new; otherwise tensors of other shapes are refused
 
     def check(self, context: CheckContext) -> None:
         if not self.parts:

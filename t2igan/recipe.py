@@ -58,15 +58,18 @@ def load_recipe(path: Path | str, overrides: list[str] = ()) -> Recipe:
 
 
 def apply_override(data: Any, override: str) -> None:
-    """Sets one value of what a YAML file holds by its dotted path, such as training.batch=16 or objective.generator.0.weight=0.5."""
+    """Sets one value of what a YAML file holds by its dotted path, such as training.batch=16.
+
+    An item of a list is named by its number or by its kind: objective.generator.0.weight=0.5, objective.generator.matching.weight=0.5.
+    """
     path, equals, value = override.partition("=")
     if not equals:
         raise UserError(f"got {override!r}, an override is section.key=value")
     *parents, last = path.split(".")
     try:
         for parent in parents:
-            data = data[int(parent)] if isinstance(data, list) else data.setdefault(parent, {})
-        data[int(last) if isinstance(data, list) else last] = yaml.load(value, UniqueKeys)
+            data = data[_item(data, parent)] if isinstance(data, list) else data.setdefault(parent, {})
+        data[_item(data, last) if isinstance(data, list) else last] = yaml.load(value, UniqueKeys)
     except RecursionError:
         raise UserError(f"override {path!r} is nested too deeply; a recipe has few levels") from None
     except (ValueError, IndexError, TypeError, AttributeError):
@@ -75,6 +78,12 @@ def apply_override(data: Any, override: str) -> None:
         raise UserError(
             f"override {override!r}: {value!r} is not YAML; quote it for the shell, such as 'training.prompts=[a, b]'"
         ) from None
+
+
+def _item(items: list, name: str) -> int:
+    """The position of an item by its number, or by a kind that one item alone has. Raises ValueError otherwise."""
+    found = [position for position, item in enumerate(items) if isinstance(item, dict) and item.get("kind") == name]
+    return found[0] if len(found) == 1 else int(name)
 
 
 def parse(cls: type, data: Any, where: str):

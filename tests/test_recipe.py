@@ -121,6 +121,14 @@ def test_overrides_reach_sections_and_lists(base):
     assert load_recipe(base, ["generator.adapter=null"]).generator.adapter is None
 
 
+def test_an_override_names_a_term_by_its_kind(base):
+    by_number, kind = load_recipe(base, ["objective.discriminator.1.weight=0.25"]), load_recipe(base).objective.discriminator[1].kind
+    assert load_recipe(base, [f"objective.discriminator.{kind}.weight=0.25"]) == by_number
+    twice = f"objective.discriminator=[{{kind: {kind}}}, {{kind: {kind}}}]"
+    with pytest.raises(UserError, match="has nothing at"):
+        load_recipe(base, [twice, f"objective.discriminator.{kind}.weight=0.25"])
+
+
 def test_an_override_makes_sections_that_the_file_leaves_out(data):
     assert "augment" not in data
     assert parse(Recipe, changed(data, "augment={kind: diffaugment, probability: 0.3}"), "").augment.probability == constant(0.3)

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limits", type=Path, help="Markdown for the card: what it cannot do")
     parser.add_argument("--credits", type=Path, help="Markdown for the card: who made the data, such as the README.md beside the shards")
     parser.add_argument("--picture", type=Path, help="PNG for the card: what it draws")
+    parser.add_argument("--discriminator", action="store_true", help="D too, from the newest checkpoint: for t2igan train --from")
     parser.add_argument("--float32", action="store_true", help="weights as they were trained, twice as large")
 
 
@@ -24,6 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_arguments(arguments)
 
     from t2igan.inference.publish import Told, publish, scores_table
+    from t2igan.training.start import read_checkpoint
 
     told = Told(
         machine=arguments.machine,
@@ -32,7 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
         scores=scores_table(arguments.scores) if arguments.scores else "",
         picture=arguments.picture,
     )
-    found = publish(arguments.model, arguments.out, told, half=not arguments.float32)
+    discriminator = read_checkpoint(str(arguments.model))["discriminator"] if arguments.discriminator else None
+    found = publish(arguments.model, arguments.out, told, not arguments.float32, discriminator)
     print(f"{arguments.out}: {found['megabytes']:.1f} MB")
     if "steps_of_255" in found:
         print(f"half precision changes no pixel by more than {found['steps_of_255']:.1f} of 255 steps")

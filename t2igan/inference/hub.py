@@ -9,7 +9,7 @@ from t2igan.errors import UserError
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)  # ORG/NAME
 NEEDED = ("config.json", "model.safetensors")
 # What save_model writes. The text encoder is not among them: config.json refers to it, and the encoder finds itself.
-ALLOWED = (*NEEDED, "README.md")
+ALLOWED = (*NEEDED, "discriminator.safetensors", "README.md")
 
 
 def resolve(path_or_hub_id: Path | str) -> Path:

@@ -20,6 +20,9 @@ from t2igan.system import build_generator
 from t2igan.text.cache import CaptionEncoder
 from t2igan.types import TextDims
 
+WEIGHTS = "model.safetensors"
+DISCRIMINATOR = "discriminator.safetensors"  # which t2igan publish may add, for a warm start
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -71,7 +74,7 @@ def load_generator(folder: Path, config: ModelConfig, device: str | torch.device
     encoder = config.text.build()
     generator = build_generator(config.generator, config.resolution, TextDims(encoder.token_dim, encoder.text_dim, config.text))
     try:
-        generator.load_state_dict(load_file(folder / "model.safetensors"))
+        generator.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, RuntimeError, SafetensorError) as error:
         detail = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise UserError(f"the weights in {folder} do not load ({detail[:200]}); train again or get the folder again") from None

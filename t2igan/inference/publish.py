@@ -14,7 +14,7 @@ from torch import Tensor
 from t2igan.config import Recipe
 from t2igan.errors import UserError
 from t2igan.files import atomic_folder, write_tensors, write_text
-from t2igan.inference.model_folder import model_folder
+from t2igan.inference.model_folder import DISCRIMINATOR, WEIGHTS, model_folder
 from t2igan.inference.open import open_model
 from t2igan.inference.pipeline import NO_PROMPT, GeneratorRunner, Pipeline
 from t2igan.inference.run_log import minutes, read_log
@@ -25,7 +25,6 @@ SEEDS = range(4)  # of each of the recipe's prompts, for the difference that hal
 POINTS = 8  # of the run's log that the card shows
 HASHES = "SHA256SUMS"  # which sha256sum -c reads
 PICTURE = "picture.png"
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -47,19 +46,22 @@ class Told:
     picture: Path | None = None
 
 
-def publish(run: Path, out: Path, told: Told, half: bool = True) -> dict[str, float]:
+def publish(run: Path, out: Path, told: Told, half: bool = True, discriminator: dict[str, Tensor] | None = None) -> dict[str, float]:
     """Writes the folder `out`, atomically; returns its megabytes and what half precision changes, as `difference`.
+
+    Args:
+        discriminator: D's weights, which let others begin a training with the model (t2igan train --from).
 
     Raises:
         UserError: the run has no model or no log, or half precision does not hold its weights.
     """
     source = model_folder(run)
     recipe = load_recipe(str(run))
-    state = load_file(source / WEIGHTS)
-    stored = {name: as_half(name, value) for name, value in state.items()} if half else state
+    weights = {WEIGHTS: load_file(source / WEIGHTS)} | ({} if discriminator is None else {DISCRIMINATOR: discriminator})
     records = read_log(run)
     with atomic_folder(out) as folder:
-        write_tensors(folder / WEIGHTS, stored)
+        for file, state in weights.items():
+            write_tensors(folder / file, {name: as_half(name, value) for name, value in state.items()} if half else state)
         for name, path in (("config.json", source / "config.json"), ("recipe.yaml", run / "recipe.yaml"), (PICTURE, told.picture)):
             if path is not None:
                 (folder / name).write_bytes(path.read_bytes())

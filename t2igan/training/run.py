@@ -167,7 +167,10 @@ class Run:
     def begin(self) -> None:
         """What a new run starts from: another run's weights, and cluster labels that all processes share."""
         if self.recipe.start is not None:
-            start_from(self.recipe.start, self.trainer.generator, self.trainer.ema.model, self.trainer.discriminator)
+            start = self.recipe.start
+            copied = start_from(start, self.trainer.generator, self.trainer.ema.model, self.trainer.discriminator)
+            for part, what in copied.items():
+                self.accelerator.print(f"{part} begins with {start.run}: {what}")
         if self.config.cluster_features:
             found = [None]
             if self.main:

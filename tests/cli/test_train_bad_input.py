@@ -168,3 +168,9 @@ def test_out_that_is_a_file(run, recipe, refused, tmp_path):
     assert refused("train", recipe(), "--out", "taken") == expected
     for out in ("taken", "taken/grid.png"):
         assert refused("sample", run, "thing 1", "--out", out) == expected
+
+
+def test_a_model_to_begin_with_that_is_none(recipe, refused, tmp_path):
+    assert "nowhere is not a run folder" in refused("train", recipe(), "--from", "nowhere", "--out", "run")
+    started = recipe(start={"run": "elsewhere"})
+    assert "the recipe starts from elsewhere already" in refused("train", started, "--from", "nowhere", "--out", "run")

@@ -85,3 +85,12 @@ def test_broken_pictures_are_replaced_and_counted(samples, recipe, tmp_path, cal
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     counts = [line["data/replaced"] for line in lines]
     assert len(lines) == 2 and 0 < counts[0] < counts[1], "a running count"
+
+
+def test_a_training_begins_with_a_model(recipe, run, call, tmp_path):
+    out = tmp_path / "warm"
+    assert f"generator begins with {run}: " in call("train", recipe(), "--from", run, "--out", out)
+    start = yaml.safe_load((out / "recipe.yaml").read_text())["start"]
+    assert start["run"] == str(run) and start["fitting"] and start["parts"] == ["generator", "discriminator"]
+    call("train", out, "training.total_images=24", "--resume", "--out", out)  # its own recipe knows what it began with
+    call("train", out, "training.total_images=32", "--from", run, "--resume", "--out", out)

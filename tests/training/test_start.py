@@ -1,13 +1,16 @@
 """A run that begins with another run's weights."""
 
+import shutil
+
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny import override, run_of, tiny_recipe
 from torch import nn
 
 from t2igan.config import StartConfig
 from t2igan.errors import UserError
+from t2igan.inference.publish import Told, publish
 from t2igan.training.start import copy_matching, start_from
 
 pytest_plugins = ["kit"]
@@ -100,10 +103,12 @@ def test_another_system_is_refused():
         copy_matching({"other.weight": torch.zeros(2)}, nn.Linear(2, 2), "start.run x")
 
 
-def test_the_number_of_copied_tensors_is_returned(phase1, begin):
+def test_what_was_copied_is_returned(phase1, begin):
     trainer = begin().trainer
     found = start_from(StartConfig(run=str(phase1)), trainer.generator, trainer.ema.model, trainer.discriminator)
-    assert found == {"generator": len(trainer.generator.state_dict()), "ema": len(trainer.generator.state_dict())}
+    own = tuple(trainer.generator.state_dict())
+    assert {part: copied.taken for part, copied in found.items()} == {"generator": own, "ema": own}
+    assert str(found["ema"]) == f"{len(own)} of {len(own)} tensors"
 
 
 def test_a_resumed_run_goes_on_from_its_own_checkpoint(begin, kit, phase1, tmp_path):
@@ -114,3 +119,58 @@ def test_a_resumed_run_goes_on_from_its_own_checkpoint(begin, kit, phase1, tmp_p
     second.open(resume=True)
     assert second.trainer.images == 16
     assert equal(second.trainer.generator, first.trainer.generator.state_dict()) == set(first.trainer.generator.state_dict())
+
+
+def warm(kit, model, out, **values):
+    """A run that has begun with whatever fits of a model."""
+    recipe = override(tiny_recipe(kit, guided=False), **PLAIN, seed=9, **values)
+    start = {"run": str(model), "parts": ["generator", "discriminator"], "average": True, "fitting": True}
+    run = run_of(recipe | {"start": start}, out)
+    run.begin()
+    return run
+
+
+def test_a_warm_start_takes_the_average_and_the_discriminator(kit, phase1, tmp_path, capsys):
+    trainer = warm(kit, phase1, tmp_path / "warm").trainer
+    for part, module in (("ema", trainer.generator), ("ema", trainer.ema.model), ("discriminator", trainer.discriminator)):
+        parameters = {name for name, _ in module.named_parameters()}  # the mean style was measured when the run ended
+        assert equal(module, saved(phase1, part)) & parameters == parameters
+    assert f"generator begins with {phase1}: " in capsys.readouterr().out
+
+
+def test_a_warm_start_with_a_published_model_of_half_precision(kit, phase1, tmp_path):
+    publish(phase1, tmp_path / "plain", Told())
+    publish(phase1, tmp_path / "both", Told(), discriminator=saved(phase1, "discriminator"))
+    for folder, with_d in (("plain", False), ("both", True)):
+        trainer = warm(kit, tmp_path / folder, tmp_path / f"warm_{folder}").trainer
+        for name, value in saved(phase1, "ema").items():
+            if name in dict(trainer.generator.named_parameters()):
+                assert torch.allclose(trainer.generator.state_dict()[name], value, atol=2e-3, rtol=1e-3), name
+        weight = next(name for name, p in trainer.discriminator.named_parameters() if p.ndim > 1)
+        taken = torch.allclose(trainer.discriminator.state_dict()[weight], saved(phase1, "discriminator")[weight], atol=2e-3)
+        assert taken is with_d
+
+
+def test_what_does_not_fit_is_new_and_is_named(kit, phase1, tmp_path, capsys):
+    changed = {"generator__synthesis__channels": [8, 8, 16]}
+    trainer = warm(kit, phase1, tmp_path / "warm", **changed).trainer
+    fresh = run_of(override(tiny_recipe(kit, guided=False), **PLAIN, seed=9, **changed), tmp_path / "fresh").trainer
+    source = saved(phase1, "ema")
+    fits = {name for name, value in trainer.generator.state_dict().items() if name in source and value.shape == source[name].shape}
+    left = {name for name, _ in trainer.generator.named_parameters()} - fits
+    assert fits and left <= equal(trainer.generator, fresh.generator.state_dict())
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("generator begins"))
+    assert f"{len(fits)} of {len(trainer.generator.state_dict())} tensors; new are " in said and "more" in said
+
+
+def test_a_model_of_another_system_fits_nowhere(kit, phase1, tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(phase1 / "model", folder)
+    save_file({"strange.weight": torch.zeros(2)}, folder / "model.safetensors")
+    with pytest.raises(UserError, match="no tensor of the shape and name"):
+        warm(kit, folder, tmp_path / "warm")
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be read"):
+        warm(kit, folder, tmp_path / "warm")
+    with pytest.raises(UserError, match="is not a run folder"):
+        warm(kit, tmp_path / "nowhere", tmp_path / "warm")
