@@ -2,34 +2,23 @@
 
 import pytest
 import torch
-from tiny import tiny_recipe
 
-from t2igan.config import Recipe
 from t2igan.data.images import to_pil
 from t2igan.errors import UserError
 from t2igan.evaluation.networks import load_clip
 from t2igan.inference import edit
 from t2igan.inference.invert import Inversion, by_clip, by_lpips, descend, invert, pixels
-from t2igan.inference.model_folder import save_model
 from t2igan.inference.pipeline import Pipeline, StyleCodes
-from t2igan.recipe import parse
-from t2igan.system import build_system
 
 pytest_plugins = ["kit"]
 PROMPT = "thing 1"
 
 
 @pytest.fixture(scope="module")
-def pipeline(kit, tmp_path_factory):
-    recipe, folder = parse(Recipe, tiny_recipe(kit, guided=False), ""), tmp_path_factory.mktemp("run")
-    torch.manual_seed(4)
-    generator = build_system(recipe).generator
-    with torch.no_grad():
-        for parameter in generator.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-        generator.mapper.mean_style.normal_()
-    save_model(folder / "model", generator, recipe, {"images_seen": 1})
-    return Pipeline.load(folder, "cpu")
+def pipeline(folder):
+    pipeline = Pipeline.load(folder, "cpu")
+    pipeline.generator.mapper.mean_style.normal_(generator=torch.Generator().manual_seed(4))
+    return pipeline
 
 
 @pytest.fixture(scope="module")
