@@ -8,8 +8,9 @@ variants.yaml maps the name of a variant to its overrides, as the command line t
     base: []
     no guidance: ["objective.generator=[{kind: nonsaturating}]"]
 
-The pace of each variant is measured over some steps; its schedules, warm-ups and length then stretch to the minutes. The result is
-OUT/result.json and OUT/table.md. What is finished is kept: an interrupted study goes on where it stopped.
+The pace of each variant is measured over a short training, into which its schedules and growth are squeezed; they and its length then
+stretch to the minutes. The result is OUT/result.json and OUT/table.md. What is finished is kept: an interrupted study goes on where it
+stopped.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from benchmarks.lineage import scaled  # noqa: E402
 from benchmarks.seeds import launch, train_command  # noqa: E402
 from t2igan.errors import UserError, run_script  # noqa: E402
 
-PACE_STEPS, WARM_STEPS = 60, 20  # of the run that measures a pace, and of those at its beginning that do not count
+PACE_STEPS, WARM_STEPS = 60, 5  # of the run that measures a pace, and of those at its beginning that do not count
 SCRIPTS = ("drawings", "emoji")  # of eval/
 
 
@@ -54,6 +55,10 @@ def main() -> None:
     unknown = [name for name in arguments.only or () if name not in variants]
     if unknown:
         raise UserError(f"no variant {unknown[0]!r}; {arguments.variants} has {', '.join(variants)}")
+    from t2igan.recipe import load_recipe
+
+    for overrides in variants.values():
+        load_recipe(arguments.recipe, overrides)  # raises for a mistake in the last one, too, before the first one trains
     for name, overrides in variants.items():
         if not arguments.only or name in arguments.only:
             train_and_score(name, overrides, arguments)
@@ -84,31 +89,37 @@ def folder_name(variant: str) -> str:
 
 
 def train_and_score(name: str, overrides: list[str], arguments: argparse.Namespace) -> None:
-    """A variant's pace, then its training for the minutes, then its scores, each once."""
+    """A variant's pace, then its training for the minutes, then its scores, each once.
+
+    Raises:
+        UserError: the variant has been begun with other overrides or for other minutes.
+    """
+    from t2igan.files import write_json, write_text
     from t2igan.recipe import dump_recipe, load_recipe
 
     folder = arguments.out / folder_name(name)
+    recipe = load_recipe(arguments.recipe, overrides)
+    asked = {"recipe": dump_recipe(recipe), "minutes": arguments.minutes}
+    if (folder / "asked.json").is_file() and json.loads((folder / "asked.json").read_text()) != asked:
+        raise UserError(f"{folder} was begun with another recipe or for other minutes; remove it, or choose another --out")
     if (folder / "figures.json").is_file():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    recipe = load_recipe(arguments.recipe, overrides)
+    write_json(folder / "asked.json", asked)
     quiet = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     if not (folder / "pace.json").is_file():
-        short = replace(recipe.training, total_images=PACE_STEPS * recipe.training.batch, log_every=1)
         shutil.rmtree(folder / "short", ignore_errors=True)  # of an interrupted study
-        (folder / "short.yaml").write_text(dump_recipe(replace(recipe, training=short)))
+        short = of_length(recipe, PACE_STEPS * recipe.training.batch)
+        write_text(folder / "short.yaml", dump_recipe(replace(short, training=replace(short.training, log_every=1))))
         launch(train_command(str(folder / "short.yaml"), [], arguments.processes, folder / "short"), quiet)
-        (folder / "pace.json").write_text(json.dumps({"images_per_second": pace(folder / "short")}))
-    seconds = 60 * arguments.minutes
-    images = round(json.loads((folder / "pace.json").read_text())["images_per_second"] * seconds)
+        write_json(folder / "pace.json", {"images_per_second": pace(folder / "short")})
+    images = round(json.loads((folder / "pace.json").read_text())["images_per_second"] * 60 * arguments.minutes)
     run = folder / "run"
     if not (run / "model").is_dir():
-        (folder / "recipe.yaml").write_text(dump_recipe(of_length(recipe, images)))
+        write_text(folder / "recipe.yaml", dump_recipe(of_length(recipe, images)))
         launch(train_command(str(folder / "recipe.yaml"), [], arguments.processes, run), quiet)
     score = [sys.executable, str(ROOT / f"eval/{arguments.score}.py"), "--model", str(run), "--data", str(arguments.data)]
     launch([*score, "--scorer", str(arguments.scorer), "--out", str(run / "result.json")], os.environ | {"PYTHONPATH": str(ROOT)})
-    found = flat(json.loads((run / "result.json").read_text()))
-    (folder / "figures.json").write_text(json.dumps(found, indent=2) + "\n")
+    write_json(folder / "figures.json", flat(json.loads((run / "result.json").read_text())))
 
 
 def of_length(recipe, images: int):
@@ -139,11 +150,12 @@ def flat(scores: dict, path: str = "") -> dict[str, float]:
 
 def write(out: Path, variants: dict[str, list[str]]) -> None:
     """result.json with every score of the finished variants, and table.md with those that eval/'s tables lead with."""
+    from t2igan.files import write_json, write_text
+
     files = {name: out / folder_name(name) / "figures.json" for name in variants}
     rows = {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "result.json").write_text(json.dumps(rows, indent=2) + "\n")
-    (out / "table.md").write_text(table(rows))
+    write_json(out / "result.json", rows)
+    write_text(out / "table.md", table(rows))
 
 
 COLUMNS = {  # of the table: the score's name in either script's result

@@ -12,7 +12,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from drawing_set.sources import SOURCES
+from drawing_set.sources import AVATARS, SOURCES
 
 from t2igan.errors import UserError, run_script
 
@@ -20,6 +20,7 @@ from t2igan.errors import UserError, run_script
 sys.path.append(sys.path.pop(0))
 
 NEEDS = {"emoji": "emoji", "resvg_py": "resvg-py", "yaml": "pyyaml"}  # module: package
+DICEBEAR = {"dicebear": "dicebear-core", "dicebear_styles": "dicebear-styles"}  # for the avatars
 
 
 def main() -> None:
@@ -40,13 +41,14 @@ def main() -> None:
         raise UserError(f"--size must be from 8 to 1024 pixels, got {args.size}")
     if args.processes < 1:
         raise UserError("--processes needs a whole number above 0")
-    missing = [package for module, package in NEEDS.items() if find_spec(module) is None]
+    chosen = [source for name, source in SOURCES.items() if name in args.sources]
+    needs = NEEDS | (DICEBEAR if any(source.kind == AVATARS for source in chosen) else {})
+    missing = [package for module, package in needs.items() if find_spec(module) is None]
     if missing:
-        raise UserError(f"missing Python packages: {' '.join(missing)}; run: pip install {' '.join(missing)}")
+        raise UserError(f"missing Python packages: {' '.join(missing)}; run: pip install 't2igan[drawings]'")
 
     from drawing_set.build import build  # here, because --help needs no torch
 
-    chosen = [source for name, source in SOURCES.items() if name in args.sources]
     report = build(args.out, chosen, args.size, args.cache.resolve(), args.flags, args.processes)
     splits, dropped = (", ".join(f"{name} {count}" for name, count in report[part].items()) for part in ("splits", "dropped"))
     print(f"{args.out}: {report['pictures']} images, {report['drawn_by_hand']} drawn by hand, {report['names']} names: {splits}")

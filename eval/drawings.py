@@ -2,9 +2,9 @@
 
     python eval/drawings.py --model runs/drawings_64 --data data/drawings_64 --scorer runs/drawings_scorer_64 --out result.json
 
-Every score stands beside the score that real images reach through the same code: retrieval of training captions and of what was held out,
-options that linear probes read from held-out combinations (needs scikit-learn), styles, diversity with precision and recall, the Fréchet
-distance, and how close images come to training pictures; the closest pairs are in OUT.png.
+Every score but that of styles stands beside the score that real images reach through the same code: retrieval of training captions and of
+what was held out, options that linear probes read from held-out combinations (needs scikit-learn), styles, diversity with precision and
+recall, the Fréchet distance, and how close images come to training pictures; the closest pairs are in OUT.png.
 """
 
 import argparse

@@ -142,6 +142,10 @@ class StartConfig(PartConfig):
     def check(self, context: CheckContext) -> None:
         if not self.parts:
             raise ValueError("parts is empty, needs generator, discriminator or both")
+        if self.fitting and self.average:
+            raise ValueError("average is set, and with fitting G begins with the average anyway; leave it out")
+        if self.fitting and "generator" not in self.parts:
+            raise ValueError("parts has no generator, which fitting begins with a model; add it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,9 +55,9 @@ def debian_source(name: str, cache: Path, remedy: str) -> Path:
             raise UserError(f"{name} comes from Debian, and apt-get is not here; on another system, {remedy}")
         lists = cache / ".apt"
         options = _apt_with_sources(lists)
-        subprocess.run([apt, *options, "update"], capture_output=True, timeout=FETCH_SECONDS)
-        command = [apt, *options, "source", "--tar-only", name]
-        _fetch(command, "*.orig.tar.*", folder, f"apt-get could not fetch the source of {name}", f"check its connection, or {remedy}")
+        failed, remedy = f"apt-get could not fetch the source of {name}", f"check its connection, or {remedy}"
+        _run([apt, *options, "update"], cache, failed, remedy)
+        _fetch([apt, *options, "source", "--tar-only", name], "*.orig.tar.*", folder, failed, remedy)
         shutil.rmtree(lists, ignore_errors=True)
     return folder
 
@@ -87,19 +87,27 @@ def _fetch(command: list, pattern: str, folder: Path, failed: str, remedy: str, 
     from t2igan.files import atomic_folder  # here, because it imports torch, and the scripts' --help needs the tables of art
 
     with atomic_folder(folder) as temporary:
-        try:
-            done = subprocess.run(command, cwd=temporary, capture_output=True, text=True, timeout=FETCH_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise UserError(f"{failed} in {FETCH_SECONDS} s; {remedy}") from None
+        done = _run(command, temporary, failed, remedy)
         fetched = sorted(temporary.glob(pattern))
         if not fetched:
             words = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
             raise UserError(f"{failed} ({words.splitlines()[0]}); {remedy}")
-        if unpack:
-            subprocess.run([*unpack, fetched[-1], temporary], check=True, capture_output=True)
-        else:
-            with tarfile.open(fetched[-1]) as archive:
-                archive.extractall(temporary, filter="data")
+        try:
+            if unpack:
+                subprocess.run([*unpack, fetched[-1], temporary], check=True, capture_output=True)
+            else:
+                with tarfile.open(fetched[-1]) as archive:
+                    archive.extractall(temporary, filter="data")
+        except (subprocess.CalledProcessError, tarfile.TarError, EOFError) as error:
+            raise UserError(f"{failed}: what came cannot be unpacked ({' '.join(str(error).split())[:200]}); {remedy}") from None
         for path in temporary.glob("*.*"):
             if path.is_file():
                 path.unlink()  # what was downloaded
+
+
+def _run(command: list, folder: Path, failed: str, remedy: str) -> subprocess.CompletedProcess:
+    """Raises UserError where the command takes too long."""
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=FETCH_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{failed} in {FETCH_SECONDS} s; {remedy}") from None

@@ -5,17 +5,15 @@ Each option is one of a few plain words; what a caption does not name (a person'
 
 import itertools
 import json
-import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from importlib.util import find_spec
 
 from emoji_art.splits import fraction
 
 from drawing_set.drawing import WHOLE, Drawing
+from drawing_set.names import with_articles
 from drawing_set.sources import Source
-from t2igan.errors import UserError
 
 PER_FAMILY = 900
 COMBINED = 0.1  # share of the pairs of a family's two leading options that are held out
@@ -59,7 +57,7 @@ class Family:
         listed = [words[name] for name in self.features if words[name]]
         joined = "" if not listed else " with " + (listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}")
         captions = [self.caption.format(**words, features=features) for features in (joined, "")]
-        return list(dict.fromkeys(re.sub(r"\ba (?=[aeiou])", "an ", caption) for caption in captions))
+        return list(dict.fromkeys(with_articles(caption) for caption in captions))
 
 
 def numbered(stem: str, count: int) -> str:
@@ -165,8 +163,6 @@ FARTHER = {
 
 def read_avatars(source: Source, count: int = PER_FAMILY) -> list[Drawing]:
     """`count` pictures of options drawn at random; the same ones whenever they are asked for."""
-    if find_spec("dicebear") is None or find_spec("dicebear_styles") is None:
-        raise UserError(f'{source.name} needs dicebear: run pip install "t2igan[drawings]", or leave {source.name} out of --sources')
     from dicebear import Avatar  # here, because other sources need no generator
 
     family = FAMILIES[source.name]

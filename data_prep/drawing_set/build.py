@@ -16,7 +16,7 @@ from drawing_set.names import unicode_names
 from drawing_set.near_duplicates import drop_near_duplicates, in_order
 from drawing_set.silhouettes import read_silhouettes
 from drawing_set.sources import AVATARS, CLIP_ART, EMOJI, ICONS, SILHOUETTES, SOURCES, TILES, Source
-from drawing_set.splits import LEAKS, SPLITS, assign_splits
+from drawing_set.splits import LEAKS, ORPHANS, SPLITS, assign_splits, settle
 from drawing_set.tiles import read_tiles
 from t2igan.data.images import png_bytes
 from t2igan.data.write import DATASET_MARKER, REPORT, Sample, check_replaceable, write_shards
@@ -43,6 +43,9 @@ def build(out: Path, sources: list[Source], size: int, cache: Path, flags: bool,
         dropped = [row(drawing, LEAKS) for drawing in leaks]
         drawings = without(drawings, leaks)
         drawings = distinct(drawings, cache, processes, dropped)
+        orphans = settle(drawings)
+        dropped += [row(drawing, ORPHANS) for drawing in orphans]
+        drawings = without(drawings, orphans)
         draw_all(drawings, size, cache / "drawn", processes)
         drawings.sort(key=lambda drawing: fraction("order", drawing.source, drawing.key))  # neighbours in a shard are of different sources
         for split in SPLITS:

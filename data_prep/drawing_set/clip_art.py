@@ -9,7 +9,7 @@ from pathlib import Path
 from art.packages import debian_package
 
 from drawing_set.drawing import Drawing
-from drawing_set.names import from_slug, is_usable
+from drawing_set.names import LONE, from_slug, is_usable
 from drawing_set.sources import Source
 
 FOLDER = "usr/share/openclipart/svg"
@@ -26,7 +26,7 @@ SKIPPED = (
 )
 SKIPPED_SERIES = ("recreation/games/cards", "signs_and_symbols/map_symbols", "geography")
 COLLECTION = 4  # files of different names under one title: the title names the collection
-CUT = re.compile(r"( (and|with|in|of|on|the|a|for|bw))+$")  # where a file name has no room for more
+CUT = re.compile(r"^((and|with|in|of|on|the|for|by) )+|( (and|with|in|of|on|the|for|by|bw))+$")  # where a text was cut
 SIDE = re.compile(r"""(\s)(width|height)\s*=\s*["']([\d.]+)(pt|mm|cm|in|px|)["']""")
 PX_PER_UNIT = {"": 1, "px": 1, "pt": 1.25, "mm": 90 / 25.4, "cm": 900 / 25.4, "in": 90}  # of the programs that drew these
 
@@ -47,7 +47,7 @@ def read_clip_art(source: Source, cache: Path, vocabulary: set[str]) -> list[Dra
     drawings = []
     for file in files:
         name = next((name for name in possible_names(file, titles[file.title] >= COLLECTION) if is_english(name, vocabulary)), "")
-        if is_usable(name):
+        if is_usable(name, file.key.rpartition("/")[2]):
             svg = with_view_box(file.path.read_text(encoding="utf-8", errors="replace"))
             drawings.append(Drawing(source.name, file.key, name, [name, f"{name}, {source.style}"], svg))
     return drawings
@@ -66,16 +66,17 @@ def list_files(folder: Path) -> list[Titled]:
 
 def possible_names(file: Titled, is_collection: bool) -> list[str]:
     """Names for a file, the likeliest first: its title, the parts of its title, its file name without the author."""
-    titles = [] if is_collection else [file.title, *re.split(r" - |[|(),:;/]", file.title)]
+    parts = re.split(r" - |[|(),:;/]", file.title)
     stem = re.sub(r"(_0?\d+\w?)?_?$", "", file.path.stem)
     words = stem.split("_")
-    texts = (*titles, *("_".join(words[:count]) for count in range(len(words), 0, -1)))
+    names = ["_".join(words[:count]) for count in range(len(words), 0, -1)]
+    texts = names if is_collection else [file.title, *names, *parts]
     return [CUT.sub("", from_slug(text)) for text in texts]
 
 
 def is_english(name: str, vocabulary: set[str]) -> bool:
     words = re.findall(r"[a-z']+", name)
-    return bool(words) and all(word in vocabulary for word in words)
+    return not set(words) <= LONE and all(word in vocabulary for word in words)
 
 
 def with_view_box(svg: str) -> str:

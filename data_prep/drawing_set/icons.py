@@ -12,7 +12,8 @@ from drawing_set.names import Words, from_slug, is_usable, unicode_names
 from drawing_set.sources import Source
 
 TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
-COUNTRY = re.compile(r"^flag-(for-)?(?!flag-)|^flag-for-flag-")
+FLAG = re.compile(r"^flag-(for-)?(flag-)?")
+FURTHER = re.compile(r"-(one|two|three|four|five|six|seven|eight|nine)$")  # in icon-park, a further picture of a thing
 REGION = re.compile(
     r"^(?!(white|black|checkered|pirate|rainbow|triangular|crossed|(deep )?(red|orange|yellow|green|blue|purple|brown)) flag).+ flag$"
 )
@@ -29,8 +30,8 @@ def read_icons(source: Source, cache: Path) -> list[Drawing]:
     for slug in sorted(icons.slugs(), key=lambda slug: (_size(slug), slug)):
         if not slug.endswith(("-duo", "-logo")):  # two colours only; a trademark
             chosen[re.sub(r"-(16|20|24|28|32|48)$", "", slug)] = slug
-    named = ((slug, from_slug(slug.removesuffix("-fill"))) for slug in sorted(chosen.values()))
-    return [_drawing(source, slug, name, (), icons) for slug, name in named if is_usable(name)]
+    named = ((slug, from_slug(FURTHER.sub("", slug) if source.name == "icon-park" else slug)) for slug in sorted(chosen.values()))
+    return [_drawing(source, slug, name, (), icons) for slug, name in named if is_usable(name, slug)]
 
 
 def read_emoji(sources: list[Source], cache: Path, flags: bool) -> list[Drawing]:
@@ -42,20 +43,37 @@ def read_emoji(sources: list[Source], cache: Path, flags: bool) -> list[Drawing]
     sets = {source: IconSet(npm_package(source.package, cache, f"leave {source.name} out of --sources")) for source in sources}
     by_slug = {slug: bare(points) for icons in sets.values() for points, slug in sorted(icons.codepoints.items())}
     by_slug |= {slug.replace("-", ""): points for slug, points in sorted(by_slug.items(), reverse=True)} | by_slug
-    words = Words([name for name, _ in unicode_names().values()] + [alias for _, aliases in unicode_names().values() for alias in aliases])
+    named = [names for points, names in unicode_names().items() if not is_country(points)]
+    words = Words([name for main, aliases in named for name in (main, *aliases)])
     drawings = []
-    countries = {COUNTRY.sub("", slug) for icons in sets.values() for slug in icons.slugs() if COUNTRY.match(slug)}
+    countries = {FLAG.sub("", slug) for slug, points in by_slug.items() if is_country(points)}
     for source, icons in sets.items():
         slugs = icons.slugs()
         present = set(slugs)
         for slug in slugs:
-            country = COUNTRY.sub("", slug) in countries  # some sets call the flag by the country alone
+            points, place = by_slug.get(slug), FLAG.sub("", slug)
+            # Sets without codepoints call a flag flag-for-malta, flag-for-flag-malta or malta
+            country = (
+                is_country(points)
+                if points
+                else (place in countries and (FLAG.match(slug) or place not in words))
+                or (slug.startswith("flag-for-") and not slug.endswith("-flag"))
+            )
             if is_toned(slug, present) or (country and not flags):
                 continue
-            name, aliases = (f"flag of {from_slug(COUNTRY.sub('', slug))}", ()) if country else name_emoji(slug, by_slug, words)
-            if is_usable(name) and not UNNAMED.search(name) and (flags or not REGION.match(name)):
+            if country:
+                name, aliases = f"flag of {from_slug(place)}", ()
+            else:
+                name, aliases = name_emoji(slug.removeprefix("flag-for-"), by_slug, words)
+            if is_usable(name, slug) and not UNNAMED.search(name) and (flags or not REGION.match(name)):
                 drawings.append(_drawing(source, slug, name, aliases, icons))
     return drawings
+
+
+def is_country(points: str) -> bool:
+    """Whether these are the two letters, or the tags, by which Unicode writes the flag of a country or a region."""
+    parts = [int(part, 16) for part in points.split("-")]
+    return all(0x1F1E6 <= part <= 0x1F1FF for part in parts) or any(0xE0061 <= part <= 0xE007A for part in parts)
 
 
 def name_emoji(slug: str, by_slug: dict[str, str], words: Words) -> tuple[str, tuple[str, ...]]:

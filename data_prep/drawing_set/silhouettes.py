@@ -8,7 +8,7 @@ from art.packages import npm_package
 from emoji_art.splits import fraction
 
 from drawing_set.drawing import Drawing
-from drawing_set.names import from_slug, is_usable
+from drawing_set.names import COLOUR_WORDS, from_slug, is_usable, with_articles
 from drawing_set.sources import Source
 
 COLOURS = {
@@ -43,7 +43,9 @@ def read_silhouettes(source: Source, cache: Path) -> list[Drawing]:
     drawings, seen = [], set()
     for slug in sorted(icons.slugs()):
         name = from_slug(slug)
-        if re.search(r"-(outline|negative|24px|11|jp|stroked)\b", slug) or name in seen or not is_usable(name) or UNNAMED.search(name):
+        if re.search(r"-(outline|negative|24px|11|jp|stroked)\b", slug) or name in seen or not is_usable(name, slug):
+            continue
+        if UNNAMED.search(name) or COLOUR_WORDS & set(name.split()):  # "a red black flag" would teach the opposite
             continue
         seen.add(name)
         drawings += [_draw(source, slug, name, colour, ground, icons) for colour, ground in choose_colours(name)]
@@ -67,6 +69,6 @@ def is_composed(name: str) -> bool:
 
 def _draw(source: Source, slug: str, name: str, colour: str, ground: str, icons: IconSet) -> Drawing:
     svg = icons.svg(slug).replace("currentColor", COLOURS[colour])
-    captions = [f"{colour} {name} on {ground}", f"{colour} {name}", f"a {colour} {name} on a {ground} background"]
+    captions = [f"{colour} {name} on {ground}", f"{colour} {name}", with_articles(f"a {colour} {name} on a {ground} background")]
     options = {"colour": colour, "thing": name, "ground": ground}
     return Drawing(source.name, f"{slug}/{colour}-{ground}", f"{colour} {name}", captions, svg, ground=COLOURS[ground], options=options)

@@ -1,6 +1,7 @@
 """Which drawings are trained on, and which of the held-out splits has the others."""
 
 import re
+import unicodedata
 from collections import defaultdict
 
 from emoji_art.concepts import read_concepts
@@ -17,12 +18,13 @@ SPLITS = {
     "held_out_concepts": "whole concepts, in every style; some of their words are in train",
     "held_out_compositions": "colour x thing; the colour and the thing are each in train",
     "held_out_combinations": "two options of a generator; each option is in train, the two together are not",
-    "held_out_style": f"every picture of one style, {HELD_OUT_STYLE}",
+    "held_out_style": f"every other picture of one style, {HELD_OUT_STYLE}",
 }
 PAIR_SHARE = 0.05  # of the (concept, style) pairs of emoji
 CONCEPT_SHARE = 0.03  # of the concepts that enough styles have
 STYLES_OF_CONCEPT = 5  # a concept that fewer styles have is not held out
 LEAKS = "names something held out"
+ORPHANS = "its thing is not in train"
 
 
 def assign_splits(drawings: list[Drawing]) -> list[Drawing]:
@@ -40,9 +42,23 @@ def assign_splits(drawings: list[Drawing]) -> list[Drawing]:
     for (_, thing), group in by_thing.items():
         if is_composed(thing):
             group[-1].split = "held_out_compositions"
-    _keep_each_concept(drawings)
     held_out = concepts | compositions | {d.name for d in drawings if d.split == "held_out_compositions"}
-    return [drawing for drawing in drawings if drawing.split in ("train", "held_out_pairs") and _names_any(drawing, held_out)]
+    known = {normalised(name) for name in held_out}
+    return [drawing for drawing in drawings if drawing.split in ("train", "held_out_pairs") and _names_any(drawing, known)]
+
+
+def settle(drawings: list[Drawing]) -> list[Drawing]:
+    """Makes the promises of `SPLITS` true of what was kept: a held-out pair whose concept train has nowhere is trained on.
+
+    Returns what is left out: compositions whose colour or thing train does not have.
+    """
+    trained = {drawing.name for drawing in drawings if drawing.split == "train"}
+    for drawing in drawings:
+        if drawing.split == "held_out_pairs" and drawing.name not in trained:
+            drawing.split = "train"
+    things = {drawing.options["thing"] for drawing in drawings if drawing.split == "train" and "thing" in drawing.options}
+    composed = [drawing for drawing in drawings if drawing.split == "held_out_compositions" and "thing" in drawing.options]
+    return [drawing for drawing in composed if drawing.options["thing"] not in things]
 
 
 def split_of(drawing: Drawing, concepts: set[str], compositions: set[str]) -> str:
@@ -51,10 +67,10 @@ def split_of(drawing: Drawing, concepts: set[str], compositions: set[str]) -> st
         return "held_out_combinations" if is_combined(drawing.source, drawing.options) else "train"
     if drawing.name in compositions:
         return "held_out_compositions"
-    if drawing.source == HELD_OUT_STYLE:
-        return "held_out_style"
     if kind in (EMOJI, ICONS, CLIP_ART) and drawing.name in concepts:
         return "held_out_concepts"
+    if drawing.source == HELD_OUT_STYLE:
+        return "held_out_style"
     if kind == EMOJI and fraction("pair", drawing.name, drawing.source) < PAIR_SHARE:
         return "held_out_pairs"
     return "train"
@@ -69,18 +85,22 @@ def choose_concepts(drawings: list[Drawing]) -> set[str]:
     return {name for name, found in styles.items() if len(found) >= STYLES_OF_CONCEPT and fraction("concept", name) < CONCEPT_SHARE}
 
 
-def _keep_each_concept(drawings: list[Drawing]) -> None:
-    """Gives a concept whose every picture is a held-out pair back to train."""
-    trained = {drawing.name for drawing in drawings if drawing.split == "train"}
-    for drawing in drawings:
-        if drawing.split == "held_out_pairs" and drawing.name not in trained:
-            drawing.split = "train"
+def normalised(text: str) -> str:
+    """Lower-case words without accents, hyphens and the plural's s, so that spellings of one name are equal."""
+    plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
+    return " ".join(singular(word) for word in re.findall(r"[a-z0-9]+", plain.replace("'", "")))
+
+
+def singular(word: str) -> str:
+    if len(word) > 4 and word.endswith(("sses", "xes", "zes", "ches", "shes")):
+        return word[:-2]
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 
 
 def _names_any(drawing: Drawing, names: set[str]) -> bool:
-    """Whether a caption holds one of these names, as whole words in a row."""
+    """Whether a caption holds one of these normalised names, as whole words in a row."""
     for caption in drawing.captions:
-        words = re.findall(r"[a-z0-9'-]+", caption)
+        words = normalised(caption).split()
         if any(" ".join(words[i:j]) in names for i in range(len(words)) for j in range(i + 1, min(i + 7, len(words)) + 1)):
             return True
     return False

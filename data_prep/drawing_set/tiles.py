@@ -71,7 +71,7 @@ def read_tiles(source: Source, cache: Path) -> list[Drawing]:
         for path in sorted((root / folder).rglob("*.png")):
             key = path.relative_to(root).with_suffix("").as_posix()
             name = name_tile(path.stem, kind)
-            if is_usable(name) and not SKIPPED.search(f"/{key}"):
+            if is_usable(name, path.stem) and not SKIPPED.search(f"/{key}"):
                 drawings.append(Drawing(source.name, key, name, [name, f"{name}, {source.style}"], path.read_bytes(), form=TILE))
     return drawings
 

@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     interpolate = edits.add_parser("interpolate", help="from prompt to prompt with the same latent")
     interpolate.add_argument("model", help=MODEL)
-    interpolate.add_argument("prompts", nargs="+", help="two prompts or more; @FILE is an inverted picture, here and in every edit")
+    interpolate.add_argument(
+        "prompts", nargs="+", help="two prompts or more; @FILE is an inverted picture, here and in other edits but style-mix"
+    )
     interpolate.add_argument("--steps", type=int, default=8, help="images from one prompt to the next (default: %(default)s)")
     interpolate.add_argument("--square", action="store_true", help="four prompts at the corners of a grid")
 
@@ -84,6 +86,11 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         parse_seeds(arguments.fine, "--fine")
     if arguments.edit in ("style-mix", "truncate", "move") and len(arguments.prompts) > 1:
         raise UserError(f"{arguments.edit} takes one prompt, got {len(arguments.prompts)}; put a prompt of several words in quotes")
+    inverted = [prompt for prompt in arguments.prompts if prompt.startswith("@")]
+    if inverted and arguments.edit == "style-mix":
+        raise UserError(f"style-mix mixes seeds, and {inverted[0]} is one picture; use prompt-mix with it")
+    if inverted and len(inverted) == len(arguments.prompts) and len(seeds) > 1:
+        raise UserError(f"--seeds has {len(seeds)} seeds, and an inverted picture is the same for each; leave it out")
     if arguments.edit == "interpolate" and arguments.square and len(seeds) > 1:
         raise UserError(f"--square takes one seed, got {len(seeds)}; choose one")
     if ending == ".mp4" and find_spec("av") is None:

@@ -60,7 +60,11 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises UserError for what is known to be wrong before the model is loaded."""
     if arguments.out.suffix != ENDING:
         raise UserError(f"--out is {arguments.out}, needs a name that ends in {ENDING}")
-    check_out_file(arguments.out)
+    picture = arguments.out.with_suffix(".png")
+    for path in (arguments.out, picture):
+        check_out_file(path)
+    if picture.exists() and arguments.image.exists() and picture.samefile(arguments.image):
+        raise UserError(f"{picture}, which shows what was found, would overwrite the image; choose another --out")
     for option, steps in (("--latent-steps", arguments.latent_steps), ("--style-steps", arguments.style_steps)):
         if steps < 0:
             raise UserError(f"{option} is {steps}, needs a whole number from 0 on")

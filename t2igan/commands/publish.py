@@ -34,11 +34,13 @@ def run(arguments: argparse.Namespace) -> None:
         scores=scores_table(arguments.scores) if arguments.scores else "",
         picture=arguments.picture,
     )
-    discriminator = read_checkpoint(str(arguments.model))["discriminator"] if arguments.discriminator else None
+    discriminator = read_checkpoint(str(arguments.model), "--discriminator:")["discriminator"] if arguments.discriminator else None
     found = publish(arguments.model, arguments.out, told, not arguments.float32, discriminator)
-    print(f"{arguments.out}: {found['megabytes']:.1f} MB")
-    if "steps_of_255" in found:
-        print(f"half precision changes no pixel by more than {found['steps_of_255']:.1f} of 255 steps")
+    print(f"{arguments.out}: {found.megabytes:.1f} MB")
+    if found.difference is not None:
+        print(f"half precision changes no pixel by more than {found.difference:.1f} of 255 steps")
+    if found.local_paths:
+        print(f"the recipe names places on this machine, which others do not have: {', '.join(found.local_paths)}")
 
 
 def read(file: Path | None) -> str:

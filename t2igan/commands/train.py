@@ -42,4 +42,4 @@ def warm_start(model: str):
     """G, its average and, where the model has one, D."""
     from t2igan.config import StartConfig
 
-    return StartConfig(run=model, parts=("generator", "discriminator"), average=True, fitting=True)
+    return StartConfig(run=model, parts=("generator", "discriminator"), fitting=True)

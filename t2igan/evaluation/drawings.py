@@ -1,6 +1,6 @@
 """A model to its scores on the drawings (data_prep/drawings.py), by a CLIP that took no part in its training.
 
-Every score stands beside the one that real images reach through the same code:
+Every score but that of styles stands beside the one that real images reach through the same code:
 
 - retrieval accuracy: of training captions among 100 and among 1,000, of held-out compositions, concepts and (concept, style) pairs;
 - options: how often a linear probe, fitted to real pictures of a generator, reads each option from images of held-out combinations;
@@ -32,6 +32,7 @@ from t2igan.metrics.frechet import frechet_distance
 from t2igan.metrics.manifold import manifold
 from t2igan.metrics.probe import LinearProbe
 from t2igan.metrics.retrieval import retrieval
+from t2igan.metrics.separability import scikit_learn
 
 SPLITS = ("train", "held_out_pairs", "held_out_concepts", "held_out_compositions", "held_out_combinations", "held_out_style")
 RETRIEVED = ("train", "held_out_pairs", "held_out_concepts", "held_out_compositions")
@@ -41,8 +42,9 @@ MANY_CANDIDATES = 1000  # for training captions
 MOST = 1000  # images scored of a split, and prompts of styles
 FRECHET = 4000  # images of each side, at most half of the real ones
 PER_PROMPT = 10  # images of a caption that diversity compares, real and generated
-STYLES = 5  # real pictures of other styles that a concept must have, for its style to be recognised
+STYLES = 5  # that a concept must have, for the style of an image of it to be recognised
 CLOSEST = 20  # pairs shown
+CLOSEST_SHARE = 0.01  # of images, than which the others are farther from training
 SEED = 0
 
 
@@ -70,13 +72,14 @@ class DrawingScores:
         size: px of the images that the CLIP sees.
 
     Raises:
-        UserError: a split is missing.
+        UserError: a split is missing or empty, or scikit-learn is not installed.
     """
 
     def __init__(self, data: Path, size: int, clip: EvaluationClip, pipeline: ImageSampler, truncation: float = 1.0):
-        missing = [name for name in SPLITS if not (data / name).is_dir()]
+        missing = [name for name in SPLITS if not any((data / name).glob("*.tar"))]
         if missing:
-            raise UserError(f"{data} has no {missing[0]!r} split; give a folder made by data_prep/drawings.py")
+            raise UserError(f"{data} has no images in the split {missing[0]}; make it by data_prep/drawings.py, from all sources")
+        scikit_learn("linear_model")  # of the probes, which come late
         self.data, self.size, self.clip, self.pipeline, self.truncation = data, size, clip, pipeline, truncation
         self.real = {name: self.read(name) for name in SPLITS}
         self.names = sorted({name for pictures in self.real.values() for name in pictures.names})
@@ -148,7 +151,7 @@ class DrawingScores:
                     found[source][option] = {
                         "generated": probe.accuracy(generated, asked),
                         "real": probe.accuracy(unseen.features, asked),
-                        "chance": max(told.count(word) for word in set(told)) / len(told),
+                        "chance": max(asked.count(word) for word in set(asked)) / len(asked),
                     }
         rows = [scores for options in found.values() for scores in options.values()]
         return {"mean": {name: sum(row[name] for row in rows) / len(rows) for name in ("generated", "real", "chance")}, "by_source": found}
@@ -165,10 +168,14 @@ class DrawingScores:
             for i, meta in enumerate(self.real[split].metas):
                 if meta["style"]:
                     by_name[meta["name"]].append((split, i))
+        styles_of = {name: {self.real[where].metas[i]["style"] for where, i in rows} for name, rows in by_name.items()}
+        known = {name for name, styles in styles_of.items() if len(styles) >= STYLES}
         result = {}
         for split in ("train", "held_out_pairs"):
             pictures = self.real[split]
-            styled = [i for i, meta in enumerate(pictures.metas) if meta["style"] and len(by_name[meta["name"]]) > STYLES]
+            styled = [i for i, meta in enumerate(pictures.metas) if meta["style"] and meta["name"] in known]
+            if not styled:
+                raise UserError(f"{self.data}: no concept of {split} has {STYLES} styles; make it from all sources")
             asked = [styled[i] for i in chosen(len(styled), MOST)]
             generated = self.generate([pictures.captions[i][1] for i in asked])[:, 0]
             hits, chance = 0, 0.0
@@ -193,11 +200,9 @@ class DrawingScores:
         prompts = [many[i] for i in chosen(len(many), MOST // PER_PROMPT)]
         real = torch.stack([pictures.features[rows[prompt][:PER_PROMPT]] for prompt in prompts])
         generated = self.generate(prompts, range(PER_PROMPT))
-        half = PER_PROMPT // 2
-        whole, halves = (
-            manifold(generated.flatten(0, 1), real.flatten(0, 1)),
-            manifold(real[:, :half].flatten(0, 1), real[:, half:].flatten(0, 1)),
-        )
+        half = PER_PROMPT // 2  # of each set, because k-nearest balls shrink with the number of images
+        first, second, drawn = (part.flatten(0, 1) for part in (real[:, :half], real[:, half:], generated[:, :half]))
+        whole, halves = manifold(drawn, second), manifold(first, second)
         return {
             "captions": len(prompts),
             "distance": {"generated": spread(generated), "real": spread(real)},
@@ -234,7 +239,7 @@ class DrawingScores:
             shown.append(to_pil(to_signed(decode(shards.read(int(like[i])).image, shown[0].width)[None])[0]))
             labels += [prompts[i], "nearest in training"]
         means = {"generated": distances, **unseen}
-        result = {name: {"mean": float(found.mean()), "least": float(found.min())} for name, found in means.items()}
+        result = {name: {"mean": float(found.mean()), "closest": float(found.quantile(CLOSEST_SHARE))} for name, found in means.items()}
         return result, sheet(shown, labels, columns=8, scale=max(1, 128 // shown[0].width))
 
 
@@ -269,6 +274,6 @@ def table(result: dict) -> str:
     line(f"Fréchet distance, {result['frechet']['images']} images", result["frechet"]["generated"], result["frechet"]["real"])
     held_out = result["nearest"]["held_out_pairs"]
     line("to the nearest training picture, mean", result["nearest"]["generated"]["mean"], held_out["mean"])
-    line("to the nearest training picture, least", result["nearest"]["generated"]["least"], held_out["least"])
+    line("to the nearest training picture, closest 1 %", result["nearest"]["generated"]["closest"], held_out["closest"])
     lines.append(f"{result['images_seen']} images seen in {result['minutes']} minutes")
     return "\n".join(lines)

@@ -60,22 +60,25 @@ class Inversion:
             raise UserError(f"{file} holds no inverted picture; make one with t2igan invert") from None
 
     def codes(self, pipeline: Pipeline, truncation: float = 1.0, global_truncation: float = 1.0) -> StyleCodes:
-        """What edits and synthesis take; truncation pulls all styles alike.
+        """What edits and synthesis take; truncation pulls the styles of the stages that it pulls for a prompt.
 
         Raises:
-            UserError: it was made with another model.
+            UserError: it was made with another model, or global truncation by a model whose mean style was never measured.
         """
         mapper, stages = pipeline.generator.mapper, pipeline.generator.synthesis.num_styles
         if self.styles.shape != (stages, mapper.style_dim):
             shapes = f"{tuple(self.styles.shape)}, this model's are {(stages, mapper.style_dim)}"
             raise UserError(f"an inverted picture has styles of shape {shapes}; invert it again")
-        codes = pipeline.map_prompts([self.prompt], [0])
-        styles = self.styles.to(pipeline.device)
+        codes = pipeline.map_prompts([self.prompt], [0], global_truncation=global_truncation)  # checks that there is a mean to truncate to
+        own = pulled = self.styles.to(pipeline.device)
         if truncation != 1:
-            styles = torch.lerp(mapper.truncation_target(styles.mean(0, keepdim=True), codes.texts[0]).to(styles.dtype), styles, truncation)
+            target = mapper.truncation_target(own.mean(0, keepdim=True), codes.texts[0])
+            pulled = torch.lerp(target.to(own.dtype), own, truncation)
         if global_truncation != 1:
-            styles = torch.lerp(mapper.mean_style, styles, global_truncation)
-        return StyleCodes(styles[None], codes.texts)
+            pulled = torch.lerp(mapper.mean_style.to(own.dtype), pulled, global_truncation)
+        if mapper.truncated_styles is not None:
+            pulled = torch.cat([pulled[: mapper.truncated_styles], own[mapper.truncated_styles :]])
+        return StyleCodes(pulled[None], codes.texts)
 
 
 @dataclass(frozen=True)

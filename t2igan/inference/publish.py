@@ -19,7 +19,7 @@ from t2igan.inference.open import open_model
 from t2igan.inference.pipeline import NO_PROMPT, GeneratorRunner, Pipeline
 from t2igan.inference.run_log import minutes, read_log
 from t2igan.plain_text import parse_json
-from t2igan.recipe import load_recipe
+from t2igan.recipe import load_recipe, to_dict
 
 SEEDS = range(4)  # of each of the recipe's prompts, for the difference that half precision makes
 POINTS = 8  # of the run's log that the card shows
@@ -46,8 +46,17 @@ class Told:
     picture: Path | None = None
 
 
-def publish(run: Path, out: Path, told: Told, half: bool = True, discriminator: dict[str, Tensor] | None = None) -> dict[str, float]:
-    """Writes the folder `out`, atomically; returns its megabytes and what half precision changes, as `difference`.
+@dataclass(frozen=True)
+class Published:
+    """A folder that was written."""
+
+    megabytes: float
+    difference: float | None  # what half precision changes, as `difference` finds; None: not measured
+    local_paths: list[str]  # in its recipe
+
+
+def publish(run: Path, out: Path, told: Told, half: bool = True, discriminator: dict[str, Tensor] | None = None) -> Published:
+    """Writes the folder `out`, atomically.
 
     Args:
         discriminator: D's weights, which let others begin a training with the model (t2igan train --from).
@@ -70,7 +79,7 @@ def publish(run: Path, out: Path, told: Told, half: bool = True, discriminator: 
         files = sorted(folder.iterdir())
         write_text(folder / HASHES, "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files))
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    return {"megabytes": size} | ({} if change is None else {"steps_of_255": change})
+    return Published(size, change, local_paths(recipe))
 
 
 def as_half(name: str, value: Tensor) -> Tensor:
@@ -102,7 +111,8 @@ def card(recipe: Recipe, source: Path, half: bool, records: list[dict], change: 
     parts = [(source / "README.md").read_text(encoding="utf-8").strip()]
     if told.picture is not None:
         parts.append(f"![what it draws]({PICTURE})")
-    parts += ["## Training", f"`t2igan train recipe.yaml --out RUN`, seed {recipe.seed}: {seen}.", curves(records)]
+    began = "" if recipe.start is None else f" It began with the weights of {recipe.start.run}, which are needed to repeat it."
+    parts += ["## Training", f"`t2igan train recipe.yaml --out RUN`, seed {recipe.seed}: {seen}.{began}", curves(records)]
     if half:
         changes = "" if change is None else f"; that changes no pixel of the recipe's prompts by more than {change:.1f} of 255 steps"
         parts.append(f"Weights are stored in float16{changes}.")
@@ -111,18 +121,30 @@ def card(recipe: Recipe, source: Path, half: bool, records: list[dict], change: 
     return "\n\n".join([*parts, f"`sha256sum -c {HASHES}` checks the files."]) + "\n"
 
 
+def local_paths(recipe: Recipe) -> list[str]:
+    """Values of a recipe that name a place on this machine."""
+
+    def walk(value: object) -> list[str]:
+        if isinstance(value, dict | list | tuple):
+            return [found for inner in (value.values() if isinstance(value, dict) else value) for found in walk(inner)]
+        return [value] if isinstance(value, str) and value.removeprefix("local-dir:").startswith(("/", "~")) else []
+
+    return list(dict.fromkeys(walk(to_dict(recipe))))
+
+
 def curves(records: list[dict]) -> str:
-    """Terms of both objectives at a few points of the training, as a table in Markdown."""
-    rows = [records[round(i * (len(records) - 1) / max(1, min(POINTS, len(records)) - 1))] for i in range(min(POINTS, len(records)))]
-    terms = [name for name, value in records[-1].items() if "/" in name and isinstance(value, float) and name.split("/")[0] in ("D", "G")]
-    shown = [name for name in terms if not name.endswith(("lr", "gradient_norm"))]
+    """Terms of both objectives at a few points of the training, as a table in Markdown; what is due now and then may have gaps."""
+    count = min(POINTS, len(records))
+    rows = [records[round(i * (len(records) - 1) / max(1, count - 1))] for i in range(count)]
+    logged = dict.fromkeys(name for record in records for name, value in record.items() if isinstance(value, float))
+    shown = [name for name in logged if name.startswith(("D/", "G/")) and not name.endswith(("lr", "gradient_norm"))]
     head = ["images", *shown]
-    table = [[f"{row['images']:,}", *(number(row.get(name)) for name in shown)] for row in rows]
+    table = [[number(row["images"]), *(number(row.get(name)) for name in shown)] for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *table))
 
 
 def number(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, int | float) else ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else ""
 
 
 def scores_table(file: Path) -> str:

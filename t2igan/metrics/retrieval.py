@@ -23,14 +23,16 @@ def retrieval(
         images, captions: embeddings of unit length; no two captions name the same thing.
         truth: index of the caption of each image.
         candidates: number of captions to choose from: the true one and candidates - 1 others, sampled for each image from a fixed seed.
-        always: captions that are among the others for every image, such as all other captions of a held-out split.
+        always: captions that come before others, such as all other captions of a held-out split; of more than fit, each image has its own
+            sample.
     """
     if candidates > len(captions):
         raise ValueError(f"{candidates} candidates need as many captions, got {len(captions)}")
     generator = torch.Generator().manual_seed(seed)
     hits = dict.fromkeys(ks, 0)
     for image, own in zip(images, truth, strict=True):
-        others = list(dict.fromkeys([*always, *torch.randperm(len(captions), generator=generator).tolist()]))
+        first = always if len(always) < candidates else [always[i] for i in torch.randperm(len(always), generator=generator).tolist()]
+        others = list(dict.fromkeys([*first, *torch.randperm(len(captions), generator=generator).tolist()]))
         others = torch.tensor([other for other in others if other != own][: candidates - 1])
         similarity = captions @ image
         rank = int((similarity[others] >= similarity[own]).sum())

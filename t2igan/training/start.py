@@ -27,6 +27,8 @@ class Copied:
     left: tuple[str, ...]  # which keep their initial values
 
     def __str__(self) -> str:
+        if not self.taken:
+            return "nothing; it is new"
         named = ", ".join(self.left[:NAMED]) + (f" and {len(self.left) - NAMED} more" if len(self.left) > NAMED else "")
         return f"{len(self.taken)} of {len(self.taken) + len(self.left)} tensors" + (f"; new are {named}" if self.left else "")
 
@@ -41,14 +43,15 @@ def start_from(config: StartConfig, generator: nn.Module, average: nn.Module, di
     Raises:
         UserError: no checkpoint there, tensors of other shapes under the same name, or none that fits.
     """
-    tensors = read_model(config.run) if config.fitting else read_checkpoint(config.run)
+    tensors = read_model(config.run) if config.fitting else read_checkpoint(config.run, "start.run")
     copied = {}
     for part in config.parts:
         targets = {"generator": generator, "ema": average} if part == "generator" else {"discriminator": discriminator}
         for name, module in targets.items():
             source = tensors.get(name)
-            if source is None:
-                continue  # a published model may come without its discriminator
+            if source is None:  # a model may come without its discriminator
+                copied[name] = Copied((), tuple(module.state_dict()))
+                continue
             if name == "generator":
                 fixed = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
                 source = source | {name: value for name, value in tensors["ema"].items() if name in fixed or config.average}
@@ -56,12 +59,12 @@ def start_from(config: StartConfig, generator: nn.Module, average: nn.Module, di
     return copied
 
 
-def read_checkpoint(run: str) -> Mapping[str, Tensors]:
-    """The state dicts of the newest checkpoint of a run. Raises UserError where there is none."""
+def read_checkpoint(run: str, named: str) -> Mapping[str, Tensors]:
+    """The state dicts of the newest checkpoint of a run. Raises UserError, which says what `named` the run, where there is none."""
     checkpoints = Checkpoints(Path(run).expanduser(), keep=1)
     latest = checkpoints.latest()
     if latest is None:
-        raise UserError(f"start.run {run} has no checkpoint; give the folder of a run")
+        raise UserError(f"{named} {run} has no checkpoint; give the folder of a run")
     return checkpoints.read(latest)[0]
 
 
@@ -71,7 +74,7 @@ def read_model(run: str) -> Mapping[str, Tensors]:
     Raises:
         UserError: there is no model, or its weights cannot be read.
     """
-    path = resolve(Path(run).expanduser() if Path(run).expanduser().exists() else run)
+    path = resolve(Path(run).expanduser() if Path(run).expanduser().exists() else run, further=[DISCRIMINATOR])
     folder = model_folder(path)
     try:
         weights = load_file(folder / WEIGHTS)
@@ -79,7 +82,7 @@ def read_model(run: str) -> Mapping[str, Tensors]:
         if (folder / DISCRIMINATOR).is_file():
             found["discriminator"] = load_file(folder / DISCRIMINATOR)
         elif Checkpoints(path, keep=1).latest() is not None:
-            found["discriminator"] = read_checkpoint(str(path))["discriminator"]
+            found["discriminator"] = read_checkpoint(str(path), "start.run")["discriminator"]
     except (OSError, SafetensorError) as error:
         raise UserError(f"the weights in {folder} cannot be read ({' '.join(str(error).split())[:200]}); get the folder again") from None
     return found

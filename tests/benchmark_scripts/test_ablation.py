@@ -7,6 +7,8 @@ import pytest
 import yaml
 from tiny import ROOT, tiny_recipe
 
+from t2igan.errors import UserError
+
 pytest_plugins = ["kit"]
 
 
@@ -36,8 +38,6 @@ def test_variants_are_names_with_lists_of_overrides(ablation, tmp_path):
     ],
 )
 def test_bad_variants_are_one_line(content, said, ablation, tmp_path):
-    from t2igan.errors import UserError
-
     file = tmp_path / "variants.yaml"
     if content is not None:
         file.write_text(content)
@@ -108,3 +108,6 @@ def test_a_study_of_two_variants(ablation, kit, emoji_32, tmp_path, monkeypatch)
     finished = (out / "base/figures.json").stat().st_mtime_ns
     ablation.main()
     assert (out / "base/figures.json").stat().st_mtime_ns == finished
+    variants.write_text("base: [seed=10]\n")
+    with pytest.raises(UserError, match="was begun with another recipe"):
+        ablation.main()

@@ -8,9 +8,9 @@ pytest_plugins = ["kit"]
 
 @pytest.fixture
 def image(tmp_path):
-    path = tmp_path / "cat.jpg"
-    Image.new("RGB", (40, 30), (200, 60, 40)).save(path)
-    return path
+    Image.new("RGB", (40, 30), (200, 60, 40)).save(tmp_path / "cat.png")
+    Image.new("RGB", (40, 30), (200, 60, 40)).save(tmp_path / "cat.jpg")
+    return tmp_path / "cat.jpg"
 
 
 def test_a_picture_becomes_a_prompt_of_edits(run, kit, image, call, tmp_path):
@@ -25,8 +25,8 @@ def test_a_picture_becomes_a_prompt_of_edits(run, kit, image, call, tmp_path):
 
 def test_by_lpips(run, kit, image, call, tmp_path):
     weights = ("--vgg", kit.vgg, "--heads", kit.heads, "--latent-steps", 0, "--style-steps", 0)
-    call("invert", run, image, "--prompt", "thing 1", *weights, "--out", tmp_path / "cat.safetensors")
-    assert (tmp_path / "cat.safetensors").is_file()
+    call("invert", run, image, "--prompt", "thing 1", *weights, "--out", tmp_path / "found.safetensors")
+    assert (tmp_path / "found.safetensors").is_file()
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,10 @@ def test_by_lpips(run, kit, image, call, tmp_path):
         ({"--clip": "local-dir:nowhere"}, "nowhere"),
         ({"--vgg": "vgg.pth"}, "--vgg and --heads are for LPIPS"),
         ({"image": "missing.png"}, "missing.png"),
+        ({"image": "cat.png", "--out": "cat.safetensors"}, "would overwrite the image"),
     ],
 )
 def test_bad_input_is_one_line(options, said, run, kit, image, refused, tmp_path):
-    given = {"--prompt": "thing 1", "--clip": f"local-dir:{kit.clip}", "--out": tmp_path / "cat.safetensors"} | options
+    given = {"--prompt": "thing 1", "--clip": f"local-dir:{kit.clip}", "--out": tmp_path / "found.safetensors"} | options
     picture = given.pop("image", image)
     assert said in refused("invert", run, picture, *(word for pair in given.items() for word in pair))

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from t2igan.inference.pipeline import Pipeline
+from t2igan.inference.publish import curves
 
 pytest_plugins = ["kit"]
 
@@ -70,9 +71,10 @@ def test_the_card_says_what_was_done_and_the_hashes_hold(run, call, told, tmp_pa
     assert all(hashlib.sha256((out / name).read_bytes()).hexdigest() == digest for name, digest in sums.items())
 
 
-def test_without_options_and_in_full_precision(run, call, tmp_path):
+def test_without_options_and_in_full_precision(run, kit, call, tmp_path):
     out = tmp_path / "published"
-    assert "of 255 steps" not in call("publish", run, "--out", out, "--float32")
+    said = call("publish", run, "--out", out, "--float32")
+    assert "of 255 steps" not in said and "places on this machine" in said and str(kit.bert) in said
     assert (out / "model.safetensors").read_bytes() == (run / "model/model.safetensors").read_bytes()
     assert "## Limits" not in (out / "README.md").read_text()
     call("publish", run, "--out", out)  # an earlier publication is replaced
@@ -106,3 +108,11 @@ def test_bad_input_is_one_line(options, said, run, refused, tmp_path):
     (tmp_path / "limits.md").write_text("It cannot count.")
     given = {"--out": tmp_path / "published"} | options
     assert said in refused("publish", given.pop("run", run), *(word for pair in given.items() for word in pair))
+
+
+def test_the_curves_have_every_term_that_was_ever_due_and_whole_numbers_stay_whole():
+    records = [{"images": 4000 * i, "seconds": 1.0 * i, "D/game": 1.23456, "G/lr": 0.1} for i in range(1, 30)]
+    records[3]["D/r1"] = 0.5
+    lines = curves(records).splitlines()
+    assert lines[0] == "| images | D/game | D/r1 |" and len(lines) == 2 + 8
+    assert lines[2] == "| 4,000 | 1.23 |  |" and lines[-1].startswith("| 116,000 |")

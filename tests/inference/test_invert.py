@@ -75,6 +75,17 @@ def test_truncation_pulls_it_to_the_means(found, pipeline):
     assert torch.allclose(of_all.styles, mapper.mean_style.expand_as(of_all.styles), atol=1e-5)
 
 
+def test_truncation_leaves_the_stages_that_it_leaves_for_a_prompt(found, pipeline, monkeypatch):
+    monkeypatch.setattr(pipeline.generator.mapper, "truncated_styles", 1)
+    whole, half = found.inversion.codes(pipeline), found.inversion.codes(pipeline, 0.5, 0.5)
+    assert torch.equal(whole.styles[:, 1:], half.styles[:, 1:]) and not torch.allclose(whole.styles[:, 0], half.styles[:, 0])
+
+
+def test_a_model_without_a_mean_style_is_refused(found, folder):
+    with pytest.raises(UserError, match="no mean style to truncate to"):
+        found.inversion.codes(Pipeline.load(folder, "cpu"), global_truncation=0.5)
+
+
 def test_another_models_is_refused(found, pipeline):
     other = Inversion(PROMPT, found.inversion.z, found.inversion.styles[:1])
     with pytest.raises(UserError, match="invert it again"):

@@ -48,6 +48,14 @@ def test_siblings_are_always_among_the_others():
     assert retrieval(image.expand(200, -1), captions, [0] * 200, candidates=4, ks=(1,), always=[0])[1] == often[1]  # its own is no other
 
 
+def test_of_more_siblings_than_fit_each_image_has_its_own_sample():
+    """The image is taken for caption 7 where that is among the three others, which come from the thirty siblings."""
+    captions = torch.eye(40)
+    image = 0.6 * captions[0] + 0.8 * captions[7]
+    found = retrieval(image.expand(400, -1), captions, [0] * 400, candidates=4, ks=(1,), always=list(range(1, 31)))
+    assert abs(found[1] - 0.9) < 0.05
+
+
 def test_too_few_captions():
     with pytest.raises(ValueError, match="100 candidates need as many captions, got 3"):
         retrieval(torch.eye(3), torch.eye(3), [0, 1, 2], candidates=100)

@@ -124,7 +124,7 @@ def test_a_resumed_run_goes_on_from_its_own_checkpoint(begin, kit, phase1, tmp_p
 def warm(kit, model, out, **values):
     """A run that has begun with whatever fits of a model."""
     recipe = override(tiny_recipe(kit, guided=False), **PLAIN, seed=9, **values)
-    start = {"run": str(model), "parts": ["generator", "discriminator"], "average": True, "fitting": True}
+    start = {"run": str(model), "parts": ["generator", "discriminator"], "fitting": True}
     run = run_of(recipe | {"start": start}, out)
     run.begin()
     return run
@@ -138,7 +138,7 @@ def test_a_warm_start_takes_the_average_and_the_discriminator(kit, phase1, tmp_p
     assert f"generator begins with {phase1}: " in capsys.readouterr().out
 
 
-def test_a_warm_start_with_a_published_model_of_half_precision(kit, phase1, tmp_path):
+def test_a_warm_start_with_a_published_model_of_half_precision(kit, phase1, tmp_path, capsys):
     publish(phase1, tmp_path / "plain", Told())
     publish(phase1, tmp_path / "both", Told(), discriminator=saved(phase1, "discriminator"))
     for folder, with_d in (("plain", False), ("both", True)):
@@ -149,6 +149,7 @@ def test_a_warm_start_with_a_published_model_of_half_precision(kit, phase1, tmp_
         weight = next(name for name, p in trainer.discriminator.named_parameters() if p.ndim > 1)
         taken = torch.allclose(trainer.discriminator.state_dict()[weight], saved(phase1, "discriminator")[weight], atol=2e-3)
         assert taken is with_d
+        assert ("discriminator begins with" in (said := capsys.readouterr().out)) and ("nothing; it is new" in said) is not with_d
 
 
 def test_what_does_not_fit_is_new_and_is_named(kit, phase1, tmp_path, capsys):
@@ -174,3 +175,12 @@ def test_a_model_of_another_system_fits_nowhere(kit, phase1, tmp_path):
         warm(kit, folder, tmp_path / "warm")
     with pytest.raises(UserError, match="is not a run folder"):
         warm(kit, tmp_path / "nowhere", tmp_path / "warm")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [({"average": True}, "average is set"), ({"parts": ["discriminator"]}, "parts has no generator")]
+)
+def test_options_that_a_warm_start_has_no_use_for_are_refused(values, said, kit, tmp_path):
+    start = {"run": "model", "parts": ["generator", "discriminator"], "fitting": True} | values
+    with pytest.raises(UserError, match=said):
+        run_of(override(tiny_recipe(kit, guided=False), **PLAIN) | {"start": start}, tmp_path / "run")
