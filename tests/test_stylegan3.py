@@ -93,7 +93,7 @@ def test_inputs_are_scaled_by_the_running_mean_of_their_squares():
     x = network.input(styles[:, 0])
     network(styles, [], draws=Draws(0, torch.arange(4)))
     network.update(8, lambda x: x)
-    assert float(first.mean_square) == pytest.approx(0.5 * float(x.square().mean()) + 0.5, rel=1e-5), "half of the way in a half-life"
+    assert float(first.mean_square) == pytest.approx(0.5 * x.square().mean().item() + 0.5, rel=1e-5), "half of the way in a half-life"
     assert not first.seen.any() and not torch.equal(network(styles, []).finest, before)
     settled = first.mean_square.clone()
     network.update(8, lambda x: x)

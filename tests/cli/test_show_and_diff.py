@@ -8,6 +8,7 @@ import yaml
 from tiny import ROOT, override, write_recipe
 
 from t2igan.cli import main
+from t2igan.evaluation.profile import table
 
 pytest_plugins = ["kit"]
 
@@ -75,10 +76,10 @@ def test_show_prints_a_table_and_takes_overrides(recipe, call):
 
 
 def test_show_counts_the_memory_of_a_step(recipe, call, refused):
-    shown, table = (call("show", recipe(), "--memory", *more) for more in (["--json"], []))
-    memory = json.loads(shown)["memory"]
+    profiled = json.loads(call("show", recipe(), "--memory", "--json"))
+    memory = profiled["memory"]
     assert memory["gb"] == pytest.approx(memory["fixed_gb"] + memory["images"] * memory["gb_per_image"])
-    assert f"{memory['gb']:.2f} GB with {memory['images']} images in a pass" in table
+    assert f"{memory['gb']:.2f} GB with {memory['images']} images in a pass" in table(profiled)
     guide = {"kind": "clip_contrastive", "model": "local-dir:gone"}
     assert "local-dir:gone" in refused("show", recipe(objective__generator=[guide]), "--memory")
 

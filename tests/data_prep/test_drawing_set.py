@@ -103,7 +103,9 @@ def test_only_complete_sets_of_five_tones_are_tones():
 
 
 def test_emoji_have_one_name_in_every_set_and_flags_are_an_option(tmp_path):
-    write_icons(tmp_path, "noto", {"red-apple": disc("red"), "flag-malta": disc("white")}, {"1f34e": "red-apple", "1f1f2-1f1f9": "flag-malta"})
+    write_icons(
+        tmp_path, "noto", {"red-apple": disc("red"), "flag-malta": disc("white")}, {"1f34e": "red-apple", "1f1f2-1f1f9": "flag-malta"}
+    )
     write_icons(tmp_path, "fxemoji", {"redapple": disc("#c00"), "malta": disc("white")})
     write_icons(
         tmp_path, "streamline-emojis", {"red-apple-1": disc("#d00"), "red-apple-2": disc("#e00"), "red-apple-light-skin-tone": disc("pink")}

@@ -15,7 +15,7 @@ def test_the_largest_singular_value_is_one():
     for _ in range(50):
         update_spectral(layer)
     used = layer.weight.detach() / (layer.left @ layer.weight.flatten(1) @ layer.right)
-    assert float(torch.linalg.matrix_norm(used.flatten(1), 2)) == pytest.approx(1, abs=1e-4)
+    assert torch.linalg.matrix_norm(used.flatten(1), 2).item() == pytest.approx(1, abs=1e-4)
     x = torch.randn(2, 6, 5)
     expected = F.conv1d(torch.cat([x[..., -1:], x, x[..., :1]], 2), used, layer.bias)
     assert torch.allclose(layer(x), expected, atol=1e-6), "the sequence goes on at its other end"
