@@ -146,6 +146,9 @@ def write_tensors(path: Path, state: dict[str, torch.Tensor]) -> None:
         if code is None:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
+    mask = os.umask(0)  # there is no other way to read it
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)  # safetensors makes files that their owner alone reads
 
 
 def replace_folder(new: Path, folder: Path) -> None:

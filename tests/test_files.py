@@ -15,7 +15,17 @@ from PIL import Image
 from t2igan import files
 from t2igan.data.images import save_image
 from t2igan.errors import MACHINE_REFUSES, UserError
-from t2igan.files import atomic_file, atomic_folder, is_partial, one_writer, replace_folder, write_folder, write_json, write_text
+from t2igan.files import (
+    atomic_file,
+    atomic_folder,
+    is_partial,
+    one_writer,
+    replace_folder,
+    write_folder,
+    write_json,
+    write_tensors,
+    write_text,
+)
 
 
 def names(folder) -> list[str]:
@@ -60,7 +70,7 @@ def test_what_another_folder_s_writer_makes_is_left_alone(tmp_path):
 
 HOLD = """
 import sys, time, pathlib
-from t2igan.files import one_writer
+from t2igan.files import write_tensors, one_writer
 with one_writer(pathlib.Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(60)
@@ -185,3 +195,9 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, full_disk):
             assert refused.value.errno in MACHINE_REFUSES
     assert {path: path.read_bytes() for path in before} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "checkpoint"]
+
+
+def test_others_may_read_tensors_where_they_may_read_any_new_file(tmp_path):
+    (tmp_path / "plain.txt").touch()
+    write_tensors(tmp_path / "tensors.safetensors", {"x": torch.zeros(2)})
+    assert (tmp_path / "tensors.safetensors").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
