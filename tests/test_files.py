@@ -70,7 +70,7 @@ def test_what_another_folder_s_writer_makes_is_left_alone(tmp_path):
 
 HOLD = """
 import sys, time, pathlib
-from t2igan.files import write_tensors, one_writer
+from t2igan.files import one_writer
 with one_writer(pathlib.Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(60)
