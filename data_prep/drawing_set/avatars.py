@@ -27,7 +27,7 @@ class Option:
     values: dict[str, str | None]
 
     def settings(self, word: str) -> dict:
-        """What DiceBear is told."""
+        """DiceBear's settings for it."""
         value = self.values[word]
         if value is None:
             return {f"{self.component}Probability": 0}
@@ -193,13 +193,13 @@ def pick(option: Option, *seed: str) -> str:
 
 
 def settings(family: str, words: dict[str, str]) -> dict:
-    """What DiceBear is told for a family's options."""
-    told: dict = {}
+    """DiceBear's settings for a family's options."""
+    found: dict = {}
     for name, option in FAMILIES[family].options.items():
-        told |= option.settings(words[name])
+        found |= option.settings(words[name])
     if family == "landscape":
-        told |= {f"hill{number}Color": [shade] for number, shade in enumerate(FARTHER[words["colour"]], start=1)}
-    return told
+        found |= {f"hill{number}Color": [shade] for number, shade in enumerate(FARTHER[words["colour"]], start=1)}
+    return found
 
 
 def is_combined(family: str, words: dict[str, str]) -> bool:

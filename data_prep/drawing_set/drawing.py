@@ -17,7 +17,7 @@ class Drawing:
         captions: the primary caption first.
         art: text of an SVG, or an encoded image.
         form: FRAMED (cropped to the art, centred, with a margin), WHOLE (a square SVG as it is) or TILE (pixel art).
-        options: what its generator was told, by the name of the option; empty for what somebody drew.
+        options: the options that its generator was given, by name; empty for what somebody drew.
     """
 
     source: str

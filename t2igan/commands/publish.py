@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     check_arguments(arguments)
 
-    from t2igan.inference.publish import Told, publish, scores_table
+    from t2igan.inference.publish import CardNotes, publish, scores_table
     from t2igan.training.start import read_checkpoint
 
-    told = Told(
+    notes = CardNotes(
         machine=arguments.machine,
         limits=read(arguments.limits),
         credits=read(arguments.credits),
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
         picture=arguments.picture,
     )
     discriminator = read_checkpoint(str(arguments.model), "--discriminator:")["discriminator"] if arguments.discriminator else None
-    found = publish(arguments.model, arguments.out, told, not arguments.float32, discriminator)
+    found = publish(arguments.model, arguments.out, notes, not arguments.float32, discriminator)
     print(f"{arguments.out}: {found.megabytes:.1f} MB")
     if found.difference is not None:
         print(f"half precision changes no pixel by more than {found.difference:.1f} of 255 steps")

@@ -78,7 +78,7 @@ class DrawingScores:
     def __init__(self, data: Path, size: int, clip: EvaluationClip, pipeline: ImageSampler, truncation: float = 1.0):
         missing = [name for name in SPLITS if not any((data / name).glob("*.tar"))]
         if missing:
-            raise UserError(f"{data} has no images in the split {missing[0]}; make it by data_prep/drawings.py, from all sources")
+            raise UserError(f"{data} has no images in the split {missing[0]}; make it with data_prep/drawings.py, from all sources")
         scikit_learn("linear_model")  # of the probes, which come late
         self.data, self.size, self.clip, self.pipeline, self.truncation = data, size, clip, pipeline, truncation
         self.real = {name: self.read(name) for name in SPLITS}
@@ -145,13 +145,13 @@ class DrawingScores:
             generated = self.generate([captions[0] for captions in unseen.captions])[:, 0]
             found[source] = {}
             for option in unseen.metas[0]["options"]:
-                told = [meta["options"][option] for meta in seen.metas]
-                if len(set(told)) > 1:
-                    probe, asked = LinearProbe.fit(seen.features, told), [meta["options"][option] for meta in unseen.metas]
+                labels = [meta["options"][option] for meta in seen.metas]
+                if len(set(labels)) > 1:
+                    probe, expected = LinearProbe.fit(seen.features, labels), [meta["options"][option] for meta in unseen.metas]
                     found[source][option] = {
-                        "generated": probe.accuracy(generated, asked),
-                        "real": probe.accuracy(unseen.features, asked),
-                        "chance": max(asked.count(word) for word in set(asked)) / len(asked),
+                        "generated": probe.accuracy(generated, expected),
+                        "real": probe.accuracy(unseen.features, expected),
+                        "chance": max(expected.count(word) for word in set(expected)) / len(expected),
                     }
         rows = [scores for options in found.values() for scores in options.values()]
         return {"mean": {name: sum(row[name] for row in rows) / len(rows) for name in ("generated", "real", "chance")}, "by_source": found}

@@ -28,14 +28,14 @@ PICTURE = "picture.png"
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the run folder does not know and its author tells; each part is optional.
+class CardNotes:
+    """What the card says that the run folder does not hold; each part is optional.
 
     Attributes:
         machine: what it was trained on.
         limits: Markdown about what it cannot do.
         credits: Markdown about who made the data, under which licence.
-        scores: file of scores to a table of them, as printed by the script that measured.
+        scores: a table of scores in Markdown, such as `scores_table` makes.
         picture: an image file that shows what it can do.
     """
 
@@ -55,7 +55,7 @@ class Published:
     local_paths: list[str]  # in its recipe
 
 
-def publish(run: Path, out: Path, told: Told, half: bool = True, discriminator: dict[str, Tensor] | None = None) -> Published:
+def publish(run: Path, out: Path, notes: CardNotes, half: bool = True, discriminator: dict[str, Tensor] | None = None) -> Published:
     """Writes the folder `out`, atomically.
 
     Args:
@@ -71,11 +71,11 @@ def publish(run: Path, out: Path, told: Told, half: bool = True, discriminator: 
     with atomic_folder(out) as folder:
         for file, state in weights.items():
             write_tensors(folder / file, {name: as_half(name, value) for name, value in state.items()} if half else state)
-        for name, path in (("config.json", source / "config.json"), ("recipe.yaml", run / "recipe.yaml"), (PICTURE, told.picture)):
+        for name, path in (("config.json", source / "config.json"), ("recipe.yaml", run / "recipe.yaml"), (PICTURE, notes.picture)):
             if path is not None:
                 (folder / name).write_bytes(path.read_bytes())
         change = difference(open_model(source), open_model(folder), recipe) if half else None
-        write_text(folder / "README.md", card(recipe, source, half, records, change, told))
+        write_text(folder / "README.md", card(recipe, source, half, records, change, notes))
         files = sorted(folder.iterdir())
         write_text(folder / HASHES, "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files))
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
@@ -104,20 +104,20 @@ def difference(one: GeneratorRunner, other: GeneratorRunner, recipe: Recipe) -> 
     return float((a - b).abs().max()) * 127.5
 
 
-def card(recipe: Recipe, source: Path, half: bool, records: list[dict], change: float | None, told: Told) -> str:
-    """README.md of the published folder: the run's own card, and what its author tells."""
-    where = f" on {told.machine}" if told.machine else ""
+def card(recipe: Recipe, source: Path, half: bool, records: list[dict], change: float | None, notes: CardNotes) -> str:
+    """README.md of the published folder: the run's own card, its training, and the notes."""
+    where = f" on {notes.machine}" if notes.machine else ""
     seen = f"{records[-1]['images']:,} images seen in {minutes(records):.0f} minutes{where}"
     parts = [(source / "README.md").read_text(encoding="utf-8").strip()]
-    if told.picture is not None:
+    if notes.picture is not None:
         parts.append(f"![what it draws]({PICTURE})")
     began = "" if recipe.start is None else f" It began with the weights of {recipe.start.run}, which are needed to repeat it."
     parts += ["## Training", f"`t2igan train recipe.yaml --out RUN`, seed {recipe.seed}: {seen}.{began}", curves(records)]
     if half:
         changes = "" if change is None else f"; that changes no pixel of the recipe's prompts by more than {change:.1f} of 255 steps"
         parts.append(f"Weights are stored in float16{changes}.")
-    told_parts = {"Scores": told.scores, "Limits": told.limits, "Data and credits": told.credits}
-    parts += [part for title, words in told_parts.items() if words for part in (f"## {title}", words.strip())]
+    sections = {"Scores": notes.scores, "Limits": notes.limits, "Data and credits": notes.credits}
+    parts += [part for title, words in sections.items() if words for part in (f"## {title}", words.strip())]
     return "\n\n".join([*parts, f"`sha256sum -c {HASHES}` checks the files."]) + "\n"
 
 

@@ -28,7 +28,7 @@ def shown(run, tmp_path_factory):
 
 
 @pytest.fixture
-def told(tmp_path):
+def notes(tmp_path):
     """What a run folder does not know, as options."""
     (tmp_path / "limits.md").write_text("It cannot count.")
     (tmp_path / "credits.md").write_text("Drawn by A, CC BY 4.0.")
@@ -38,9 +38,9 @@ def told(tmp_path):
     return [word for option, name in files.items() for word in (option, tmp_path / name)]
 
 
-def test_the_published_model_draws_what_the_run_draws(shown, call, told, tmp_path):
+def test_the_published_model_draws_what_the_run_draws(shown, call, notes, tmp_path):
     out = tmp_path / "published"
-    said = call("publish", shown, "--out", out, "--machine", "two cores", *told)
+    said = call("publish", shown, "--out", out, "--machine", "two cores", *notes)
     assert "MB" in said and "of 255 steps" in said
     tensors = load_file(out / "model.safetensors")
     assert {value.dtype for value in tensors.values()} <= {torch.float16, torch.int64, torch.bool}
@@ -51,9 +51,9 @@ def test_the_published_model_draws_what_the_run_draws(shown, call, told, tmp_pat
     assert abs(sizes[0] - sizes[1] - 2 * floats) < 100
 
 
-def test_the_card_says_what_was_done_and_the_hashes_hold(run, call, told, tmp_path):
+def test_the_card_says_what_was_done_and_the_hashes_hold(run, call, notes, tmp_path):
     out = tmp_path / "published"
-    call("publish", run, "--out", out, "--machine", "two cores", *told)
+    call("publish", run, "--out", out, "--machine", "two cores", *notes)
     card, seed = (out / "README.md").read_text(), yaml.safe_load((run / "recipe.yaml").read_text())["seed"]
     for text in (
         f"seed {seed}",

@@ -10,7 +10,7 @@ from torch import nn
 
 from t2igan.config import StartConfig
 from t2igan.errors import UserError
-from t2igan.inference.publish import Told, publish
+from t2igan.inference.publish import CardNotes, publish
 from t2igan.training.start import copy_matching, start_from
 
 pytest_plugins = ["kit"]
@@ -139,8 +139,8 @@ def test_a_warm_start_takes_the_average_and_the_discriminator(kit, phase1, tmp_p
 
 
 def test_a_warm_start_with_a_published_model_of_half_precision(kit, phase1, tmp_path, capsys):
-    publish(phase1, tmp_path / "plain", Told())
-    publish(phase1, tmp_path / "both", Told(), discriminator=saved(phase1, "discriminator"))
+    publish(phase1, tmp_path / "plain", CardNotes())
+    publish(phase1, tmp_path / "both", CardNotes(), discriminator=saved(phase1, "discriminator"))
     for folder, with_d in (("plain", False), ("both", True)):
         trainer = warm(kit, tmp_path / folder, tmp_path / f"warm_{folder}").trainer
         for name, value in saved(phase1, "ema").items():
