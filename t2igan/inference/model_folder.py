@@ -86,7 +86,7 @@ def load_generator(folder: Path, config: ModelConfig, device: str | torch.device
 def save_model(folder: Path, generator: Generator, recipe: Recipe, facts: dict) -> None:
     """`config.json`, `model.safetensors` and a model card with these facts, atomically; an older model in the folder is replaced."""
     config = ModelConfig(recipe.name, recipe.resolution, recipe.generator, recipe.text)
-    write_model(folder, generator, config, model_card(folder.parent.name, generator, recipe, facts))
+    write_model(folder, generator, config, model_card(generator, recipe, facts))
 
 
 def write_model(folder: Path, generator: Generator, config: ModelConfig, card: str) -> None:
@@ -94,17 +94,19 @@ def write_model(folder: Path, generator: Generator, config: ModelConfig, card: s
     write_folder(folder, {"model": generator.state_dict()}, {"config.json": json.dumps(to_dict(config), indent=2), "README.md": card})
 
 
-def model_card(run: str, generator: Generator, recipe: Recipe, facts: dict) -> str:
-    """What the model is, what it was trained on and the command that uses it, in Markdown; `run` is the name of its run folder."""
+def model_card(generator: Generator, recipe: Recipe, facts: dict) -> str:
+    """What the model is, what it was trained on and the command that uses it, in Markdown."""
     if recipe.generator.synthesis.starts_from_image:
         what = f"An upsampler GAN, {recipe.generator.synthesis.input_resolution(recipe.resolution)} to {recipe.resolution} px"
-        use = f"t2igan upsample {run} image.png --out large"
+        use = "t2igan upsample FOLDER image.png --out large"
     elif recipe.text.build().conditional:
-        what, use = f"A text-to-image GAN, {recipe.resolution} px", f't2igan sample {run} "a prompt" --out image.png'
+        what, use = f"A text-to-image GAN, {recipe.resolution} px", 't2igan sample FOLDER "a prompt" --out image.png'
     else:
-        what, use = f"An unconditional GAN, {recipe.resolution} px", f"t2igan sample {run} --seeds 0-7 --out images.png"
+        what, use = f"An unconditional GAN, {recipe.resolution} px", "t2igan sample FOLDER --seeds 0-7 --out images.png"
     parameters = sum(p.numel() for p in generator.parameters())
     card = [f"# {recipe.name}", "", f"{what}, {parameters:,} parameters, trained with t2igan.", ""]
     card += [f"- {name}: {value}" for name, value in facts.items()]
-    card += [f"- data: {recipe.data.shards} (see the card beside the shards for licences)", f"- text encoder: {recipe.text}", ""]
-    return "\n".join([*card, "```", use, "```", ""])
+    encoder = to_dict(recipe)["text"]
+    card += [f"- data: {recipe.data.shards} (see the card beside the shards for licences)"]
+    card += [f"- text: {', '.join(f'{name} {encoder[name]}' for name in ('kind', 'model', 'max_tokens') if encoder.get(name) is not None)}", ""]
+    return "\n".join([*card, "FOLDER is the one with this card:", "", "```", use, "```", ""])

@@ -32,7 +32,7 @@ def test_the_folder_holds_config_weights_and_card_and_no_pickle(folder):
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["name"] == "tiny" and config["resolution"] == 16 and config["text"]["kind"] == "transformers"
     card = (folder / "model" / "README.md").read_text()
-    assert "images_seen: 12" in card and "t2igan sample" in card
+    assert "images_seen: 12" in card and "t2igan sample FOLDER" in card and "text: kind transformers, model " in card
 
 
 def test_a_loaded_model_does_not_train(pipeline):
