@@ -106,7 +106,7 @@ def model_card(generator: Generator, recipe: Recipe, facts: dict) -> str:
     parameters = sum(p.numel() for p in generator.parameters())
     card = [f"# {recipe.name}", "", f"{what}, {parameters:,} parameters, trained with t2igan.", ""]
     card += [f"- {name}: {value}" for name, value in facts.items()]
-    encoder = to_dict(recipe)["text"]
+    encoder = {name: value for name, value in to_dict(recipe)["text"].items() if name in ("kind", "model", "max_tokens")}
     card += [f"- data: {recipe.data.shards} (see the card beside the shards for licences)"]
-    card += [f"- text: {', '.join(f'{name} {encoder[name]}' for name in ('kind', 'model', 'max_tokens') if encoder.get(name) is not None)}", ""]
+    card += [f"- text: {', '.join(f'{name} {value}' for name, value in encoder.items())}", ""]
     return "\n".join([*card, "FOLDER is the one with this card:", "", "```", use, "```", ""])
