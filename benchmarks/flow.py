@@ -71,7 +71,8 @@ def train(recipe, minutes: float, out: Path) -> None:
     from accelerate.utils import broadcast
 
     from t2igan.config import EMAConfig
-    from t2igan.data.shards import Shards, TrainingBatches
+    from t2igan.data.batches import TrainingBatches
+    from t2igan.data.shards import Shards
     from t2igan.draws import Draws
     from t2igan.schedule import constant
     from t2igan.text.cache import CaptionEncoder, default_cache

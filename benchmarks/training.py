@@ -68,7 +68,7 @@ def measure(path: str, overrides: list[str], rounds: int, without: list[str] | N
     """Images/s over all processes, and each part's share of the time."""
     import torch
 
-    from t2igan.data.shards import batches
+    from t2igan.data.batches import batches
     from t2igan.recipe import load_recipe
     from t2igan.system import build_system
     from t2igan.text.cache import default_cache

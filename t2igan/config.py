@@ -22,6 +22,7 @@ class DataConfig(PartConfig):
     workers: Whole = 0  # processes that decode; 0 decodes in the training process
     cache_captions: bool | None = None  # whether text features are kept on disk; none: of at most 100,000 images
     caption_dropout: ShareBelow1 = 0.0  # of the visits to an image, those without its caption: for upsamplers that are to work without one
+    images_per_caption: Count = 1  # Ours: so many visits in a row are to images of one first caption, where the data set has them
     mirror: bool = False  # every second visit to an image shows it mirrored; never for images with text or captions with left and right
 
 

@@ -32,16 +32,18 @@ class Growth:
     Args:
         processes: that share a batch.
         group: images of a pass must be a multiple of it, for the discriminator's statistics.
+        images_per_caption: and of this.
     """
 
-    def __init__(self, config: TrainingConfig, resolution: int, processes: int = 1, group: int = 1):
+    def __init__(self, config: TrainingConfig, resolution: int, processes: int = 1, group: int = 1, images_per_caption: int = 1):
         self.total, self.micro_batch, self.processes = config.total_images, config.micro_batch, processes
         self.grows = config.growth is not None
         self.phases = phases_of(config, resolution)
         for batch in sorted({phase.batch for phase in self.phases}):
             size = micro_batch_size(batch, config.micro_batch, processes)
-            if size % group:
-                raise UserError(f"discriminator.network takes groups of {group} images, a pass has {size}; choose a divisor")
+            for what, images in (("discriminator.network", group), ("data.images_per_caption", images_per_caption)):
+                if size % images:
+                    raise UserError(f"{what} takes groups of {images} images, a pass has {size}; choose a divisor")
 
     def phase(self, images: int) -> Phase:
         return next(phase for phase in reversed(self.phases) if phase.begin <= images)

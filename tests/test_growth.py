@@ -74,6 +74,8 @@ def test_a_batch_that_cannot_be_shared_is_refused():
         Growth(replace(CONFIG, micro_batch=3), 16)
     with pytest.raises(UserError, match="takes groups of 8 images, a pass has 4"):
         Growth(CONFIG, 16, group=8)
+    with pytest.raises(UserError, match=r"data\.images_per_caption takes groups of 3 images, a pass has 4"):
+        Growth(CONFIG, 16, images_per_caption=3)
 
 
 def test_real_images_fade_in_as_generated_ones_do():

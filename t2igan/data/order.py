@@ -1,8 +1,11 @@
-"""The order of samples as a pure function of (seed, epoch, position): nothing is stored or shuffled in memory.
+"""The order of samples as a pure function of (seed, epoch, position).
 
-A four-round Feistel network on the smallest even number of bits that holds the data set, with cycle walking, is a pseudo-random bijection
-in constant memory (Black and Rogaway 2002, "Ciphers with arbitrary finite domains", section 3).
+Nothing is stored or shuffled in memory, unless images of one caption are to follow one another. A four-round Feistel network on the
+smallest even number of bits that holds the data set, with cycle walking, is a pseudo-random bijection in constant memory (Black and Rogaway
+2002, "Ciphers with arbitrary finite domains", section 3).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -45,3 +48,46 @@ def _feistel(x: np.ndarray, half: np.uint64, seed: int, epoch: np.ndarray) -> np
     for round in range(ROUNDS):
         left, right = right, left ^ (hashed(seed, epoch, round, right) & low)
     return (left << half) | right
+
+
+class CaptionGroups:
+    """Positions in an endless stream to sample numbers, such that each `group` positions show images of one caption.
+
+    An epoch shows every image at most once and leaves out fewer than `group`. What a caption has beyond whole groups is mixed with the like
+    of others, so captions of fewer images share groups.
+
+    Args:
+        captions: one of each sample.
+    """
+
+    def __init__(self, captions: Sequence[str], group: int, seed: int):
+        self.captions = np.unique(np.asarray(captions), return_inverse=True)[1]
+        self.group, self.seed = group, seed
+        self.epoch_size = len(captions) // group * group
+        self.orders: dict[int, np.ndarray] = {}  # of the last epochs asked for
+        if not self.epoch_size:
+            raise ValueError(f"{len(captions)} samples make no group of {group}")
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        epochs, places = np.divmod(np.asarray(positions), self.epoch_size)
+        found = np.empty(len(places), np.int64)
+        for epoch in np.unique(epochs):
+            found[epochs == epoch] = self.epoch(int(epoch))[places[epochs == epoch]]
+        return found
+
+    def epoch(self, epoch: int) -> np.ndarray:
+        """The sample numbers of a whole epoch in order."""
+        if epoch not in self.orders:
+            self.orders = {kept: order for kept, order in self.orders.items() if kept == epoch - 1} | {epoch: self.ordered(epoch)}
+        return self.orders[epoch]
+
+    def ordered(self, epoch: int) -> np.ndarray:
+        keys = hashed(self.seed, epoch, 6, np.arange(len(self.captions)))
+        order = np.lexsort((keys, self.captions))  # by caption, and by chance within it
+        starts, counts = np.unique(self.captions[order], return_index=True, return_counts=True)[1:]
+        rank = np.arange(len(order)) - np.repeat(starts, counts)
+        whole = rank < np.repeat(counts // self.group * self.group, counts)
+        rest = order[~whole]
+        mixed = rest[np.argsort(keys[rest])]
+        groups = np.concatenate([order[whole], mixed[: len(mixed) // self.group * self.group]]).reshape(-1, self.group)
+        return groups[np.argsort(hashed(self.seed, epoch, 7, np.arange(len(groups))))].reshape(-1)

@@ -42,6 +42,7 @@ class GigaGANDiscriminatorConfig(DiscriminatorNetworkConfig):
     conv_gain: Positive = 0.4
     attention_gain: Positive = 0.3
     minibatch_std: Whole = 0  # group size of the minibatch standard deviation at 4 px; 0: none
+    minibatch_strided: bool = True  # groups as in the releases; false: of neighbours, which data.images_per_caption gives one caption
     backend: Backend = "auto"  # attention kernels
     activation_checkpointing: bool = False  # gradient checkpointing: each stage is computed again on the way back, for less memory
 
@@ -136,7 +137,7 @@ class FinalStage(DiscriminatorStage):
 
     def __init__(self, index: int, config: GigaGANDiscriminatorConfig):
         super().__init__(index, config)
-        self.std = MinibatchStd(config.minibatch_std) if config.minibatch_std else None
+        self.std = MinibatchStd(config.minibatch_std, config.minibatch_strided) if config.minibatch_std else None
 
     def residual_blocks(self, blocks: int) -> int:
         return blocks

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from t2igan.data.batches import TrainingBatches
 from t2igan.data.images import to_pil
-from t2igan.data.shards import Shards, TrainingBatches
+from t2igan.data.shards import Shards
 from t2igan.discriminator.base import DiscriminatorNetwork
 from t2igan.evaluation.interfaces import EvaluationClip, ImageSampler
 from t2igan.grids import grid

@@ -106,7 +106,7 @@ def model_card(generator: Generator, recipe: Recipe, facts: dict) -> str:
     parameters = sum(p.numel() for p in generator.parameters())
     card = [f"# {recipe.name}", "", f"{what}, {parameters:,} parameters, trained with t2igan.", ""]
     card += [f"- {name}: {value}" for name, value in facts.items()]
-    encoder = {name: value for name, value in to_dict(recipe)["text"].items() if name in ("kind", "model", "max_tokens")}
+    described = {name: value for name, value in to_dict(recipe)["text"].items() if name in ("kind", "model", "max_tokens")}
     card += [f"- data: {recipe.data.shards} (see the card beside the shards for licences)"]
-    card += [f"- text: {', '.join(f'{name} {value}' for name, value in encoder.items())}", ""]
+    card += [f"- text: {', '.join(f'{name} {value}' for name, value in described.items())}", ""]
     return "\n".join([*card, "FOLDER is the one with this card:", "", "```", use, "```", ""])

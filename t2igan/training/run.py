@@ -11,7 +11,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
 
 from t2igan.config import Recipe
-from t2igan.data.shards import PairedBatches, Shards, TrainingBatches, batches
+from t2igan.data.batches import PairedBatches, TrainingBatches, batches
+from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.files import one_writer, write_text
 from t2igan.growth import Growth
@@ -73,7 +74,8 @@ class Run:
         self.accelerator = accelerator(recipe.training.growth is not None)
         self.recipe, self.config, self.out = recipe, recipe.training, Path(out)
         self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
-        self.growth = Growth(recipe.training, recipe.resolution, self.accelerator.num_processes, system.discriminator.batch_multiple)
+        groups = system.discriminator.batch_multiple, recipe.data.images_per_caption
+        self.growth = Growth(recipe.training, recipe.resolution, self.accelerator.num_processes, *groups)
         self.shards = Shards(recipe.data.shards, captioned=system.text_encoder.conditional)
         self.dataset = self._batches()
         self.dataset[0]  # data that cannot be read is refused before anything is written
@@ -96,8 +98,9 @@ class Run:
         data = self.recipe.data
         where = self.accelerator.process_index, self.accelerator.num_processes
         args = (self.shards, self.recipe.resolution, self.growth.batch, self.recipe.seed, *where, data.caption_dropout, data.mirror)
-        first = TrainingBatches(*args)
-        return PairedBatches(first, TrainingBatches(*args, GENERATOR_STREAM)) if self.config.own_reals else first
+        halves = (0, GENERATOR_STREAM) if self.config.own_reals else (0,)
+        made = [TrainingBatches(*args, stream, data.images_per_caption) for stream in halves]
+        return PairedBatches(*made) if self.config.own_reals else made[0]
 
     # ------------------------------------------------------------------------------------------------ the loop
 

@@ -35,7 +35,8 @@ class Trainer:
         config = recipe.training
         self.config, self.seed = config, recipe.seed
         self.accelerator, self.device, self.encode_text = accelerator, accelerator.device, encode_text
-        self.growth = Growth(config, recipe.resolution, accelerator.num_processes, system.discriminator.batch_multiple)
+        groups = system.discriminator.batch_multiple, recipe.data.images_per_caption
+        self.growth = Growth(config, recipe.resolution, accelerator.num_processes, *groups)
         self.objective = system.objective.to(self.device)
         self.clusters: Clusters | None = None
         freeze(system.generator, config.generator_optimizer, "training.generator_optimizer")

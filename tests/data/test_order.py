@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from t2igan.data.order import hashed, mix, shuffled
+from t2igan.data.order import CaptionGroups, hashed, mix, shuffled
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 1000])
@@ -51,3 +51,36 @@ def test_hashes_are_uniform_and_depend_on_every_argument():
 def test_mix_is_splitmix64s_finaliser():
     """The first output of splitmix64 with seed 0 (Vigna's reference): mix of the golden gamma."""
     assert int(mix(np.uint64(0x9E3779B97F4A7C15))) == 0xE220A8397B1DCDAF
+
+
+CAPTIONS = [*("rose",) * 9, *("cat",) * 4, *("bus",) * 2, *(f"thing {i}" for i in range(8))]  # 23 samples: 12 in three whole groups of 4
+
+
+def test_groups_show_images_of_one_caption_and_an_epoch_each_image_at_most_once():
+    order, mixed = CaptionGroups(CAPTIONS, 4, seed=5), 0
+    for epoch in range(5):
+        numbers = order(np.arange(20 * epoch, 20 * (epoch + 1)))
+        assert len(set(numbers.tolist())) == 20
+        groups = [tuple(CAPTIONS[number] for number in group) for group in numbers.reshape(-1, 4).tolist()]
+        assert groups.count(("rose",) * 4) == 2 and groups.count(("cat",) * 4) == 1
+        mixed += groups != sorted(groups, key=lambda group: len(set(group)))
+    assert mixed > 2, "the others come between whole groups"
+
+
+def test_groups_of_another_epoch_have_other_members_and_any_image_comes():
+    order = CaptionGroups(CAPTIONS, 4, seed=5)
+    epochs = [{tuple(sorted(group)) for group in order(np.arange(20 * e, 20 * (e + 1))).reshape(-1, 4).tolist()} for e in range(20)]
+    assert len({frozenset(epoch) for epoch in epochs}) == 20
+    assert {number for epoch in epochs for group in epoch for number in group} == set(range(23))
+
+
+def test_groups_are_a_function_of_position_alone():
+    run = CaptionGroups(CAPTIONS, 4, seed=5)(np.arange(200))
+    picks = np.array([199, 0, 20, 19, 77, 21])
+    assert CaptionGroups(CAPTIONS, 4, seed=5)(picks).tolist() == run[picks].tolist()
+    assert CaptionGroups(CAPTIONS, 4, seed=6)(np.arange(200)).tolist() != run.tolist()
+
+
+def test_too_few_samples_make_no_group():
+    with pytest.raises(ValueError, match="3 samples make no group of 4"):
+        CaptionGroups(CAPTIONS[:3], 4, seed=0)

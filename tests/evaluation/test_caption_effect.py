@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from PIL import Image
 from tiny import override, run_of, tiny_recipe
 
-from t2igan.data.shards import Shards, TrainingBatches
+from t2igan.data.batches import TrainingBatches
+from t2igan.data.shards import Shards
 from t2igan.evaluation.caption_effect import BATCH, discriminator_effect, generator_effect
 from t2igan.objective.matching import mismatched_captions
 from t2igan.pyramid import build_pyramid

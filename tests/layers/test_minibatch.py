@@ -35,6 +35,15 @@ def test_the_releases_values_of_a_sine():
     assert values[:, 0, 0].tolist() == pytest.approx([0.255411, 0.25856] * 4, abs=1e-6)
 
 
+def test_without_strides_neighbours_are_a_group():
+    x = torch.randn(8, 5, 4, 4, dtype=torch.float64)
+    y = MinibatchStd(4, strided=False)(x, 1)[:, 5, 0, 0]
+    expected = [(group.var(0, unbiased=False) + EPS).sqrt().mean().item() for group in x.split(4)]
+    assert y.tolist() == pytest.approx([expected[0]] * 4 + [expected[1]] * 4, abs=1e-12)
+    two_sets = MinibatchStd(4, strided=False)(torch.cat([x, 3 * x]), 2)[:, 5, 0, 0]
+    assert two_sets[8:].tolist() == pytest.approx((3 * y).tolist(), rel=1e-6)
+
+
 @pytest.mark.parametrize(("changed", "same"), [([1, 3, 5, 7], [0, 2, 4, 6]), ([0], [1, 3, 5, 7])])
 def test_groups_do_not_reach_one_another(changed, same):
     x = torch.randn(8, 5, 4, 4)

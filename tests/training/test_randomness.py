@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import override, run_of, tiny_upsampler
 
-from t2igan.data.shards import TrainingBatches
+from t2igan.data.batches import TrainingBatches
 from t2igan.objective.gradient_penalty import FiniteDifferenceR1
 from t2igan.pyramid import build_pyramid
 from t2igan.types import TrainingTime
