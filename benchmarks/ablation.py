@@ -1,16 +1,16 @@
 """Which parts of a recipe matter: variants of it, each trained for the same minutes and scored by the same script.
 
-    python benchmarks/ablation.py configs/drawings_32.yaml variants.yaml --minutes 12 --score drawings \\
-        --data data/drawings_32 --scorer runs/drawings_scorer_32 --out runs/ablation
+    python benchmarks/ablation.py configs/ablations/drawings_32.yaml benchmarks/drawings_variants.yaml --minutes 15 \\
+        --data data/drawings_64 --scorer runs/drawings_scorer --out runs/ablation
 
-variants.yaml maps the name of a variant to its overrides, as the command line takes them:
+The second file maps the name of a variant to its overrides, as the command line takes them:
 
     base: []
     no guidance: ["objective.generator=[{kind: nonsaturating}]"]
 
-The pace of each variant is measured over a short training, into which its schedules and growth are squeezed; they and its length then
-stretch to the minutes. The result is OUT/result.json and OUT/table.md. What is finished is kept: an interrupted study goes on where it
-stopped.
+A short run measures each variant's pace. The number of images that fits the minutes follows from it, and schedules and growth scale with
+that number. The result is OUT/result.json and OUT/table.md. A variant that fails is named at the end, the others go on. What is finished is
+kept: an interrupted study goes on where it stopped.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.lineage import scaled  # noqa: E402
-from benchmarks.seeds import launch, train_command  # noqa: E402
+from benchmarks.seeds import LaunchError, launch, train_command  # noqa: E402
 from t2igan.errors import UserError, run_script  # noqa: E402
 
 PACE_STEPS, WARM_STEPS = 60, 5  # of the run that measures a pace, and of those at its beginning that do not count
@@ -55,15 +55,36 @@ def main() -> None:
     unknown = [name for name in arguments.only or () if name not in variants]
     if unknown:
         raise UserError(f"no variant {unknown[0]!r}; {arguments.variants} has {', '.join(variants)}")
-    from t2igan.recipe import load_recipe
-
-    for overrides in variants.values():
-        load_recipe(arguments.recipe, overrides)  # raises for a mistake in the last one, too, before the first one trains
-    for name, overrides in variants.items():
-        if not arguments.only or name in arguments.only:
+    chosen = {name: overrides for name, overrides in variants.items() if not arguments.only or name in arguments.only}
+    check_variants(arguments.recipe, chosen, arguments.processes)
+    failed = []
+    for name, overrides in chosen.items():
+        try:
             train_and_score(name, overrides, arguments)
+        except LaunchError as error:
+            failed.append(f"{name}: {error}")
         write(arguments.out, variants)
     print((arguments.out / "table.md").read_text(), end="")
+    if failed:
+        raise UserError("; ".join(failed))
+
+
+def check_variants(recipe: Path, variants: dict[str, list[str]], processes: int) -> None:
+    """Raises UserError, before the first variant trains, for any that could not be built."""
+    from t2igan.growth import Growth
+    from t2igan.recipe import load_recipe
+    from t2igan.system import build_system
+    from t2igan.training.parameters import settings
+
+    for name, overrides in variants.items():
+        try:
+            changed = load_recipe(recipe, overrides)
+            system = build_system(changed)
+            for part in ("generator", "discriminator"):
+                settings(getattr(system, part), getattr(changed.training, f"{part}_optimizer"), f"training.{part}_optimizer")
+            Growth(changed.training, changed.resolution, processes, system.discriminator.batch_multiple, changed.data.images_per_caption)
+        except UserError as error:
+            raise UserError(f"variant {name}: {error}") from None
 
 
 def read_variants(file: Path) -> dict[str, list[str]]:
@@ -160,6 +181,7 @@ def write(out: Path, variants: dict[str, list[str]]) -> None:
 
 COLUMNS = {  # of the table: the score's name in either script's result
     "images": ("images seen",),
+    "minutes": ("minutes",),
     "R@1": ("retrieval train 100 generated r at 1", "train r at 1"),
     "R@1 of 1000": ("retrieval train 1000 generated r at 1",),
     "pairs": ("retrieval held out pairs 100 generated r at 1", "held out pairs r at 1"),
@@ -173,6 +195,8 @@ COLUMNS = {  # of the table: the score's name in either script's result
     "recall": ("diversity recall generated",),
 }
 
+FORMATS = {"images": ",.0f", "minutes": ".1f"}
+
 
 def table(rows: dict[str, dict[str, float]]) -> str:
     """Markdown: a line for each variant, a column for each score that any of them has."""
@@ -180,7 +204,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     shown = {column: name for column, name in named.items() if name}
     lines = [f"| {' | '.join(['variant', *shown])} |", f"|{'---|' * (len(shown) + 1)}"]
     for variant, row in rows.items():
-        cells = [f"{row[name]:,.0f}" if column == "images" else f"{row[name]:.3f}" for column, name in shown.items()]
+        cells = [f"{row[name]:{FORMATS.get(column, '.3f')}}" for column, name in shown.items()]
         lines.append(f"| {' | '.join([variant, *cells])} |")
     return "\n".join(lines) + "\n"
 

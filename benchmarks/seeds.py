@@ -58,11 +58,15 @@ def score_command(run: Path, data: Path, scorer: Path) -> list[str]:
     return [*command, "--out", str(run / "result.json"), "--picture", str(run / "grid.png")]
 
 
+class LaunchError(UserError):
+    """A command that failed."""
+
+
 def launch(command: list[str], environment: dict[str, str]) -> None:
-    """Raises UserError where the command failed; it has said why."""
+    """Raises LaunchError where the command failed; it has said why."""
     code = subprocess.run(command, env=environment).returncode
     if code:
-        raise UserError(f"{' '.join(command)} ended with {code}")
+        raise LaunchError(f"{' '.join(command)} ended with {code}")
 
 
 def figures(result: dict) -> dict[str, float]:

@@ -8,7 +8,7 @@ from t2igan.augment import NoAugmentConfig
 from t2igan.ranges import Amount, AmountOverTime, Count, Positive, Seed, ShareBelow1, ShareBelow1OverTime, Whole
 from t2igan.schedule import constant
 from t2igan.text.adapter import AdapterConfig
-from t2igan.types import CheckContext, PartConfig
+from t2igan.types import REACH, CheckContext, PartConfig
 
 
 def of_kind(kinds: dict[str, type], default_kind: str | None = None, **options):
@@ -22,8 +22,14 @@ class DataConfig(PartConfig):
     workers: Whole = 0  # processes that decode; 0 decodes in the training process
     cache_captions: bool | None = None  # whether text features are kept on disk; none: of at most 100,000 images
     caption_dropout: ShareBelow1 = 0.0  # of the visits to an image, those without its caption: for upsamplers that are to work without one
-    images_per_caption: Count = 1  # Ours: so many visits in a row are to images of one first caption, where the data set has them
+    images_per_caption: Count = 1  # Ours: so many consecutive images share their first caption, where the data set has so many of it
     mirror: bool = False  # every second visit to an image shows it mirrored; never for images with text or captions with left and right
+
+    def check(self, context: CheckContext) -> None:
+        if self.images_per_caption > 1 and not context.token_dim:
+            raise ValueError(f"images_per_caption is {self.images_per_caption}, and the system has no text; leave it out")
+        if self.images_per_caption > REACH:  # the first of a group must see another caption within reach
+            raise ValueError(f"images_per_caption is {self.images_per_caption}, needs at most {REACH}, among which mismatched captions lie")
 
 
 @dataclass(frozen=True, kw_only=True)

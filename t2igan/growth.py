@@ -32,7 +32,7 @@ class Growth:
     Args:
         processes: that share a batch.
         group: images of a pass must be a multiple of it, for the discriminator's statistics.
-        images_per_caption: and of this.
+        images_per_caption: images of a pass must be a multiple of it, too.
     """
 
     def __init__(self, config: TrainingConfig, resolution: int, processes: int = 1, group: int = 1, images_per_caption: int = 1):

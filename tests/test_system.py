@@ -88,6 +88,7 @@ SIZES = [
     ("training.prompts=[a heart, '']", "training.prompts has an empty one, number 2"),
     ("training.total_images=7", "training.total_images 7 is less than one batch of 32"),
     ("data.workers=-1", "data.workers is -1"),
+    ("data.images_per_caption=9", "data.images_per_caption is 9, needs at most 8, among which mismatched captions lie"),
     ("data.caption_dropout=1.0", "data.caption_dropout is 1.0, needs a number from 0 to below 1"),
     ("training={total_images: 64, batch: 32, reuse_fakes: true, own_reals: true}", "training.reuse_fakes needs the same real images"),
     ("training.generator_optimizer.groups=[{match: '*', lr: -1}]", "training.generator_optimizer.groups.0.lr is -1.0, needs 0 or more"),

@@ -14,7 +14,7 @@ from torch import Tensor
 from small_clip.config import ClipTraining
 from small_clip.data import CaptionedImages
 from small_clip.fills import palette
-from small_clip.views import change_outlines, distort
+from small_clip.views import change_outlines, distort, shrink
 from t2igan.data.images import to_signed
 
 MAX_PRIMARY = 2048  # primary captions in a batch; of a larger data set a fresh sample each time
@@ -47,6 +47,8 @@ class BatchSampler:
             primary = torch.tensor([caption == own[0] for caption, own in zip(sampled, true, strict=True)])
             images = torch.where(primary[:, None, None, None], change_outlines(images, self.generator), images)
         images = distort(images, self.config.distortion, self.generator)
+        if self.config.shrink:
+            images = shrink(images, self.config.shrink, self.generator)
         captions = list(dict.fromkeys([*sampled, *(c for more in other for c in more[:MAX_OTHER]), *self._primary_captions()]))
         position = {caption: i for i, caption in enumerate(captions)}
         negatives = torch.ones(len(numbers), len(captions), dtype=torch.bool)

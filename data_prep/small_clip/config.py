@@ -22,6 +22,7 @@ class ClipTraining:
     symmetric: float = 0.5  # weight of the captions' cross-entropy over the batch's images
     any_caption: float = 0.5  # probability of any of the image's captions instead of its primary one
     distortion: float = 0.5  # strength of the random views
+    shrink: float = 0.0  # probability that a view is seen at half its side, enlarged again
     outlines: bool = True  # add and remove dark outlines at random
     recolor: float = 0.9  # probability that an image with a colour in its primary caption takes another one
     new_captions: bool = False  # whether recolouring may make primary captions that the data set does not have
@@ -30,9 +31,11 @@ class ClipTraining:
 ARCHITECTURES = {
     "guide": ClipTraining({"layers": [1, 1, 1, 1], "width": 24, "image_size": 32}, steps=750),
     "scorer": ClipTraining({"timm_model_name": "test_resnet", "image_size": 64}, steps=900, distortion=0.6),
-    # For tens of thousands of images; those of data_prep/drawings.py come in many colours already
-    "large_guide": ClipTraining({"layers": [1, 1, 1, 1], "width": 24, "image_size": 64}, embed_dim=256, steps=7000, recolor=0.0),
+    # For tens of thousands of images, which come in many colours already
+    "large_guide": ClipTraining(
+        {"layers": [1, 1, 1, 1], "width": 24, "image_size": 64}, embed_dim=256, steps=7000, recolor=0.0, shrink=0.3
+    ),
     "large_scorer": ClipTraining(
-        {"timm_model_name": "resnet10t", "image_size": 64}, embed_dim=256, steps=7000, recolor=0.0, distortion=0.6
+        {"timm_model_name": "resnet10t", "image_size": 64}, embed_dim=256, steps=7000, recolor=0.0, distortion=0.6, shrink=0.3
     ),
 }

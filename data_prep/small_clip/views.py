@@ -1,4 +1,4 @@
-"""Random views of flat art: distorted, and with other outlines."""
+"""Random views of flat art: distorted, with other outlines, or at half the side."""
 
 import torch
 import torch.nn.functional as F
@@ -47,3 +47,10 @@ def change_outlines(x: Float[Tensor, "b 3 r r"], generator: torch.Generator) -> 
     outlined = (x - 0.8 * amount * edges).clamp(-1, 1)
     without_lines = torch.lerp(x, -widest(-lighter), amount)
     return torch.where(chance < 0.3, outlined, torch.where(chance > 0.65, without_lines, x))
+
+
+def shrink(x: Float[Tensor, "b 3 r r"], probability: float, generator: torch.Generator) -> Float[Tensor, "b 3 r r"]:
+    """Some images at half their side, enlarged again, as a tower sees those of a generator of half its resolution."""
+    small = F.avg_pool2d(x, 2)
+    enlarged = F.interpolate(small, size=x.shape[-2:], mode="bicubic", align_corners=False).clamp(-1, 1)
+    return torch.where(torch.rand(len(x), 1, 1, 1, generator=generator) < probability, enlarged, x)

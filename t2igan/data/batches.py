@@ -1,7 +1,7 @@
 """Samples of shards to batches: exact resume from one integer, equal batches on every rank.
 
 Which samples a step reads, and which of an image's captions it takes, depends on (seed, position) alone: not on the number of processes,
-workers or restarts. A broken sample is replaced by its successor and counted.
+workers or restarts. A broken sample is replaced by its successor, whatever its caption, and counted.
 """
 
 import contextlib
@@ -39,7 +39,8 @@ class TrainingBatches(Dataset):
     Args:
         size: px of the images.
         batch: images per step over all processes, a multiple of `world`; or those of the step that begins at a position.
-        images_per_caption: visits in a row to images of one primary caption, which take the same one of their captions.
+        images_per_caption: this many consecutive images share their primary caption, as far as the data set has so many of it
+            (CaptionGroups); half of these groups, by chance, show it on all their images, the others any caption of each image.
         caption_dropout: share of the captions that are left out.
         mirror: whether every second visit to an image, by chance, shows it mirrored.
         stream: batches of another stream are in another order and take other captions.
@@ -65,8 +66,10 @@ class TrainingBatches(Dataset):
         self.caption_dropout, self.mirror, self.group = caption_dropout, mirror, images_per_caption
         if self.group == 1:
             self.order: Callable[[np.ndarray], np.ndarray] = partial(shuffled, size=len(shards), seed=self.seed)
+        elif len(shards) < self.group:
+            raise UserError(f"data.images_per_caption is {self.group}, the shards hold {len(shards)} images; choose a smaller one")
         else:
-            self.order = CaptionGroups(shards.every_primary_caption(), self.group, self.seed)
+            self.order = CaptionGroups(shards.every_primary_caption, self.group, self.seed)
 
     def __getitem__(self, position: int) -> Batch:
         batch = self.batch if isinstance(self.batch, int) else self.batch(position)
@@ -86,8 +89,11 @@ class TrainingBatches(Dataset):
 
     def _visits(self, positions: np.ndarray) -> list[Visit]:
         numbers = self.order(positions)
-        picks = hashed(self.seed, positions // self.group, 1)
-        left_out = hashed(self.seed, positions, 2) < self.caption_dropout * 2.0**64
+        groups = positions // self.group
+        picks = hashed(self.seed, positions, 1)
+        if self.group > 1:
+            picks = np.where(hashed(self.seed, groups, 4) & np.uint64(1), picks, np.uint64(0))
+        left_out = hashed(self.seed, groups, 2) < self.caption_dropout * 2.0**64
         return [Visit(*drawn) for drawn in zip(numbers.tolist(), picks.tolist(), left_out.tolist(), strict=True)]
 
     def _captions(self, visits: list[Visit]) -> list[Caption]:

@@ -5,8 +5,6 @@ smallest even number of bits that holds the data set, with cycle walking, is a p
 2002, "Ciphers with arbitrary finite domains", section 3).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 ROUNDS = 4
@@ -51,22 +49,20 @@ def _feistel(x: np.ndarray, half: np.uint64, seed: int, epoch: np.ndarray) -> np
 
 
 class CaptionGroups:
-    """Positions in an endless stream to sample numbers, such that each `group` positions show images of one caption.
+    """Positions in an endless stream to sample numbers, `group` of one caption after each other.
 
-    An epoch shows every image at most once and leaves out fewer than `group`. What a caption has beyond whole groups is mixed with the like
-    of others, so captions of fewer images share groups.
+    An epoch shows every image at most once and leaves out fewer than `group`. Images that fill no whole group of their caption form mixed
+    groups with those of other captions.
 
     Args:
-        captions: one of each sample.
+        captions: the number of each sample's caption.
+        group: at most the number of samples.
     """
 
-    def __init__(self, captions: Sequence[str], group: int, seed: int):
-        self.captions = np.unique(np.asarray(captions), return_inverse=True)[1]
-        self.group, self.seed = group, seed
+    def __init__(self, captions: np.ndarray, group: int, seed: int):
+        self.captions, self.group, self.seed = captions, group, seed
         self.epoch_size = len(captions) // group * group
         self.orders: dict[int, np.ndarray] = {}  # of the last epochs asked for
-        if not self.epoch_size:
-            raise ValueError(f"{len(captions)} samples make no group of {group}")
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         epochs, places = np.divmod(np.asarray(positions), self.epoch_size)

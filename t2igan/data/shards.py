@@ -178,14 +178,17 @@ class Shards:
                 continue
         return sorted(found)
 
-    def every_primary_caption(self) -> list[str]:
-        """The primary caption of each sample, '' of broken ones. Raises UserError where they are too many to read."""
+    @cached_property
+    def every_primary_caption(self) -> np.ndarray:
+        """For each sample a number of its primary caption; broken ones share one. Raises UserError where they are too many to read."""
         if len(self) > MAX_GROUPED:
             raise UserError(f"data.images_per_caption reads every caption, of at most {MAX_GROUPED:,} images; here are {len(self):,}")
-        found = []
+        number_of: dict[str | None, int] = {}
+        found = np.empty(len(self), np.int64)
         for number in range(len(self)):
             try:
-                found.append(self.captions(number)[0])
+                caption = self.captions(number)[0]
             except (OSError, ValueError):
-                found.append("")
+                caption = None
+            found[number] = number_of.setdefault(caption, len(number_of))
         return found

@@ -21,6 +21,7 @@ from t2igan.text.cache import CaptionEncoder
 from t2igan.types import TextDims
 
 WEIGHTS = "model.safetensors"
+CARD_TEXT = ("kind", "model", "pretrained", "max_tokens")  # fields of the text encoder that the card tells
 DISCRIMINATOR = "discriminator.safetensors"  # which t2igan publish may add, for a warm start
 
 
@@ -106,7 +107,7 @@ def model_card(generator: Generator, recipe: Recipe, facts: dict) -> str:
     parameters = sum(p.numel() for p in generator.parameters())
     card = [f"# {recipe.name}", "", f"{what}, {parameters:,} parameters, trained with t2igan.", ""]
     card += [f"- {name}: {value}" for name, value in facts.items()]
-    described = {name: value for name, value in to_dict(recipe)["text"].items() if name in ("kind", "model", "max_tokens")}
+    described = {name: value for name, value in to_dict(recipe)["text"].items() if value is not None and name in CARD_TEXT}
     card += [f"- data: {recipe.data.shards} (see the card beside the shards for licences)"]
     card += [f"- text: {', '.join(f'{name} {value}' for name, value in described.items())}", ""]
     return "\n".join([*card, "FOLDER is the one with this card:", "", "```", use, "```", ""])

@@ -23,13 +23,13 @@ class MinibatchStd(nn.Module):
 
     def __init__(self, group: int = 4, strided: bool = True):
         super().__init__()
-        self.group, self.members = group, "g m" if strided else "m g"
+        self.group, self.axes = group, "g m" if strided else "m g"
 
     def forward(self, x: Float[Tensor, "b c h w"], sets: int = 1) -> Float[Tensor, "b c+1 h w"]:
         per_set = len(x) // sets
         group = self.group if per_set % self.group == 0 else per_set
-        grouped = rearrange(widen(x), f"(s {self.members}) c h w -> s g m c h w", s=sets, g=group)
+        grouped = rearrange(widen(x), f"(s {self.axes}) c h w -> s g m c h w", s=sets, g=group)
         centred = grouped - grouped.mean(1, keepdim=True)
         std = (centred.square().mean(1) + EPS).sqrt().mean((2, 3, 4))
-        map_ = repeat(std, f"s m -> (s {self.members}) 1 h w", g=group, h=x.shape[2], w=x.shape[3])
+        map_ = repeat(std, f"s m -> (s {self.axes}) 1 h w", g=group, h=x.shape[2], w=x.shape[3])
         return torch.cat([x, map_.to(x.dtype)], 1)

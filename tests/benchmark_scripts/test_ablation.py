@@ -64,18 +64,32 @@ def test_the_pace_leaves_out_the_first_steps(ablation, tmp_path):
 def test_scores_of_either_script_fill_the_table(ablation):
     drawings = {
         "images_seen": 1200,
+        "minutes": 15.04,
         "retrieval": {"train": {"100": {"generated": {"r_at_1": 0.5}}}},
         "options": {"mean": {"generated": 0.25}},
     }
     rows = {"base": ablation.flat(drawings), "other": ablation.flat(drawings | {"images_seen": 900})}
     assert ablation.table(rows).splitlines() == [
-        "| variant | images | R@1 | options |",
-        "|---|---|---|---|",
-        "| base | 1,200 | 0.500 | 0.250 |",
-        "| other | 900 | 0.500 | 0.250 |",
+        "| variant | images | minutes | R@1 | options |",
+        "|---|---|---|---|---|",
+        "| base | 1,200 | 15.0 | 0.500 | 0.250 |",
+        "| other | 900 | 15.0 | 0.500 | 0.250 |",
     ]
     emoji = {"images_seen": 16, "train": {"r_at_1": 0.9}, "frechet": 0.1, "diversity": {"generated": 0.3, "real": 0.6}}
     assert ablation.table({"base": ablation.flat(emoji)}).splitlines()[0] == "| variant | images | R@1 | Fréchet | distance |"
+
+
+def test_every_variant_of_the_drawings_can_be_built_and_mistakes_are_named(ablation, kit, tmp_path):
+    recipe, file = tmp_path / "recipe.yaml", tmp_path / "variants.yaml"
+    for written, source in ((recipe, "configs/ablations/drawings_32.yaml"), (file, "benchmarks/drawings_variants.yaml")):
+        written.write_text((ROOT / source).read_text().replace("local-dir:runs/drawings_guide", f"local-dir:{kit.clip}"))
+    variants = ablation.read_variants(file)
+    projected = "projected features of the guidance CLIP"  # whose tower has other widths than the test's
+    ablation.check_variants(recipe, {name: overrides for name, overrides in variants.items() if name != projected}, 2)
+    with pytest.raises(UserError, match=r"variant a: training\.discriminator_optimizer\.groups\.0 matches no parameter"):
+        ablation.check_variants(recipe, {"a": ["training.discriminator_optimizer.groups=[{match: x, lr: 2.0}]"]}, 1)
+    with pytest.raises(UserError, match=r"variant b: a batch of 24 cannot be shared equally by 5 processes"):
+        ablation.check_variants(recipe, {"b": []}, 5)
 
 
 @pytest.mark.slow
@@ -108,6 +122,10 @@ def test_a_study_of_two_variants(ablation, kit, emoji_32, tmp_path, monkeypatch)
     finished = (out / "base/figures.json").stat().st_mtime_ns
     ablation.main()
     assert (out / "base/figures.json").stat().st_mtime_ns == finished
+    variants.write_text("base: []\nbroken: [data.shards=nothing]\n")
+    with pytest.raises(UserError, match=r"broken: .* ended with"):
+        ablation.main()
+    assert list(json.loads((out / "result.json").read_text())) == ["base"]
     variants.write_text("base: [seed=10]\n")
     with pytest.raises(UserError, match="was begun with another recipe"):
         ablation.main()

@@ -53,7 +53,7 @@ def test_mix_is_splitmix64s_finaliser():
     assert int(mix(np.uint64(0x9E3779B97F4A7C15))) == 0xE220A8397B1DCDAF
 
 
-CAPTIONS = [*("rose",) * 9, *("cat",) * 4, *("bus",) * 2, *(f"thing {i}" for i in range(8))]  # 23 samples: 12 in three whole groups of 4
+CAPTIONS = np.array([*(0,) * 9, *(1,) * 4, *(2,) * 2, *range(3, 11)])  # 23 samples: 12 in three whole groups of 4
 
 
 def test_groups_show_images_of_one_caption_and_an_epoch_each_image_at_most_once():
@@ -61,8 +61,8 @@ def test_groups_show_images_of_one_caption_and_an_epoch_each_image_at_most_once(
     for epoch in range(5):
         numbers = order(np.arange(20 * epoch, 20 * (epoch + 1)))
         assert len(set(numbers.tolist())) == 20
-        groups = [tuple(CAPTIONS[number] for number in group) for group in numbers.reshape(-1, 4).tolist()]
-        assert groups.count(("rose",) * 4) == 2 and groups.count(("cat",) * 4) == 1
+        groups = [tuple(group) for group in CAPTIONS[numbers].reshape(-1, 4).tolist()]
+        assert groups.count((0,) * 4) == 2 and groups.count((1,) * 4) == 1
         mixed += groups != sorted(groups, key=lambda group: len(set(group)))
     assert mixed > 2, "the others come between whole groups"
 
@@ -79,8 +79,3 @@ def test_groups_are_a_function_of_position_alone():
     picks = np.array([199, 0, 20, 19, 77, 21])
     assert CaptionGroups(CAPTIONS, 4, seed=5)(picks).tolist() == run[picks].tolist()
     assert CaptionGroups(CAPTIONS, 4, seed=6)(np.arange(200)).tolist() != run.tolist()
-
-
-def test_too_few_samples_make_no_group():
-    with pytest.raises(ValueError, match="3 samples make no group of 4"):
-        CaptionGroups(CAPTIONS[:3], 4, seed=0)

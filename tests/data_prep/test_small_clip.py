@@ -19,7 +19,7 @@ from small_clip.model import SmallClip
 from small_clip.recolor import with_recolored
 from small_clip.save import cache_embeddings
 from small_clip.training import contrastive_loss, train
-from small_clip.views import change_outlines, distort
+from small_clip.views import change_outlines, distort, shrink
 
 from t2igan.data.images import to_signed
 from t2igan.data.shards import Shards
@@ -218,6 +218,16 @@ def test_outlines_darken_or_lighten_and_keep_flat_areas():
     assert (
         differ.any() and torch.allclose(changed[:, :, 8, 8], x[:, :, 8, 8], atol=1e-6) and torch.equal(changed[:, :, 0, 0], x[:, :, 0, 0])
     )
+
+
+def test_some_views_are_seen_at_half_their_side():
+    x = torch.randn(64, 3, 16, 16).clamp(-1, 1)
+    found = shrink(x, 0.3, torch.Generator().manual_seed(0))
+    kept = (found == x).flatten(1).all(1)
+    assert 0.5 < kept.float().mean() < 0.9 and found.abs().max() <= 1
+    means, small = (torch.nn.functional.avg_pool2d(images[~kept], 2) for images in (x, found))
+    assert torch.nn.functional.mse_loss(small, means) < 0.1 * means.var(), "what half the side holds is kept"
+    assert found[~kept].var() < 0.5 * x.var(), "and nothing finer"
 
 
 def test_a_text_tower_that_differs_from_the_trained_one_is_refused_and_nothing_is_cached(made, coloured, tmp_path, monkeypatch):

@@ -193,14 +193,16 @@ def test_real_and_generated_images_never_reach_one_another(group, descriptors, r
         assert all(g.any() for g in torch.autograd.grad(total, ours.levels, retain_graph=True))
 
 
-def test_inside_a_set_groups_of_the_minibatch_standard_deviation_are_strided(descriptors, randomised):
-    """Of 4 images in groups of 2, images 0 and 2 share a group, 1 and 3 do; beside other sets too."""
-    D, text, pyramid, other = network(randomised, minibatch_std=2), descriptors([6, 2, 3, 5]), pyramid_of(4), pyramid_of(4)
+@pytest.mark.parametrize(("strided", "unchanged", "neighbour"), [(True, [0, 2], 1), (False, [0, 1], 2)])
+def test_inside_a_set_the_minibatch_standard_deviation_has_groups(strided, unchanged, neighbour, descriptors, randomised):
+    """Of 4 images in groups of 2, image 3 shares a group with image 1, or with its neighbour 2; beside other sets too."""
+    D, text = network(randomised, minibatch_std=2, minibatch_strided=strided), descriptors([6, 2, 3, 5])
+    pyramid, other = pyramid_of(4), pyramid_of(4)
     own = (torch.arange(4),)
     changed = pyramid.map(lambda level: torch.cat([level[:3], 3 * level[3:]]))
     before, after = (D([ImageSet(other, own), ImageSet(images, own)], text)[1][0].logits[3] for images in (pyramid, changed))
-    assert torch.allclose(before[[0, 2]], after[[0, 2]], rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(before[1], after[1], rtol=1e-3, atol=1e-3)
+    assert torch.allclose(before[unchanged], after[unchanged], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(before[neighbour], after[neighbour], rtol=1e-3, atol=1e-3)
 
 
 def test_the_stages_run_once_for_all_sets_and_the_heads_once_per_assignment(descriptors, randomised):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import record_gradients, take_steps
 
+from t2igan.data.order import CaptionGroups
 from t2igan.errors import UserError
 
 pytest_plugins = ["kit"]
@@ -108,6 +109,17 @@ def test_a_run_with_real_images_for_each_half_trains_and_counts_ds(tiny):
     run = tiny(training__own_reals=True, training__cluster_features=None, training__total_images=16)
     run.train()
     assert run.trainer.images == 16 and run.trainer.steps == 2
+
+
+def test_images_of_one_caption_come_together_in_each_half(watched, tiny):
+    run, _, halves = watched(training__own_reals=True, training__micro_batch=4, data__images_per_caption=2)
+    assert all(isinstance(half.order, CaptionGroups) and half.order.group == 2 for half in run.dataset.halves)
+    run.trainer.step(*run.dataset[0])
+    for half, read, batch in zip(("D", "G"), run.dataset.halves, run.dataset[0], strict=True):
+        assert read.order(batch.positions.numpy()).tolist() == batch.sample_ids
+        assert torch.equal(torch.cat([m.images for m, _ in halves[half]]), batch.images)
+    with pytest.raises(UserError, match=r"data\.images_per_caption takes groups of 3 images, a pass has 8"):
+        tiny(data__images_per_caption=3)
 
 
 def test_reused_fakes_need_the_same_real_images_in_both_halves(tiny):
