@@ -12,6 +12,7 @@ from t2igan.config import Recipe
 from t2igan.data.class_embeddings import save_class_embeddings
 from t2igan.data.shards import Shards
 from t2igan.growth import phases_of
+from t2igan.layers.stages import resolutions
 from t2igan.schedule import Schedule
 from t2igan.text.adapter import AdapterConfig
 
@@ -162,6 +163,27 @@ def small_maps(synthesis, resolution: int):
     sides = {name: [resolution >> i for i in reversed(range(len(entries)))] for name, entries in depths.items()}
     small = {name: tuple(d * (s <= ATTENTION_SIDE) for d, s in zip(depths[name], sides[name], strict=True)) for name in depths}
     return replace(synthesis, **small)
+
+
+def lowered(recipe: Recipe, most: int) -> Recipe:
+    """A recipe at `most` px or below, without the higher stages' entries of its lists; one that stands on a stem stays as it is."""
+    stages, kept = (len(resolutions(side)) for side in (recipe.resolution, min(recipe.resolution, most)))
+    if kept == stages or hasattr(recipe.generator.synthesis, "head_layers"):
+        return recipe
+
+    def low(section):
+        values = {f.name: getattr(section, f.name) for f in fields(section)}
+        of_stages = {name: value for name, value in values.items() if isinstance(value, tuple) and len(value) == stages}
+        return replace(section, **{name: value[:kept] for name, value in of_stages.items()})
+
+    growth = recipe.training.growth
+    return replace(
+        recipe,
+        resolution=most,
+        generator=replace(recipe.generator, synthesis=low(recipe.generator.synthesis)),
+        discriminator=replace(recipe.discriminator, network=low(recipe.discriminator.network)),
+        training=replace(recipe.training, growth=growth and replace(growth, batches=growth.batches[: kept - stages])),
+    )
 
 
 WITH_TEXT = ("matching", "clip_contrastive", "clip_spherical", "classification")  # losses that read captions
