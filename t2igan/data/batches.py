@@ -69,7 +69,7 @@ class TrainingBatches(Dataset):
         elif len(shards) < self.group:
             raise UserError(f"data.images_per_caption is {self.group}, the shards hold {len(shards)} images; choose a smaller one")
         else:
-            self.order = CaptionGroups(shards.every_primary_caption, self.group, self.seed)
+            self.order = CaptionGroups(shards.caption_numbers, self.group, self.seed)
 
     def __getitem__(self, position: int) -> Batch:
         batch = self.batch if isinstance(self.batch, int) else self.batch(position)

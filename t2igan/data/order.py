@@ -72,12 +72,13 @@ class CaptionGroups:
         return found
 
     def epoch(self, epoch: int) -> np.ndarray:
-        """The sample numbers of a whole epoch in order."""
+        """`ordered`, kept for this epoch and the one before."""
         if epoch not in self.orders:
             self.orders = {kept: order for kept, order in self.orders.items() if kept == epoch - 1} | {epoch: self.ordered(epoch)}
         return self.orders[epoch]
 
     def ordered(self, epoch: int) -> np.ndarray:
+        """The sample numbers of a whole epoch in order."""
         keys = hashed(self.seed, epoch, 6, np.arange(len(self.captions)))
         order = np.lexsort((keys, self.captions))  # by caption, and by chance within it
         starts, counts = np.unique(self.captions[order], return_index=True, return_counts=True)[1:]

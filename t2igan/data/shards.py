@@ -179,7 +179,7 @@ class Shards:
         return sorted(found)
 
     @cached_property
-    def every_primary_caption(self) -> np.ndarray:
+    def caption_numbers(self) -> np.ndarray:
         """For each sample a number of its primary caption; broken ones share one. Raises UserError where they are too many to read."""
         if len(self) > MAX_GROUPED:
             raise UserError(f"data.images_per_caption reads every caption, of at most {MAX_GROUPED:,} images; here are {len(self):,}")

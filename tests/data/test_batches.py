@@ -178,7 +178,7 @@ def test_a_broken_sample_does_not_keep_groups_from_being_made(roses, monkeypatch
         return read(number)
 
     monkeypatch.setattr(roses, "captions", broken)
-    assert roses.every_primary_caption.tolist() == [0, *[1] * 5, 2, 3, 4, 5]
+    assert roses.caption_numbers.tolist() == [0, *[1] * 5, 2, 3, 4, 5]
 
 
 def test_groups_that_the_shards_cannot_give_are_refused(roses, monkeypatch):
