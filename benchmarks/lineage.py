@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.seeds import figures, launch, score_command, train_command  # noqa: E402
+from benchmarks.seeds import figures, launch, launcher, score_command, train_command  # noqa: E402
 from t2igan.errors import UserError, run_script  # noqa: E402
 
 SYSTEMS = {  # recipes of configs/, each begun by the one before
@@ -96,6 +96,11 @@ def lengths(recipes: list, images: int) -> list[int]:
     return [
         max(1, round(images * recipe.training.total_images / total / recipe.training.batch)) * recipe.training.batch for recipe in recipes
     ]
+
+
+def flow_command(recipe: Path, minutes: float, processes: int, run: Path) -> list[str]:
+    """Trains the U-Net of benchmarks/flow.py."""
+    return [*launcher(processes), str(ROOT / "benchmarks/flow.py"), str(recipe), "--minutes", str(minutes), "--out", str(run)]
 
 
 class Study:
@@ -181,9 +186,7 @@ class Study:
 
         run, file = self.out / "b" / FLOW, ROOT / f"configs/{FLOW_RECIPE}.yaml"
         if not (run / "trained.json").is_file():
-            command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(self.arguments.processes)]
-            command += [str(ROOT / "benchmarks/flow.py"), str(file), "--minutes", str(self.arguments.minutes), "--out", str(run)]
-            launch(command, self.quiet)
+            launch(flow_command(file, self.arguments.minutes, self.arguments.processes, run), self.quiet)
         facts, recipe = json.loads((run / "trained.json").read_text()), load_recipe(file)
         clip = ClipScorer(f"local-dir:{self.arguments.scorer}", cache=default_cache())
         clip.load_pretrained()

@@ -46,11 +46,14 @@ def main() -> None:
     print(table(rows))
 
 
+def launcher(processes: int) -> list[str]:
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+
+
 def train_command(recipe: str, overrides: list[str], processes: int, run: Path) -> list[str]:
     """The training, launched as the Makefile does."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     resume = ["--resume"] if any((run / "checkpoints").glob("*/state.json")) else []
-    return [*command, "-m", "t2igan", "train", recipe, *overrides, "--out", str(run), *resume]
+    return [*launcher(processes), "-m", "t2igan", "train", recipe, *overrides, "--out", str(run), *resume]
 
 
 def score_command(run: Path, data: Path, scorer: Path) -> list[str]:
