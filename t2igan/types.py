@@ -22,6 +22,7 @@ class CheckContext:
     levels: tuple[int, ...]  # px, the sides of the images that synthesis makes, finest first
     token_dim: int = 1  # width of the frozen local text descriptors; 0: the system has no text
     num_classes: int = 0  # of labels whose one-hot vector is the pooled descriptor; 0: it is none
+    any_side: bool = False  # whether D takes images of every side
 
 
 @dataclass(frozen=True)

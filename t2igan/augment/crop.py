@@ -35,6 +35,8 @@ class CropConfig(AugmentConfig):
     def check(self, context: CheckContext) -> None:
         if len(context.levels) > 1:
             raise ValueError(f"side: images of one side are cut, and generator.synthesis makes {len(context.levels)}; leave the crop out")
+        if context.resolution > self.side and not context.any_side:
+            raise ValueError(f"side: images become {self.side} px, and discriminator.network takes {context.resolution} px; leave it out")
         self.first.check(context)
 
     @property

@@ -16,6 +16,11 @@ class DiscriminatorNetworkConfig(PartConfig):
 
     grows: ClassVar[bool] = False  # whether it takes images of an earlier stage, while the next one fades in (`ImagePyramid.fade`)
 
+    @property
+    def any_side(self) -> bool:
+        """Whether it takes images of every side, not of its levels alone."""
+        return False
+
     def levels(self, resolution: int) -> tuple[int, ...]:
         """The sides of the images that it takes, in px, finest first."""
         return (resolution,)

@@ -42,6 +42,10 @@ class VisionAidedConfig(DiscriminatorNetworkConfig):
     head_depth: Count = 1  # 3x3 modulated convolutions per head
     weight: Amount = 1.0  # of the heads in every loss; the network's own have 1
 
+    @property
+    def any_side(self) -> bool:
+        return self.network.any_side
+
     def levels(self, resolution: int) -> tuple[int, ...]:
         return self.network.levels(resolution)
 

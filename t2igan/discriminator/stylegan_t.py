@@ -43,6 +43,10 @@ class StyleGANTDiscriminatorConfig(DiscriminatorNetworkConfig):
     channels: Count = 64  # of the projection on the text
     group: Count = 8  # images over which a head's features are normalised
 
+    @property
+    def any_side(self) -> bool:
+        return True
+
     def check(self, context: CheckContext) -> None:
         if not self.layers or list(self.layers) != sorted(set(self.layers)):
             raise ValueError(f"layers is {list(self.layers)}, needs numbers of layers, each once, in rising order")

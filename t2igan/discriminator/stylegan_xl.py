@@ -84,6 +84,10 @@ class StyleGANXLDiscriminatorConfig(DiscriminatorNetworkConfig):
     class_embeddings: str | None = None  # a file of data_prep/class_embeddings.py; none: no table, the descriptor itself is projected
     embedding_width: Count = 320  # of the file's rows
 
+    @property
+    def any_side(self) -> bool:
+        return True
+
     def check(self, context: CheckContext) -> None:
         if not self.views:
             raise ValueError("views is empty, needs a frozen network or more")

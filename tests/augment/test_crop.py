@@ -3,14 +3,18 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import ROOT
 
 from t2igan.augment.ada import ADAConfig
 from t2igan.augment.base import NoAugmentConfig
 from t2igan.augment.blur import BlurConfig
 from t2igan.augment.crop import CropConfig
 from t2igan.draws import Draws
+from t2igan.errors import UserError
 from t2igan.layers.crop import crop_squares
+from t2igan.recipe import load_recipe
 from t2igan.schedule import constant
+from t2igan.system import build_system
 from t2igan.types import CheckContext, ImagePyramid, TrainingTime, Verdict
 
 
@@ -48,6 +52,20 @@ def test_what_comes_before_adapts_as_it_does_alone():
     augment.observe(Verdict((torch.ones(4, 1),), (1.0,)))
     figures = augment.update(TrainingTime(4, 1), 4, lambda x: x)
     assert float(augment.first.then.probability) > 0 and figures["augment/blur"] == 0
+
+
+def test_a_crop_is_refused_before_a_discriminator_of_one_side():
+    crop = CropConfig(side=8, first=NoAugmentConfig())
+    with pytest.raises(ValueError, match=r"side: images become 8 px, and discriminator\.network takes 16 px; leave it out"):
+        crop.check(CheckContext(16, (16,)))
+    crop.check(CheckContext(16, (16,), any_side=True))
+    crop.check(CheckContext(8, (8,)))  # nothing is cut
+
+
+@pytest.mark.parametrize("name", ["stylegan2_256", "r3gan_ffhq_64"])
+def test_a_recipe_that_crops_for_a_discriminator_of_one_side_is_one_line(name):
+    with pytest.raises(UserError, match=r"^augment\.side: images become 48 px"):
+        build_system(load_recipe(ROOT / f"configs/{name}.yaml", ["augment={kind: crop, side: 48, first: {kind: none}}"]))
 
 
 def test_images_of_several_sides_are_refused():
