@@ -18,7 +18,7 @@ class DiscriminatorNetworkConfig(PartConfig):
 
     @property
     def any_side(self) -> bool:
-        """Whether it takes images of every side, not of its levels alone."""
+        """Whether it takes images of every side, because it resizes them, and not of its levels alone."""
         return False
 
     def levels(self, resolution: int) -> tuple[int, ...]:
