@@ -24,6 +24,8 @@ SHIFTS = (30, 27, 31)
 class Draws:
     """Independent random numbers for each sample of a batch, by purpose.
 
+    Uniform and normal numbers of one purpose come from the same bits: whoever needs both names two purposes.
+
     Args:
         seed: the run's.
         positions: of each sample in the training; the numbers are computed on their device.

@@ -114,8 +114,8 @@ class ADA(Augment):
     def draw(self, draws: Draws, p: float) -> Numbers:
         coins, uniform, normal = (
             draws.uniform("ada coins", len(COINS)),
-            draws.uniform("ada", len(UNIFORMS)),
-            draws.normal("ada", len(NORMALS)),
+            draws.uniform("ada uniform", len(UNIFORMS)),
+            draws.normal("ada normal", len(NORMALS)),
         )
         on = {name: coins[:, i] < self.chance(name, p) for i, name in enumerate(COINS)}
         return Numbers(on, dict(zip(UNIFORMS, uniform.unbind(1), strict=True)), dict(zip(NORMALS, normal.unbind(1), strict=True)))

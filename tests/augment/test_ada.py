@@ -165,3 +165,11 @@ def test_without_a_target_it_follows_its_schedule():
     augment = ADA(ADAConfig(probability=schedule))
     values = [augment.update(TrainingTime(images), 8, lambda x: x)["augment/probability"].item() for images in (0, 500, 1000, 5000)]
     assert values == pytest.approx([0, 0.2, 0.4, 0.4])
+
+
+def test_the_numbers_of_the_transforms_are_independent():
+    """Sizes of normal numbers too: were they made of the same bits as uniform ones, these would decide them."""
+    numbers = ADA(ADAConfig()).draw(Draws(0, torch.arange(4000)), 1.0)
+    rows = [*numbers.uniform.values(), *(normal.square() for normal in numbers.normal.values())]
+    correlations = torch.corrcoef(torch.stack(rows)) - torch.eye(len(rows))
+    assert correlations.abs().max() < 0.08
