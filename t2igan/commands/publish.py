@@ -1,6 +1,7 @@
 """`t2igan publish`: a finished run to a folder for other people."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from t2igan.commands.arguments import IMAGE_ENDINGS, check_out_folder
@@ -43,6 +44,13 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"the recipe names places on this machine, which others do not have: {', '.join(found.local_paths)}")
 
 
+def foreign_files(folder: Path) -> Iterator[str]:
+    """What a folder holds beside the files that the SHA256SUMS of an earlier publication names."""
+    sums = folder / "SHA256SUMS"
+    own = {line.split(maxsplit=1)[-1] for line in read(sums).splitlines()} | {sums.name} if sums.is_file() else set()
+    return (path.name for path in folder.iterdir() if path.name not in own) if folder.is_dir() else iter(())
+
+
 def read(file: Path | None) -> str:
     if file is None:
         return ""
@@ -55,8 +63,8 @@ def read(file: Path | None) -> str:
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises UserError for what is known to be wrong before the model is loaded."""
     check_out_folder(arguments.out)
-    if arguments.out.is_dir() and any(arguments.out.iterdir()) and not (arguments.out / "SHA256SUMS").is_file():
-        raise UserError(f"--out {arguments.out} is not empty and holds no published model; give a new or empty folder")
+    if foreign := next(foreign_files(arguments.out), None):
+        raise UserError(f"--out {arguments.out} holds {foreign}, which is of no published model and would be lost; give a new folder")
     if arguments.picture is not None and arguments.picture.suffix.lower() not in IMAGE_ENDINGS[:1]:
         raise UserError(f"--picture is {arguments.picture}, needs a PNG")
     if arguments.picture is not None and not arguments.picture.is_file():

@@ -28,13 +28,24 @@ def import_pickle(path: Path, out: Path, network: str = "G_ema", names: tuple[st
     if not isinstance(found, Inert):
         known = ", ".join(name for name, value in there.items() if isinstance(value, Inert)) or "none"
         raise UserError(f"{path} has no network {network!r}; its networks: {known}")
-    system, convert = next(((name, convert) for name, (fits, convert) in SYSTEMS.items() if fits(found)), (None, None))
+    try:
+        theirs = found.state()
+    except ValueError as error:
+        raise UserError(f"{network} of {path} is no network: {error}") from None
+    system, convert = next(((name, convert) for name, (fits, convert) in SYSTEMS.items() if fits(theirs)), (None, None))
     if convert is None:
         raise UserError(f"{network} of {path} is a {found.class_name} of another system than {', '.join(SYSTEMS)}, which can be imported")
+    unlike = f"{network} of {path} is not the {system} that it looks like"
+    if sum(value.numel() for value in theirs.values()) > path.stat().st_size:
+        raise UserError(f"{unlike}: its tensors are larger than the file")
     try:
-        config, resolution, labels, state = convert(found)
+        config, resolution, labels, state = convert(found, {name: value.float() for name, value in theirs.items()})
+    except UserError:
+        raise
     except KeyError as error:
-        raise UserError(f"{network} of {path} is not the {system} that it looks like: it has no {error.args[0]}") from None
+        raise UserError(f"{unlike}: it has no {error.args[0]}") from None
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise UserError(f"{unlike} ({error})") from None
     if names and not labels:
         raise UserError(f"{path} is unconditional; leave out the names of classes")
     text = LabelTextConfig(num_classes=labels, names=names) if labels else NoTextConfig()
@@ -46,9 +57,7 @@ def import_pickle(path: Path, out: Path, network: str = "G_ema", names: tuple[st
     try:
         generator.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(
-            f"{network} of {path} is not the {system} that it looks like ({str(error).splitlines()[1].strip()[:200]})"
-        ) from None
+        raise UserError(f"{unlike} ({str(error).splitlines()[1].strip()[:200]})") from None
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     card = f"# {path.stem}\n\n{system} at {resolution} px, imported by t2igan from {path.name} (SHA-256 {digest}).\n"

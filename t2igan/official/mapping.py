@@ -4,6 +4,7 @@ import re
 
 from torch import Tensor
 
+from t2igan.errors import UserError
 from t2igan.official.pickles import Inert
 from t2igan.style.stylegan2 import StyleGAN2MappingConfig
 
@@ -12,10 +13,13 @@ def converted_mapping(network: Inert, theirs: dict[str, Tensor]) -> tuple[StyleG
     """(its section of a recipe, the number of class labels)."""
     labels = theirs["mapping.embed.weight"].shape[1] if "mapping.embed.weight" in theirs else 0
     style_dim = theirs["mapping.w_avg"].numel()
+    depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in theirs)
+    if any(len(theirs[f"mapping.fc{i}.weight"]) != style_dim for i in range(depth)):
+        raise UserError(f"its mapping network's layers have another width than its average style, {style_dim}")
     config = StyleGAN2MappingConfig(
         z_dim=theirs["mapping.fc0.weight"].shape[1] - (style_dim if labels else 0),
         style_dim=style_dim,
-        depth=sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in theirs),
+        depth=depth,
         lr_multiplier=float(network.parts["mapping"].parts["fc0"].numbers["bias_gain"]),
     )
     return config, labels

@@ -14,17 +14,16 @@ from t2igan.synthesis.stylegan2 import StyleGAN2SynthesisConfig
 BINOMIAL = torch.tensor([1.0, 3.0, 3.0, 1.0])
 
 
-def is_stylegan2(network: Inert) -> bool:
-    return "synthesis.b4.const" in dict(network.state())
+def is_stylegan2(theirs: dict[str, Tensor]) -> bool:
+    return "synthesis.b4.const" in theirs
 
 
-def convert_stylegan2(network: Inert) -> tuple[GeneratorConfig, int, int, dict[str, Tensor]]:
+def convert_stylegan2(network: Inert, theirs: dict[str, Tensor]) -> tuple[GeneratorConfig, int, int, dict[str, Tensor]]:
     """(the generator's section of a recipe, its resolution, the number of class labels, its state dict).
 
     Raises:
         UserError: it is a StyleGAN2 that this project's cannot be, such as one of images without colour.
     """
-    theirs = {name: value.float() for name, value in network.state()}
     sides = sorted(int(found[1]) for name in theirs if (found := re.fullmatch(r"synthesis\.b(\d+)\.conv1\.weight", name)))
     check(theirs, sides)
     style, labels = converted_mapping(network, theirs)
@@ -40,6 +39,16 @@ def convert_stylegan2(network: Inert) -> tuple[GeneratorConfig, int, int, dict[s
 
 
 def check(theirs: dict[str, Tensor], sides: list[int]) -> None:
+    """Raises UserError for what this project's cannot be. What the file says of its sides and widths must be there, before it is built."""
+    channels = 0
+    for stage, side in enumerate(sides):
+        out, noise = len(theirs[f"synthesis.b{side}.conv1.weight"]), theirs[f"synthesis.b{side}.conv1.noise_const"]
+        widths = {"conv1": (out, out), "conv0": (out, channels)} if stage else {"conv1": (out, out)}
+        if side != 4 << stage or noise.shape != (side, side):
+            raise UserError(f"its stage of {side} px is not where StyleGAN2 has it")
+        if any(theirs[f"synthesis.b{side}.{name}.weight"].shape[:2] != shape for name, shape in widths.items()):
+            raise UserError(f"the convolutions of its stage of {side} px do not fit each other")
+        channels = out
     colours = theirs[f"synthesis.b{sides[-1]}.torgb.weight"].shape[0]
     if colours != 3:
         raise UserError(f"its images have {colours} channels; this project's have three")

@@ -15,22 +15,25 @@ from t2igan.synthesis.stylegan3 import StyleGAN3SynthesisConfig, layer_table
 LAYER = re.compile(r"synthesis\.(L(\d+)_(\d+)_(\d+))\.weight")  # its number, side and channels
 
 
-def is_stylegan3(network: Inert) -> bool:
-    return "synthesis.input.freqs" in dict(network.state())
+def is_stylegan3(theirs: dict[str, Tensor]) -> bool:
+    return "synthesis.input.freqs" in theirs
 
 
-def convert_stylegan3(network: Inert) -> tuple[GeneratorConfig, int, int, dict[str, Tensor]]:
+def convert_stylegan3(network: Inert, theirs: dict[str, Tensor]) -> tuple[GeneratorConfig, int, int, dict[str, Tensor]]:
     """(the generator's section of a recipe, its resolution, the number of class labels, its state dict).
 
     Raises:
         UserError: it is a StyleGAN3 that this project's cannot be, such as one with other cutoffs.
     """
-    theirs = {name: value.float() for name, value in network.state()}
     found = sorted((int(m[2]), int(m[3]), int(m[4]), m[1]) for name in theirs if (m := LAYER.fullmatch(name)))
     if not found:
         raise UserError("it has no layers that are named as those of StyleGAN3's release")
     names, sides, channels = [row[3] for row in found], [row[1] for row in found], [row[2] for row in found]
-    resolution, last = sides[-1], len(found) - 1
+    resolution, last, inputs = sides[-1], len(found) - 1, len(theirs["synthesis.input.freqs"])
+    for name, out in zip(names, channels, strict=True):  # what the names say must be there, before it is built
+        if theirs[f"synthesis.{name}.weight"].shape[:2] != (out, inputs):
+            raise UserError(f"its layer {name} has other channels than its name says")
+        inputs = out
     style, labels = converted_mapping(network, theirs)
     clamp = network.parts["synthesis"].parts[names[0]].numbers.get("conv_clamp")
     config = StyleGAN3SynthesisConfig(

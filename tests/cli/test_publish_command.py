@@ -101,13 +101,22 @@ def test_numbers_that_half_precision_does_not_hold_are_refused(run, refused, tmp
         ({"--picture": "grid.png"}, "there is no such file"),
         ({"--scores": "limits.md"}, "limits.md: no scores"),
         ({"--limits": "missing.md"}, "cannot read missing.md"),
-        ({"--out": "."}, "is not empty and holds no published model"),
+        ({"--out": "."}, "which is of no published model and would be lost"),
     ],
 )
 def test_bad_input_is_one_line(options, said, run, refused, tmp_path):
     (tmp_path / "limits.md").write_text("It cannot count.")
     given = {"--out": tmp_path / "published"} | options
     assert said in refused("publish", given.pop("run", run), *(word for pair in given.items() for word in pair))
+
+
+def test_a_second_publication_replaces_nothing_but_the_first(run, refused, tmp_path):
+    out = tmp_path / "published"
+    out.mkdir()
+    (out / "SHA256SUMS").write_text("00  README.md\n")
+    (out / "README.md").write_text("old")
+    (out / ".git").mkdir()
+    assert "holds .git, which is of no published model and would be lost" in refused("publish", run, "--out", out)
 
 
 def test_the_curves_have_every_term_that_was_ever_due_and_whole_numbers_stay_whole():

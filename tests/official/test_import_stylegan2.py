@@ -11,7 +11,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from releases import W, Z, add_mapping, as_network, fc, imported, lrelu, mapped
+from releases import Persistent, W, Z, add_mapping, as_network, fc, imported, lrelu, mapped
 
 from t2igan.cli import main
 from t2igan.official.pickles import read_pickle
@@ -193,6 +193,84 @@ def test_a_payload_in_the_archive_of_a_tensor_is_refused_too(tmp_path):
     with pytest.raises(Exception, match="nothing of it was run"):
         read_pickle(tmp_path / "bad.pkl")
     assert not ran.exists()
+
+
+def doubled(content, times=60):
+    for _ in range(times):
+        content = [content, content]
+    return content
+
+
+class Inside:
+    """A network inside itself, by the way pickles change what they have made."""
+
+    def __reduce__(self):
+        network = Persistent("Part")
+        return (*network.__reduce__(), {"parts": {"again": self}})
+
+
+def deep(network, times=60):
+    for _ in range(times):
+        network = Persistent("Part", modules={"a": network, "b": network})
+    return network
+
+
+class Bits:
+    """numpy's dtype with a state of the pickle's choice: numpy's own would take any address from it."""
+
+    def __reduce__(self):
+        return np.dtype, ("V8", False, True), (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)
+
+
+def scalar(content, kind):
+    return Payload(np.float64(0).__reduce__()[0], kind, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: Persistent(doubled("x")), "a class whose name is no text"),
+        (Inside, "it changes what it has made"),
+        (lambda: deep(as_network(random_state())), "its parts lie inside each other"),
+        (lambda: Persistent("Part", bias_gain=scalar(b"\x10" * 8, Bits())), "a number of unknown kind"),
+        (lambda: Persistent("Part", bias_gain=scalar(b"\x10", np.dtype("f8"))), "not a pickle of a StyleGAN release"),
+        (lambda: Persistent("Part", {"weight": torch.zeros(1, dtype=torch.half).expand(10**6)}), "a tensor larger than its numbers"),
+        (lambda: wide(400), "its tensors are larger than the file"),
+    ],
+)
+def test_a_small_file_takes_no_memory_and_no_foreign_bytes(content, message, tmp_path, capsys):
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps({"G_ema": content()}))
+    with pytest.raises(SystemExit) as end:
+        main(["import", str(tmp_path / "bad.pkl"), "--out", str(tmp_path / "run")])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and error.count("\n") == 1 and message in error, error
+
+
+BIG = torch.zeros(1000, dtype=torch.half)
+
+
+def wide(times):
+    """A network that has one tensor under many names."""
+    network = as_network(random_state())
+    network.fields["_modules"]["more"] = Persistent("Part", {f"w{i}": BIG for i in range(times)})
+    return network
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_old_protocols_are_read_with_sets_arrays_and_numbers_of_numpy(protocol, tmp_path):
+    network = as_network(random_state())
+    network.numbers |= {"_non_persistent_buffers_set": set(), "size": np.array([4, 4]), "bias_gain": np.float32(0.25), "clamp": np.int64(3)}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"G_ema": network}, protocol=protocol))
+    read = read_pickle(tmp_path / "x.pkl")["G_ema"]
+    assert read.numbers["bias_gain"] == 0.25 and read.numbers["clamp"] == 3 and "size" not in read.numbers
+    assert set(read.state()) == set(random_state()) | {f"synthesis.b{side}.resample_filter" for side in SIDES}
+
+
+def test_an_import_replaces_no_run(tmp_path, capsys):
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    with pytest.raises(SystemExit):
+        imported(tmp_path, random_state())
+    assert "holds a run or a model already (checkpoints)" in capsys.readouterr().err
 
 
 def edited(**changes):

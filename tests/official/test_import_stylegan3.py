@@ -173,6 +173,13 @@ def other_filter(state):
 
 
 def other_channels(state):
+    other_name(state)
+    after = next(name for name in state if name.startswith("synthesis.L3_") and name.endswith(".weight") and "affine" not in name)
+    for name, axis in (("synthesis.L2_36_4.weight", 0), (after, 1)):
+        state[name] = np.concatenate([state[name], state[name].take([0], axis)], axis)
+
+
+def other_name(state):
     for name in [name for name in state if "L2_36_3" in name]:
         state[name.replace("L2_36_3", "L2_36_4")] = state.pop(name)
 
@@ -181,6 +188,7 @@ def other_channels(state):
     ("change", "message"),
     [
         (other_filter, "its down_filter of layer L1_36_4 is not the one of StyleGAN3's rule"),
+        (other_name, "its layer L2_36_4 has other channels than its name says"),
         (other_channels, "its layers have other sides or channels than StyleGAN3's rule"),
         (lambda state: state.pop("synthesis.L1_36_4.bias"), "is not the StyleGAN3 that it looks like: it has no synthesis.L1_36_4.bias"),
     ],
