@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from t2igan.config import Recipe
 from t2igan.system import build_system
-from t2igan.training.run import accelerator
+from t2igan.training.processes import accelerator
 from t2igan.training.step_memory import count_step_memory
 from t2igan.training.trainer import Trainer
 from t2igan.types import Batch, PrepareContext, TextDescriptors, Tokens

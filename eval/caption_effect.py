@@ -10,7 +10,7 @@ that took no part in the training.
 import argparse
 from pathlib import Path
 
-from t2igan.commands.arguments import check_picture
+from t2igan.commands.arguments import check_picture, check_result
 from t2igan.errors import UserError, run_script
 
 
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="grid to write: a row per prompt, a column per seed")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
     check_picture(arguments.picture)
     if min(arguments.prompts, arguments.pictures) < 2:
         raise UserError("--prompts and --pictures need 2 or more")

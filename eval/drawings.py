@@ -10,6 +10,7 @@ recall, the Fréchet distance, and how close images come to training pictures; t
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result, check_truncation
 from t2igan.errors import run_script
 
 
@@ -24,6 +25,8 @@ def main() -> None:
     parser.add_argument("--truncation", type=float, default=1.0)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
+    check_truncation("--truncation", arguments.truncation)
 
     from t2igan.data.images import save_image
     from t2igan.evaluation.drawings import DrawingScores, table

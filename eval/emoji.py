@@ -11,7 +11,7 @@ close images come to training images. Any data set folder with such splits will 
 import argparse
 from pathlib import Path
 
-from t2igan.commands.arguments import check_picture
+from t2igan.commands.arguments import check_picture, check_result, check_truncation
 from t2igan.errors import run_script
 
 
@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--truncation", type=float, default=1.0)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
+    check_truncation("--truncation", arguments.truncation)
     check_picture(arguments.picture)
 
     from t2igan.data.images import save_image

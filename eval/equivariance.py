@@ -9,6 +9,7 @@ EQ-T (whole pixels), EQ-T_frac and EQ-R in decibels, larger is better; the publi
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result, check_seed
 from t2igan.errors import UserError, run_script
 
 
@@ -22,6 +23,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the picture goes beside it")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
+    check_seed("--seed", arguments.seed)
     if min(arguments.count, arguments.batch) < 1:
         raise UserError("--count and --batch need whole numbers above 0")
 

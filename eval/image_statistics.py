@@ -10,6 +10,7 @@ a model lacks variety. RUN/statistics.png shows patches. Karras et al. 2018 (sec
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result, check_truncation
 from t2igan.errors import UserError, run_script
 
 
@@ -23,6 +24,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the picture goes beside it")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
+    check_truncation("--truncation", arguments.truncation)
     if arguments.pairs < 1:
         raise UserError(f"--pairs is {arguments.pairs}, needs 1 or more")
 

@@ -10,6 +10,7 @@ each with its nearest neighbour: a model that copies shows the same image twice.
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result, check_truncation
 from t2igan.errors import UserError, run_script
 
 
@@ -24,6 +25,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the image goes beside it")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
+    check_truncation("--truncation", arguments.truncation)
 
     from t2igan.data.images import save_image
     from t2igan.evaluation.nearest import SHOWN, nearest_neighbors

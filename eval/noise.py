@@ -9,6 +9,7 @@ deviation of each pixel over the realisations. A model without text takes no --p
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result, check_seed
 from t2igan.errors import UserError, run_script
 
 
@@ -21,6 +22,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the picture goes beside it")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
+    check_seed("--seed", arguments.seed)
     if arguments.realisations < 2:
         raise UserError(f"--realisations is {arguments.realisations}, needs 2 or more")
 

@@ -11,6 +11,7 @@ the weights of LPIPS are not at hand or images are too small for it. Later paper
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result, check_seed
 from t2igan.errors import UserError, run_script
 
 
@@ -30,6 +31,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the picture goes beside it")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
+    check_seed("--seed", arguments.seed)
     if arguments.count < 3 or arguments.batch < 1:
         raise UserError("--count needs 3 pairs or more, as the shortest and the longest path are left out, and --batch 1 or more")
 

@@ -11,6 +11,7 @@ Karras et al. 2019 (section 4.2) take 200,000 images. Needs scikit-learn: pip in
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result
 from t2igan.errors import UserError, run_script
 
 
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the picture goes beside it")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
     if arguments.count < 20:
         raise UserError(f"--count is {arguments.count}, needs 20 or more")
 

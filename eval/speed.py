@@ -11,6 +11,7 @@ diffusers pipeline with one text tower, such as Stable Diffusion (model_index.js
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result
 from t2igan.errors import UserError, run_script
 
 
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="result.json to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    if arguments.out is not None:
+        check_result(arguments.out)
     if min(*arguments.batches, arguments.rounds, arguments.steps) < 1:
         raise UserError("--batches, --rounds and --steps need whole numbers above 0")
 

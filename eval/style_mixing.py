@@ -9,6 +9,7 @@ mixtures of your choice.
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result, parse_seeds
 from t2igan.errors import run_script
 
 
@@ -22,8 +23,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the picture goes beside it")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
 
-    from t2igan.commands.arguments import parse_seeds
     from t2igan.data.images import save_image
     from t2igan.evaluation.prompts import prompts_for
     from t2igan.evaluation.style_mixing import style_mixing

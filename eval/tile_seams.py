@@ -9,7 +9,7 @@ where a seam would be visible, are reported apart from the others. --picture wri
 import argparse
 from pathlib import Path
 
-from t2igan.commands.arguments import check_picture
+from t2igan.commands.arguments import check_picture, check_result
 from t2igan.errors import run_script
 
 
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="the enhanced difference to write, at the mosaic's size")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
     check_picture(arguments.picture)
 
     from t2igan.data.images import save_image, to_pil

@@ -9,6 +9,7 @@ mean of all prompts instead of each prompt's own; of a model without text both a
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result
 from t2igan.errors import run_script
 
 
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the pictures go beside it")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
 
     from t2igan.data.images import save_image
     from t2igan.evaluation.networks import load_clip

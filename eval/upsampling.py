@@ -9,7 +9,7 @@ images with the standard error of the paired difference. The prompt is the capti
 import argparse
 from pathlib import Path
 
-from t2igan.commands.arguments import check_picture
+from t2igan.commands.arguments import check_picture, check_result
 from t2igan.errors import run_script
 
 
@@ -24,6 +24,7 @@ def main() -> None:
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
     check_picture(arguments.picture)
 
     from t2igan.data.images import save_image

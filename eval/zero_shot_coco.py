@@ -11,6 +11,7 @@ downloaded unless --weights names it; docs/evaluation.md lists the file that eac
 import argparse
 from pathlib import Path
 
+from t2igan.commands.arguments import check_result, check_seed, check_truncation
 from t2igan.errors import UserError, run_script
 
 METRICS = ("fid", "kid", "inception_score", "sfid", "rfid", "precision_recall", "fdd", "cmmd", "clip_score", "r_precision")
@@ -39,6 +40,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="result.json to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
+    check_result(arguments.out)
+    if arguments.truncation is not None:
+        check_truncation("--truncation", arguments.truncation)
+    if arguments.seed is not None:
+        check_seed("--seed", arguments.seed)
     options = {name: getattr(arguments, name) for name in FOR_MODELS if getattr(arguments, name) is not None}
     if arguments.pictures and options:
         raise UserError(f"--{next(iter(options))} applies to --model; the shards of --pictures hold images with their captions")
@@ -57,10 +63,9 @@ def main() -> None:
         weights, metrics = parse_weights(arguments.weights), tuple(arguments.metrics)
         settings = Settings(images, arguments.data, protocol, arguments.out, metrics, weights, arguments.count, arguments.force)
         result = ZeroShot(settings, state).run()
-    except UserError:
-        if state.is_main_process:
-            raise
-        raise SystemExit(2) from None  # the main process reports the error
+    except UserError as error:
+        where = f"process {state.process_index}: " if state.num_processes > 1 else ""  # what one process meets, the others do not know
+        raise UserError(f"{where}{error}") from None
     if state.is_main_process:
         write_json(arguments.out, result)
         print(table(result))

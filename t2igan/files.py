@@ -77,7 +77,7 @@ def _lock(path: Path) -> tuple[int, bool]:
             if path.exists() and os.path.samestat(os.stat(path), os.fstat(descriptor)):
                 return descriptor, True
         except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOTSUP):
+            if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 warnings.warn(f"the file system of {path.parent} has no locks: let no other command write there meanwhile", stacklevel=2)
                 return descriptor, False
             if not isinstance(error, FileNotFoundError):

@@ -100,6 +100,16 @@ def test_inputs_are_scaled_by_the_running_mean_of_their_squares():
     assert torch.equal(first.mean_square, settled), "a step without a pass moves nothing"
 
 
+def test_magnitudes_do_not_follow_a_step_that_is_skipped():
+    network = small(magnitude_half_life=8)
+    network(torch.randn(4, 1, 8).expand(-1, 10, -1), [], draws=Draws(0, torch.arange(4)))
+    before = [layer.magnitude.mean_square.clone() for layer in network.layers]
+    network.layers[3].magnitude.seen[0] = torch.nan
+    network.update(8, lambda x: x)
+    moved = [not torch.equal(layer.magnitude.mean_square, old) for layer, old in zip(network.layers, before, strict=True)]
+    assert moved == [number != 3 for number in range(len(network.layers))] and not network.layers[3].magnitude.seen.any()
+
+
 def test_magnitudes_depend_on_neither_parts_nor_processes():
     styles = torch.randn(6, 1, 8).expand(-1, 10, -1)
     whole, parts = (small() for _ in range(2))

@@ -99,6 +99,7 @@ class ADA(Augment):
         self.config = config
         self.register_buffer("probability", torch.tensor(config.probability(0)))
         self.register_buffer("signs", torch.zeros(2))  # the sum of sign D(real) and the number of images since the last adaptation
+        self.register_buffer("seen", torch.zeros(2), persistent=False)  # the same of this step and this process
         self.register_buffer("sym6", torch.tensor(SYM6) / sum(SYM6), persistent=False)
         self.register_buffer("bank", filter_bank(), persistent=False)
 
@@ -161,14 +162,16 @@ class ADA(Augment):
     def observe(self, real: Verdict) -> None:
         if self.config.target is not None:
             signs = real.primary().mean(torch.sign)
-            self.signs += torch.stack([signs.sum(), signs.new_tensor(float(len(signs)))]).to(self.signs)
+            self.seen += torch.stack([signs.sum(), signs.new_tensor(float(len(signs)))]).to(self.seen)
 
     @torch.no_grad()
     def update(self, now: TrainingTime, batch: int, sum_over_processes: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         if self.config.target is None:
             return {"augment/probability": torch.tensor(self.config.probability(now.images))}
+        self.signs += sum_over_processes(self.seen.clone())
+        self.seen.zero_()
         if now.step % self.config.interval == 0:
-            total, count = sum_over_processes(self.signs.clone())
+            total, count = self.signs
             direction = torch.sign(total / count.clamp(min=1) - self.config.target)
             self.probability += direction * batch * self.config.interval / self.config.ramp_images
             self.probability.clamp_(min=0)  # without an upper bound, as in the release

@@ -34,6 +34,13 @@ def check_out_file(path: Path) -> None:
     check_out_folder(path.parent)
 
 
+def check_result(path: Path) -> None:
+    """Raises UserError where --out cannot be a result.json, as is known before the work."""
+    if path.suffix.lower() != ".json":
+        raise UserError(f"--out is {path}, needs a name that ends in .json")
+    check_out_file(path)
+
+
 def check_picture(path: Path | None) -> None:
     """Raises UserError where --picture cannot be written, as is known before the work."""
     if path is None:
@@ -59,6 +66,11 @@ def check_out_image_or_folder(path: Path) -> bool:
 def check_truncation(option: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise UserError(f"{option} is {value}, needs a number from 0 (the mean image) to 1 (as trained)")
+
+
+def check_seed(option: str, value: int) -> None:
+    if not 0 <= value <= MAX_SEED:
+        raise UserError(f"{option} is {value}, needs a whole number from 0 to 2^63 - 1")
 
 
 def check_positive(option: str, value: int) -> None:

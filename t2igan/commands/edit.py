@@ -8,7 +8,8 @@ from t2igan.commands.arguments import IMAGE_ENDINGS, MODEL, add_truncation, chec
 from t2igan.errors import UserError
 
 HELP = "interpolate, mix and truncate: grids and animations"
-NO_PROMPT = ""  # of a model without text
+ONE_PROMPT = ("style-mix", "truncate", "move")  # edits that take one prompt, or of a model without text none
+NO_TEXT = "none for a model without text"
 ANIMATION_ENDINGS = (".webp", ".gif", ".mp4")  # .webp is an animation here
 
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     style_mix = edits.add_parser("style-mix", help="coarse stages from one latent, fine stages from another")
     style_mix.add_argument("model", help=MODEL)
-    style_mix.add_argument("prompts", nargs=1, metavar="prompt")
+    style_mix.add_argument("prompts", nargs="*", metavar="prompt", help=NO_TEXT)
     style_mix.add_argument("--fine", default="4-7", help="seeds of the columns, which give the fine stages (default: %(default)s)")
 
     prompt_mix = edits.add_parser("prompt-mix", help="layout from the first prompt, look from the others")
@@ -34,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     truncate = edits.add_parser("truncate", help="less varied, by degrees")
     truncate.add_argument("model", help=MODEL)
-    truncate.add_argument("prompts", nargs=1, metavar="prompt")
+    truncate.add_argument("prompts", nargs="*", metavar="prompt", help=NO_TEXT)
     truncate.add_argument("--values", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="0 is the mean, 1 as trained")
     truncate.add_argument("--towards", choices=("prompt", "global", "both"), default="prompt", help="the mean of the prompt, or of all")
 
     move = edits.add_parser("move", help="translate, turn and enlarge, where the model can (StyleGAN3)")
     move.add_argument("model", help=MODEL)
-    move.add_argument("prompts", nargs="*", metavar="prompt", help="none for a model without text")
+    move.add_argument("prompts", nargs="*", metavar="prompt", help=NO_TEXT)
     move.add_argument("--translate", type=float, nargs=2, default=[0.0, 0.0], metavar=("RIGHT", "DOWN"), help="in widths of the image")
     move.add_argument("--rotate", type=float, default=0.0, metavar="DEGREES", help="clockwise")
     move.add_argument("--zoom", type=float, default=1.0, help="factor by which the image is enlarged at the end")
@@ -60,12 +61,15 @@ def run(arguments: argparse.Namespace) -> None:
     check_arguments(arguments)
 
     from t2igan.inference import edit
-    from t2igan.inference.pipeline import Pipeline, check_prompts
+    from t2igan.inference.pipeline import NO_PROMPT, Pipeline, check_prompts
     from t2igan.text.cache import default_cache
 
-    if arguments.edit != "move":
+    if arguments.prompts:  # before the model is loaded; whether it needs any is known afterwards
         check_prompts(arguments.prompts)
     pipeline = Pipeline.load(arguments.model, cache=default_cache())
+    if not arguments.prompts and pipeline.conditional:
+        raise UserError(f"{arguments.edit} needs a prompt: this model was trained with text")
+    arguments.prompts = arguments.prompts or [NO_PROMPT]
     rows, captions = EDITS[arguments.edit](pipeline, arguments)
     is_animation = arguments.out.suffix.lower() in ANIMATION_ENDINGS
     edit.save(rows, captions, arguments.out, arguments.fps if is_animation else None)
@@ -84,7 +88,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         check_truncation("--truncation", arguments.truncation)
     if arguments.edit == "style-mix":
         parse_seeds(arguments.fine, "--fine")
-    if arguments.edit in ("style-mix", "truncate", "move") and len(arguments.prompts) > 1:
+    if arguments.edit in ONE_PROMPT and len(arguments.prompts) > 1:
         raise UserError(f"{arguments.edit} takes one prompt, got {len(arguments.prompts)}; put a prompt of several words in quotes")
     inverted = [prompt for prompt in arguments.prompts if prompt.startswith("@")]
     if inverted and arguments.edit == "style-mix":
@@ -113,7 +117,7 @@ def style_mix(pipeline, arguments):
 
     (prompt,), coarse, fine = arguments.prompts, parse_seeds(arguments.seeds), parse_seeds(arguments.fine, "--fine")
     rows = edit.style_mix(pipeline, prompt, coarse, fine, first_fine_stage(pipeline, arguments), arguments.truncation)
-    return rows, [f"{prompt}: columns give the fine stages", *(f"coarse stages of seed {seed}" for seed in coarse)]
+    return rows, [f"{prompt}: columns give the fine stages".removeprefix(": "), *(f"coarse stages of seed {seed}" for seed in coarse)]
 
 
 def prompt_mix(pipeline, arguments):
@@ -129,18 +133,17 @@ def truncate(pipeline, arguments):
 
     (prompt,), seeds = arguments.prompts, parse_seeds(arguments.seeds)
     rows = edit.truncate(pipeline, prompt, seeds, arguments.values, arguments.towards)
-    return rows, [f"{prompt}, seed {seed}: {', '.join(map(str, arguments.values))}" for seed in seeds]
+    return rows, [f"{prompt}, seed {seed}: {', '.join(map(str, arguments.values))}".removeprefix(", ") for seed in seeds]
 
 
 def move(pipeline, arguments):
     from t2igan.inference import edit
 
-    prompts = arguments.prompts or [NO_PROMPT]
-    if not prompts[0].startswith(edit.INVERTED):
-        pipeline.check(prompts)
-    seeds, way = parse_seeds(arguments.seeds), (arguments.translate, arguments.rotate, arguments.zoom)
-    rows = edit.move(pipeline, prompts[0], seeds, arguments.steps, *way, arguments.truncation)
-    return rows, [f"{prompts[0]}, seed {seed}".removeprefix(", ") for seed in seeds]
+    (prompt,), seeds = arguments.prompts, parse_seeds(arguments.seeds)
+    if not prompt.startswith(edit.INVERTED):
+        pipeline.check([prompt])
+    rows = edit.move(pipeline, prompt, seeds, arguments.steps, arguments.translate, arguments.rotate, arguments.zoom, arguments.truncation)
+    return rows, [f"{prompt}, seed {seed}".removeprefix(", ") for seed in seeds]
 
 
 def first_fine_stage(pipeline, arguments) -> int:

@@ -3,12 +3,20 @@
 import argparse
 import sys
 import warnings
+from collections.abc import Iterator
+from itertools import islice, product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from t2igan.commands.arguments import BF16, MODEL, add_truncation, check_out_image_or_folder, check_truncation, parse_seeds
 from t2igan.errors import UserError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 HELP = "prompts to images"
+PROMPTS = "prompts.txt"  # in a folder of single images
+AT_A_TIME = 128  # images
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.centroids and arguments.truncation == 1:
         raise UserError("--centroids has no use without --truncation below 1; give both")
     is_grid = check_out_image_or_folder(arguments.out)
+    if not is_grid and arguments.file and arguments.file.resolve() == (arguments.out / PROMPTS).resolve():
+        raise UserError(f"--prompts {arguments.file} would be overwritten by the list of prompts in --out; choose another folder")
 
-    from t2igan.inference.pipeline import Pipeline, check_prompts
+    from t2igan.inference.pipeline import NO_PROMPT, Pipeline, check_prompts
     from t2igan.text.cache import default_cache
 
     if prompts:  # before the model is loaded; whether it needs any is known afterwards
@@ -55,11 +65,27 @@ def run(arguments: argparse.Namespace) -> None:
     if is_grid:
         side = pipeline.resolution * (upsampler.factor if upsampler else 1)
         check_grid_size(arguments.out, side, prompts or [""], len(seeds))
-    rows = pipeline(prompts, seeds, arguments.truncation, global_truncation=arguments.global_truncation)
-    if upsampler is not None:
-        captions = prompts if pipeline.conditional and upsampler.conditional else [""] * len(rows)
-        rows = [upsampler(row, [caption] * len(row)) for row, caption in zip(rows, captions, strict=True)]
-    save_grid(rows, prompts or [f"seeds {arguments.seeds}"], arguments.out) if is_grid else save_files(rows, prompts, seeds, arguments.out)
+    pipeline.check(prompts if prompts or pipeline.conditional else [NO_PROMPT])
+    images = draw(pipeline, upsampler, product(prompts or [NO_PROMPT], seeds), arguments.truncation, arguments.global_truncation)
+    if is_grid:
+        rows = [list(islice(images, len(seeds))) for _ in prompts or [NO_PROMPT]]
+        save_grid(rows, prompts or [f"seeds {arguments.seeds}"], arguments.out)
+    else:
+        save_files(images, seeds, prompts, arguments.out)
+
+
+def draw(pipeline, upsampler, pairs: Iterator[tuple[str, int]], truncation: float, global_truncation: float) -> Iterator["Image.Image"]:
+    """The image of each prompt and seed; some at a time, so that memory does not grow with their number."""
+    from t2igan.data.images import to_pil
+    from t2igan.inference.pipeline import NO_PROMPT
+
+    while part := list(islice(pairs, AT_A_TIME)):
+        prompts, seeds = map(list, zip(*part, strict=True))
+        images = [to_pil(image) for image in pipeline.sample_pairs(prompts, seeds, truncation, global_truncation=global_truncation)]
+        if upsampler is not None:
+            captions = prompts if pipeline.conditional and upsampler.conditional else [NO_PROMPT] * len(part)
+            images = upsampler(images, captions)
+        yield from images
 
 
 def read_prompts(file: Path | None) -> list[str]:
@@ -106,15 +132,15 @@ def save_grid(rows: list[list], captions: list[str], out: Path) -> None:
     print(out)
 
 
-def save_files(rows: list[list], prompts: list[str], seeds: list[int], out: Path) -> None:
+def save_files(images: Iterator["Image.Image"], seeds: list[int], prompts: list[str], out: Path) -> None:
     """`NUMBER_seedSEED.png` for each image, and the prompts by their number, one per line, in `prompts.txt`."""
     from t2igan.data.images import save_image
     from t2igan.files import write_text
 
     out.mkdir(parents=True, exist_ok=True)
-    for number, row in enumerate(rows):
-        for seed, image in zip(seeds, row, strict=True):
-            save_image(image, out / f"{number:05d}_seed{seed}.png")
     if prompts:
-        write_text(out / "prompts.txt", "".join(f"{' '.join(prompt.split())}\n" for prompt in prompts))
-    print(f"{len(rows) * len(seeds)} images in {out}")
+        write_text(out / PROMPTS, "".join(f"{' '.join(prompt.split())}\n" for prompt in prompts))
+    count = max(1, len(prompts))
+    for (number, seed), image in zip(product(range(count), seeds), images, strict=True):
+        save_image(image, out / f"{number:05d}_seed{seed}.png")
+    print(f"{count * len(seeds)} images in {out}")

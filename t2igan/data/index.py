@@ -6,7 +6,9 @@ About ten times faster than `tarfile`, which builds an object per member. Layout
 import os
 import weakref
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from t2igan.errors import UserError
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 COLUMNS = ("image", "txt", "json")  # each as (offset, size); size 0: absent
 BLOCK = 512
+PROBED = 16  # members, to see whether an index is that of a shard
 WITHOUT_IMAGE = "samples without an image"
 
 
@@ -26,25 +29,48 @@ class SharedIndex:
 
     Without it each worker that is not forked holds a copy: 5 GB for a hundred million samples. It serves while the process that made it
     lives. A small index, and any where the system has no such files, is pickled whole.
+
+    Args:
+        parts: the rows of each shard; a large index takes memory for one shard at a time beside itself.
     """
 
-    def __init__(self, rows: np.ndarray):
-        self.rows, self.address = rows, None
-        if rows.nbytes >= SHARED_FROM and hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("index")
-            weakref.finalize(self, os.close, descriptor)
-            with open(descriptor, "wb", closefd=False) as file:
+    def __init__(self, parts: Iterable[np.ndarray]):
+        self.lengths, small, self.address = [], [], None
+        size, file = 0, None
+        for part in parts:
+            self.lengths.append(len(part))
+            size += part.nbytes
+            if file is None and size >= SHARED_FROM and hasattr(os, "memfd_create"):
+                file = self._open()
+            if file is None:
+                small.append(part)
+                continue
+            for rows in [*small, part]:
                 rows.tofile(file)
-            self.__setstate__((f"/proc/{os.getpid()}/fd/{descriptor}", rows.dtype, rows.shape))
+            small = []
+        if file is None:
+            self.rows = np.concatenate(small)
+        else:
+            file.close()
+            self._map((sum(self.lengths), part.shape[1]))
+
+    def _open(self) -> BinaryIO:
+        descriptor = os.memfd_create("index")
+        weakref.finalize(self, os.close, descriptor)
+        self.address = f"/proc/{os.getpid()}/fd/{descriptor}"
+        return open(descriptor, "wb", closefd=False)
+
+    def _map(self, shape: tuple[int, ...]) -> None:
+        self.rows = np.memmap(self.address, np.int64, "r", shape=shape)
 
     def __getstate__(self):
-        return self.rows if self.address is None else (self.address, self.rows.dtype, self.rows.shape)
+        return self.rows if self.address is None else (self.address, self.rows.shape)
 
     def __setstate__(self, state) -> None:
         self.rows, self.address = state, None
         if isinstance(state, tuple):
-            self.address, dtype, shape = state
-            self.rows = np.memmap(self.address, dtype, "r", shape=shape)
+            self.address, shape = state
+            self._map(shape)
 
 
 class BrokenShard(UserError):
@@ -62,6 +88,27 @@ def index_tar(tar: Path) -> np.ndarray:
         BrokenShard: the file is truncated or not a tar; the message names the byte.
     """
     return scan_tar(tar)[0]
+
+
+def fits(index: np.ndarray, tar: Path) -> bool:
+    """Whether it has the form of an index, of members that the shard is long enough for."""
+    if index.dtype != np.int64 or index.ndim != 2 or index.shape[1] != 2 * len(COLUMNS) or not len(index):
+        return False
+    return bool((index[:, ::2] + index[:, 1::2]).max() <= tar.stat().st_size)
+
+
+def describes(index: np.ndarray, tar: Path) -> bool:
+    """Whether the shard ends behind the index's last member, and members of these sizes lie where it has them, as a sample shows."""
+    with open(tar, "rb") as file:
+        file.seek(-(-int((index[:, ::2] + index[:, 1::2]).max()) // BLOCK) * BLOCK)
+        if file.read(BLOCK) != bytes(BLOCK):
+            return False
+        for row in index[np.linspace(0, len(index) - 1, PROBED).astype(int)]:
+            file.seek(int(row[0]) - BLOCK)
+            header = file.read(BLOCK)
+            if header[257:262] != b"ustar" or _number(header[124:136]) != row[1]:
+                return False
+    return True
 
 
 def scan_tar(tar: Path) -> tuple[np.ndarray, Counter]:

@@ -1,22 +1,26 @@
 """Webdataset tar shards to samples: random access through an index."""
 
+import contextlib
 import glob
 import hashlib
 import os
 import re
+import time
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from t2igan.data.index import SharedIndex, image_members, index_path, scan_tar
+from t2igan.data.index import SharedIndex, describes, fits, image_members, index_path, scan_tar
 from t2igan.errors import UserError
 from t2igan.plain_text import check_encodable, decode_text, is_invisible, parse_json
 
 MAX_GROUPED = 1_000_000  # samples whose captions are all read, to show images of one caption in a row
+PAUSES = (0.0, 0.5)  # seconds, before a shard that cannot be read is opened again
 MAX_CAPTION_SAMPLES = 20_000  # read for the data set's primary captions; of a larger data set an even sample
 
 
@@ -100,15 +104,15 @@ class Shards:
 
     Args:
         captioned: whether a sample without a caption is broken; else it has an empty one, for systems without text.
+        check_caption: raises ValueError for a caption that makes its sample a broken one.
     """
 
-    def __init__(self, pattern: str, captioned: bool = True):
-        self.captioned = captioned
+    def __init__(self, pattern: str, captioned: bool = True, check_caption: Callable[[str], None] | None = None):
+        self.captioned, self.check_caption = captioned, check_caption
         self.files = find_shards(pattern)
         self.passed_over: Counter = Counter()
-        indices = [self._index(file) for file in self.files]
-        self.starts = np.cumsum([0] + [len(index) for index in indices])
-        self.index = SharedIndex(np.concatenate(indices))
+        self.index = SharedIndex(self._index(file) for file in self.files)
+        self.starts = np.cumsum([0, *self.index.lengths])
         if len(self) == 0:
             raise UserError(f"the shards at {pattern} hold no image; each sample needs an image member beside its .txt or .json")
         if unread := image_members(self.passed_over):
@@ -117,13 +121,16 @@ class Shards:
 
     def _index(self, file: Path) -> np.ndarray:
         stored = index_path(file)
-        if stored.is_file() and stored.stat().st_mtime >= file.stat().st_mtime:
+        if stored.is_file():
             try:
                 index = np.load(stored)
-                if len(index) and (index[:, ::2] + index[:, 1::2]).max() <= file.stat().st_size:
+                newer = stored.stat().st_mtime >= file.stat().st_mtime  # a copy or an upload may turn it round
+                if fits(index, file) and (newer or describes(index, file)):
                     return index
             except (OSError, ValueError, IndexError, EOFError):  # half-written, or no index
                 pass
+            what = f"{stored} is not the index of its shard; the shard is read from end to end"
+            warnings.warn(f"{what} (data_prep/check.py --index writes it anew)", stacklevel=2)
         index, passed_over = scan_tar(file)
         self.passed_over += passed_over
         return index
@@ -146,17 +153,30 @@ class Shards:
 
     def _members(self, number: int, columns: tuple[int, ...]) -> tuple[bytes, ...]:
         shard = int(np.searchsorted(self.starts, number, side="right")) - 1
+        for pause in (*PAUSES, None):
+            try:
+                return self._pieces(shard, self.index.rows[number], columns)
+            except OSError:
+                if shard in self._descriptors:  # of a file system that has been mounted anew, say: it never works again
+                    with contextlib.suppress(OSError):
+                        os.close(self._descriptors.pop(shard))
+                if pause is None:
+                    raise
+                time.sleep(pause)
+
+    def _pieces(self, shard: int, row: np.ndarray, columns: tuple[int, ...]) -> tuple[bytes, ...]:
         if shard not in self._descriptors:
             if len(self._descriptors) >= 128:
                 os.close(self._descriptors.pop(next(iter(self._descriptors))))
             self._descriptors[shard] = os.open(self.files[shard], os.O_RDONLY)
-        row = self.index.rows[number]
         return tuple(os.pread(self._descriptors[shard], int(row[2 * i + 1]), int(row[2 * i])) for i in columns)
 
     def _captions(self, number: int, txt: bytes, meta: bytes) -> tuple[list[str], dict]:
         captions, record = parse_captions(txt, meta)
         if not captions and self.captioned:
             raise ValueError(f"sample {number} has no caption")
+        for caption in captions if self.check_caption else ():
+            self.check_caption(caption)
         return captions or [""], record
 
     def __getstate__(self) -> dict:
@@ -165,7 +185,9 @@ class Shards:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of where every sample lies and how long it is: the same for moved or copied shards, not for other images."""
-        return hashlib.sha256(self.index.rows.tobytes() + self.starts.tobytes()).hexdigest()
+        digest = hashlib.sha256(self.index.rows)
+        digest.update(self.starts)
+        return digest.hexdigest()
 
     def primary_captions(self) -> list[str]:
         """The distinct primary captions (the first one of each sample), sorted; of a large data set those of an even sample."""

@@ -20,6 +20,7 @@ from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.frozen import Frozen
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.layers.normalize import unit_rms
+from t2igan.layers.precision import full_precision, widen
 from t2igan.ranges import Amount, Count, Whole
 from t2igan.types import CheckContext, ImageSet, PrepareContext, TextDescriptors, TextDims, Verdict
 
@@ -75,7 +76,8 @@ class VisionHead(nn.Module):
         y = F.conv2d(unit_rms(x.movedim(1, -1)).movedim(-1, 1), self.projection)
         for layer in self.layers:
             y = lrelu(layer(y, descriptor))
-        return self.out(y).flatten(1)
+        with full_precision(y.device):
+            return self.out(widen(y)).flatten(1)
 
 
 class VisionAidedDiscriminator(DiscriminatorNetwork):

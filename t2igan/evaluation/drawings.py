@@ -13,6 +13,7 @@ Every score but that of styles stands beside the one that real images reach thro
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -21,11 +22,12 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from t2igan.data.images import decode, to_pil, to_signed
+from t2igan.data.images import to_pil, to_signed
 from t2igan.data.order import shuffled
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.evaluation.interfaces import EvaluationClip, ImageSampler
+from t2igan.evaluation.reference import read_images
 from t2igan.grids import sheet
 from t2igan.metrics.diversity import nearest, spread
 from t2igan.metrics.frechet import frechet_distance
@@ -99,11 +101,11 @@ class DrawingScores:
     def read(self, split: str) -> Pictures:
         shards = Shards(str(self.data / split))
         features, captions, metas = [], [], []
-        for start in tqdm(range(0, len(shards), 64), split, disable=None):
-            records = [shards.read(i) for i in range(start, min(start + 64, len(shards)))]
-            features.append(self.embed(to_signed(torch.stack([decode(record.image, self.size) for record in records]))))
-            captions += [record.captions for record in records]
-            metas += [record.meta for record in records]
+        images = iter(tqdm(read_images(shards, self.size), split, len(shards), disable=None))
+        while part := list(islice(images, 64)):
+            features.append(self.embed(to_signed(torch.stack([image for image, _ in part]))))
+            captions += [record.captions for _, record in part]
+            metas += [record.meta for _, record in part]
         return Pictures(torch.cat(features), captions, metas)
 
     def embed(self, images: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d"]:

@@ -6,15 +6,17 @@ Karras et al. 2018 (arXiv:1710.10196), section 5. Neither reads a network, so ne
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from t2igan.data.images import to_pil, to_signed
+from t2igan.data.images import to_bytes, to_pil, to_signed
+from t2igan.data.order import shuffled
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
-from t2igan.evaluation.nearest import sample_captions
+from t2igan.evaluation.nearest import SEED, sample_captions
 from t2igan.grids import grid
 from t2igan.inference.pipeline import NO_PROMPT, Pipeline
 from t2igan.metrics.images import ImageSet
@@ -55,11 +57,13 @@ def image_statistics(pipeline: Pipeline, data: str, count: int, pairs: int, trun
     real = ImageSet(shards, side, one_size=False)
     prompts = sample_captions(shards, count) if pipeline.conditional else [NO_PROMPT] * count
 
+    order = shuffled(np.arange(count), len(shards), SEED)  # of shards in order of classes, too, an even sample
+
     def generated(rows: Sequence[int]) -> Tensor:
-        return pipeline.sample_pairs([prompts[i] for i in rows], rows, truncation)
+        return to_signed(to_bytes(pipeline.sample_pairs([prompts[i] for i in rows], rows, truncation)))
 
     def reals(rows: Sequence[int]) -> Tensor:
-        return to_signed(real.read(rows))
+        return to_signed(real.read(order[list(rows)].tolist()))
 
     half = count // 2
     found = {"generated": levels_of(generated, range(count)), "real": levels_of(reals, range(count))}

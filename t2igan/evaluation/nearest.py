@@ -14,9 +14,10 @@ from torch import Tensor
 from t2igan.data.images import to_bytes, to_signed
 from t2igan.data.order import hashed, shuffled
 from t2igan.data.shards import Shards
+from t2igan.evaluation.reference import naming_broken
 from t2igan.features.base import FeatureNetwork
 from t2igan.grids import sheet
-from t2igan.inference.pipeline import Pipeline
+from t2igan.inference.pipeline import NO_PROMPT, Pipeline
 from t2igan.metrics.chunks import CHUNK_SIZE, DistributedState, read_features
 from t2igan.metrics.diversity import nearest
 from t2igan.metrics.images import ImageSet
@@ -43,7 +44,7 @@ def nearest_neighbors(
     count: int = 500,
     truncation: float = 1.0,
 ) -> NearestNeighbors:
-    """Generates `count` captions of the training images and finds the nearest training image of each.
+    """Generates `count` images, of captions of the training images where the model has text, and finds the nearest of those to each.
 
     Args:
         network: gives the embeddings, of unit length, between which distances are measured.
@@ -52,16 +53,17 @@ def nearest_neighbors(
         held_out: shards of the same kind that the model was not trained on.
         count: at least `SHOWN`.
     """
-    images = ImageSet(Shards(training), pipeline.resolution, one_size=False)
+    images = ImageSet(Shards(training, captioned=pipeline.conditional), pipeline.resolution, one_size=False)
     embeddings = embed_shards(images, network, state, cache)
-    captions = sample_captions(images.shards, count)
+    captions = sample_captions(images.shards, count) if pipeline.conditional else [NO_PROMPT] * count
     generated = to_bytes(pipeline.sample_pairs(captions, range(count), truncation))
     chunks = (to_signed(chunk.to(state.device)) for chunk in generated.split(CHUNK_SIZE))
     generated_embeddings = torch.cat([network(chunk)["embedding"].cpu() for chunk in chunks])
     distances, neighbors = nearest(generated_embeddings, embeddings)
     distance = {"generated_to_training_mean": float(distances.mean()), "generated_to_training_least": float(distances.min())}
     if held_out:
-        unseen = embed_shards(ImageSet(Shards(held_out), pipeline.resolution, one_size=False), network, state, cache)
+        shards = Shards(held_out, captioned=pipeline.conditional)
+        unseen = embed_shards(ImageSet(shards, pipeline.resolution, one_size=False), network, state, cache)
         unseen_distances = nearest(unseen, embeddings)[0]
         distance["held_out_to_training_mean"] = float(unseen_distances.mean())
         distance["held_out_to_training_least"] = float(unseen_distances.min())
@@ -79,8 +81,12 @@ def sample_captions(shards: Shards, count: int) -> list[str]:
     """A random caption of each of `count` images, which do not repeat before all have been used."""
     positions = shuffled(torch.arange(count).numpy(), len(shards), SEED)
     picks = hashed(SEED, positions, 1)
-    records = [shards.read(int(number)) for number in positions]
-    return [record.captions[int(pick) % len(record.captions)] for record, pick in zip(records, picks, strict=True)]
+    found = []
+    for number, pick in zip(positions.tolist(), picks.tolist(), strict=True):
+        with naming_broken(shards, number):
+            captions = shards.captions(number)
+        found.append(captions[pick % len(captions)])
+    return found
 
 
 def embed_shards(images: ImageSet, network: FeatureNetwork, state: DistributedState, cache: Path) -> Float[Tensor, "n d"]:

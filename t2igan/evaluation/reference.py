@@ -1,9 +1,14 @@
 """The real images and captions that generated images are compared with."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxtyping import UInt8
+from torch import Tensor
+
+from t2igan.data.images import decode
 from t2igan.data.shards import Record, Shards
 from t2igan.errors import UserError
 from t2igan.plain_text import parse_json
@@ -33,7 +38,25 @@ def read_reference(folder: Path) -> Reference:
 def read_records(shards: Shards) -> Iterator[Record]:
     """Every record, in order. Raises UserError where one is broken."""
     for number in range(len(shards)):
-        try:
-            yield shards.read(number)
-        except (OSError, ValueError) as error:
-            raise UserError(f"sample {number} of {shards.files[0].parent} is broken ({error}); make the shards again") from None
+        with naming_broken(shards, number):
+            record = shards.read(number)
+        yield record
+
+
+def read_images(shards: Shards, side: int) -> Iterator[tuple[UInt8[Tensor, "3 r r"], Record]]:
+    """Every image, cropped at its centre to `side` px, with its record, in order. Raises UserError where one is broken."""
+    for number, record in enumerate(read_records(shards)):
+        with naming_broken(shards, number):
+            image = decode(record.image, side)
+        yield image, record
+
+
+@contextmanager
+def naming_broken(shards: Shards, number: int) -> Iterator[None]:
+    """Turns what a broken sample raises into a UserError that names it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"sample {number} of {shards.files[0].parent} is broken ({error}); make the shards again") from None

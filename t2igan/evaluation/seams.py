@@ -14,6 +14,7 @@ from torch import Tensor
 from t2igan.data.images import decode, to_signed
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
+from t2igan.evaluation.reference import naming_broken
 from t2igan.inference.upsampler import Upsampler, tile_starts
 
 ENHANCED = 32  # factor of the difference in the image
@@ -69,7 +70,10 @@ def measure_seams(
 def mosaic(shards: Shards, side: int, cell: int) -> Float[Tensor, "1 3 r r"]:
     """The first images, in rows, in [-1, 1]; they repeat where the shards have too few."""
     across = side // cell
-    cells = [to_signed(decode(shards.read(i % len(shards)).image, cell)[None]) for i in range(across**2)]
+    cells = []
+    for number in (place % len(shards) for place in range(across**2)):
+        with naming_broken(shards, number):
+            cells.append(to_signed(decode(shards.read(number).image, cell)[None]))
     return torch.cat([torch.cat(cells[row * across : (row + 1) * across], 3) for row in range(across)], 2)
 
 

@@ -18,6 +18,7 @@ from t2igan.data.images import to_pil
 from t2igan.data.shards import Record, Shards
 from t2igan.errors import UserError
 from t2igan.evaluation.nearest import embed_shards, sample_captions
+from t2igan.evaluation.reference import read_records
 from t2igan.features.base import FeatureNetwork
 from t2igan.grids import grid
 from t2igan.inference.pipeline import NO_PROMPT, Pipeline, draw_latent
@@ -66,10 +67,10 @@ def measure_separability(
         UserError: an attribute is that of nearly all images, or of nearly none, of the data or of the generated ones; or `count` is too
             small for the width of w.
     """
-    shards = Shards(data)
-    records = [shards.read(number) for number in range(len(shards))]
+    shards = Shards(data, captioned=pipeline.conditional)
+    labels = torch.tensor([[has_attribute(record, name) for name in attributes] for record in read_records(shards)])
     features = embed_shards(ImageSet(shards, pipeline.resolution, one_size=False), network, state, cache)
-    classifiers = {name: fitted(name, features, torch.tensor([has_attribute(r, name) for r in records])) for name in attributes}
+    classifiers = {name: fitted(name, features, column) for name, column in zip(attributes, labels.unbind(1), strict=True)}
     prompts = sample_captions(shards, count) if pipeline.conditional else [NO_PROMPT] * count
     latents, embeddings = generated_latents(pipeline, network, prompts)
     result, rows, captions = {"spaces": {}, "attributes": {}, "pictures": count, "network": network.provenance()}, [], []

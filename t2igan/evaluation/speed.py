@@ -59,12 +59,12 @@ def measure_speed(models: Sequence[TimedModel], batches: Sequence[int], rounds: 
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for batch in batches:
             for round in range(rounds + 1):
-                for model in models:
+                for place, model in enumerate(models):
                     seconds = timed(partial(model.generate, batch), device)
                     if round:  # the first one warms up
-                        times.setdefault((model.name, batch), []).append(seconds)
-            for model in models:
-                seconds = statistics.median(times[model.name, batch]) / batch
+                        times.setdefault((place, batch), []).append(seconds)
+            for place, model in enumerate(models):
+                seconds = statistics.median(times[place, batch]) / batch
                 gflops, extra = count_gflops(model, batch) / batch, memory_of_call(model, batch, device)
                 memory = None if extra is None else model.weights_gib + extra
                 rows.append(Row(model.name, model.resolution, batch, seconds, gflops, memory, model.parameters))

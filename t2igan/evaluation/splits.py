@@ -21,10 +21,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from t2igan.data.images import decode, to_signed
+from t2igan.data.images import to_signed
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.evaluation.interfaces import EvaluationClip, ImageSampler
+from t2igan.evaluation.reference import read_images
 from t2igan.grids import grid, sheet
 from t2igan.inference.pipeline import Pipeline
 from t2igan.metrics.diversity import coverage, nearest, spread
@@ -32,7 +33,7 @@ from t2igan.metrics.frechet import frechet_distance
 from t2igan.metrics.retrieval import retrieval
 from t2igan.plain_text import read_json
 
-CANDIDATES = 100  # captions to choose from
+CANDIDATES = 100  # captions to choose from, or as many as there are
 SEEDS = 8  # images per prompt for spread and coverage
 GRID_SEED = 0
 SPLITS = ("train", "held_out_pairs", "held_out_compositions", "held_out_concepts")
@@ -53,6 +54,9 @@ def read_splits(data: Path, size: int) -> dict[str, Split]:
     if missing:
         raise UserError(f"{data} has no {missing[0]!r} split; give a folder with the folders {', '.join(SPLITS)}")
     splits = {name: read_split(data / name, size) for name in SPLITS}
+    alone = next((name for name, split in splits.items() if len({meta["name"] for meta in split.metas}) < 2), None)
+    if alone:
+        raise UserError(f"the split {alone} of {data} has one caption only; to choose the right one takes two or more")
     if len({meta["style"] for meta in splits["train"].metas}) < 2:
         raise UserError(f"{data} has one style only; the spread between styles needs a data set of two or more")
     return splits
@@ -60,9 +64,11 @@ def read_splits(data: Path, size: int) -> dict[str, Split]:
 
 def read_split(folder: Path, size: int) -> Split:
     shards = Shards(str(folder))
-    records = [shards.read(i) for i in range(len(shards))]
-    metas = [record.meta | {"name": record.captions[0]} for record in records]
-    return Split(to_signed(torch.stack([decode(record.image, size) for record in records])), metas)
+    images, metas = [], []
+    for image, record in read_images(shards, size):
+        images.append(image)
+        metas.append(record.meta | {"name": record.captions[0]})
+    return Split(to_signed(torch.stack(images)), metas)
 
 
 class SplitScores:
@@ -111,8 +117,9 @@ class SplitScores:
             "real_": (self.real[split], shown),
             "floor_": (self.real[split], wrong),
         }
-        hits = {prefix: retrieval(images, self.captions, truth, CANDIDATES, always=always) for prefix, (images, truth) in rows.items()}
-        return {f"{prefix}r_at_{k}": found[k] for prefix, found in hits.items() for k in (1, 5)} | {"candidates": CANDIDATES}
+        count = min(CANDIDATES, len(self.names))
+        hits = {prefix: retrieval(images, self.captions, truth, count, always=always) for prefix, (images, truth) in rows.items()}
+        return {f"{prefix}r_at_{k}": found[k] for prefix, found in hits.items() for k in (1, 5)} | {"candidates": count}
 
     def score_frechet(self, generated: Float[Tensor, "n d"]) -> dict:
         """Of generated images to real ones, and two distances between real images to compare it with."""

@@ -17,7 +17,9 @@ from torch import Tensor
 from t2igan.data.images import decode, to_bytes, to_pil, to_signed
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
+from t2igan.evaluation.reference import naming_broken, read_records
 from t2igan.grids import grid
+from t2igan.inference.pipeline import NO_PROMPT
 from t2igan.inference.upsampler import Upsampler
 from t2igan.layers.resample import resize_bicubic
 from t2igan.metrics.similarity import psnr, ssim
@@ -68,25 +70,24 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic")
     Raises:
         UserError: there are fewer than two images, or one is smaller than what it is to be the truth of.
     """
-    shards, low = Shards(data), upsampler.low_resolution
+    shards, low = Shards(data, captioned=upsampler.conditional), upsampler.low_resolution
     side, found = low * upsampler.factor, Upsampling()
     if len(shards) < 2:
         raise UserError(f"{data} holds {len(shards)} image; give two or more")
-    for number in range(len(shards)):
-        record = shards.read(number)
-        real = to_signed(decode_truth(record.image, side, f"image {number} of {data}")[None])
+    for number, record in enumerate(read_records(shards)):
+        with naming_broken(shards, number):
+            real = to_signed(decode_truth(record.image, side, f"image {number} of {data}")[None])
+        prompt = record.captions[0] if upsampler.conditional else NO_PROMPT
         small = reduced(real, low, reduce)
         large = {method: enlarged(small, side, method) for method in PILLOW}
-        large["upsampler"] = to_signed(
-            to_bytes(upsampler.upsample_tensor(to_signed(small), record.captions[0]))
-        )  # rounded to bytes as the others
+        large["upsampler"] = to_signed(to_bytes(upsampler.upsample_tensor(to_signed(small), prompt)))  # rounded to bytes as the others
         for method, image in large.items():
             for name, metric in METRICS.items():
                 found.scores[method][name].append(float(metric(image.double(), real.double())))
         if number % max(1, len(shards) // SHOWN) == 0 and len(found.rows) < SHOWN:
             pixelated = to_pil(to_signed(small)[0]).resize((side, side), Image.Resampling.NEAREST)
             found.rows.append([pixelated, *(to_pil(large[method][0]) for method in METHODS), to_pil(real[0])])
-            found.captions.append(f"{record.captions[0]}: {low} px, bicubic, Lanczos, upsampler, true")
+            found.captions.append(f"{prompt}: {low} px, bicubic, Lanczos, upsampler, true".removeprefix(": "))
     return found
 
 

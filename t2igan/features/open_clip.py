@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from t2igan.errors import UserError
 from t2igan.features.base import BLOCK, FeatureNetwork, block_numbers, check_layers
+from t2igan.layers.precision import full_precision
 from t2igan.plain_text import beginning
 from t2igan.text.cache import CaptionCache, Row, RowCache
 from t2igan.text.fingerprint import weights_fingerprint
@@ -141,7 +142,8 @@ class ClipScorer(FeatureNetwork):
     @torch.no_grad()
     def _encode(self, captions: list[str]) -> list[Row]:
         read = [beginning(caption, self.tokenizer.context_length, self._count) for caption in captions]
-        embeddings = self.clip.encode_text(self.tokenizer(read).to(self.mean.device), normalize=True)
+        with full_precision(self.mean.device):  # they are cached for whoever asks next
+            embeddings = self.clip.encode_text(self.tokenizer(read).to(self.mean.device), normalize=True)
         return [(row,) for row in embeddings.float().cpu()]
 
 

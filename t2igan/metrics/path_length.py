@@ -73,7 +73,7 @@ def trimmed(lengths: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
     if len(lengths) < 3:
         raise ValueError(f"{len(lengths)} lengths, needs 3 or more: the shortest and the longest are left out")
     lengths = lengths.double()
-    shortest, longest = lengths.quantile(torch.tensor([TRIMMED, 1 - TRIMMED], dtype=torch.float64))
+    shortest, longest = lengths.quantile(TRIMMED, interpolation="lower"), lengths.quantile(1 - TRIMMED, interpolation="higher")
     return lengths[(lengths >= shortest) & (lengths <= longest)]
 
 

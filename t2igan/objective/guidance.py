@@ -10,6 +10,7 @@ from torch import Tensor
 from t2igan.features.open_clip import ClipScorer
 from t2igan.layers.crop import crop_squares
 from t2igan.layers.frozen import Frozen
+from t2igan.layers.precision import full_precision
 from t2igan.objective.term import LossInputs, Term, TermOptions
 from t2igan.ranges import Count, Whole
 from t2igan.types import PrepareContext
@@ -89,7 +90,9 @@ class ClipContrastive(ClipTerm):
         mine, theirs = (torch.tensor([number[name] for name in listed], device=image.device) for listed in (names, others))
         same = mine[:, None] == theirs
         positive = (image * own).sum(1, keepdim=True)
-        logits = torch.cat([positive, (image @ against.T).masked_fill(same, -torch.inf)], 1) * self.scorer.logit_scale
+        with full_precision(image.device):
+            negative = (image.float() @ against.T).masked_fill(same, -torch.inf)
+        logits = torch.cat([positive, negative], 1) * self.scorer.logit_scale
         return F.cross_entropy(logits, torch.zeros(len(image), dtype=torch.long, device=image.device))
 
 

@@ -47,5 +47,7 @@ class PathLength(Term):
     @torch.no_grad()
     def update(self, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
         total, count = sum_over_processes(self.seen.clone())
-        self.mean_length.lerp_(total / count, 1 - self.decay)
+        mean = total / count
+        if mean.isfinite():  # else the step was skipped, and the next ones shall not be
+            self.mean_length.lerp_(mean, 1 - self.decay)
         self.seen.zero_()

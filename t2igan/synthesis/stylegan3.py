@@ -207,7 +207,7 @@ class StyleGAN3Synthesis(SynthesisNetwork):
         seen = sum_over_processes(torch.stack([mean.seen for mean in means]))
         for mean, (total, count) in zip(means, seen, strict=True):
             found = total / count.clamp(min=1)
-            mean.mean_square.copy_(
-                torch.where(count > 0, torch.lerp(found, mean.mean_square, 0.5 ** (batch / self.half_life)), mean.mean_square)
-            )
+            usable = (count > 0) & found.isfinite()  # not of a step that was skipped
+            moved = torch.lerp(found, mean.mean_square, 0.5 ** (batch / self.half_life))
+            mean.mean_square.copy_(torch.where(usable, moved, mean.mean_square))
             mean.seen.zero_()

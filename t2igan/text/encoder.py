@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +31,7 @@ class TextEncoder(nn.Module, ABC):
 
     conditional = True  # whether descriptors depend on the prompt
     num_classes = 0  # of labels whose one-hot vector is the pooled descriptor; 0: it is none
+    check_caption: Callable[[str], None] | None = None  # raises ValueError for what training must pass over; None: it reads any text
     cacheable = True  # whether encoding costs more than a look-up, so that CaptionEncoder keeps the results
 
     def __init__(self, token_dim: int, text_dim: int, max_tokens: int):

@@ -46,6 +46,10 @@ class LabelText(TextEncoder):
         self.num_classes, self.names = config.num_classes, config.names
         self.numbers = {normalised(name): number for number, name in enumerate(config.names)}
 
+    def check_caption(self, caption: str) -> None:
+        """Raises UserError if it is no class of this system."""
+        self.class_number(caption)
+
     def load_pretrained(self) -> None:
         """Nothing to read."""
 

@@ -2,13 +2,11 @@
 
 import contextlib
 import time
-import warnings
-from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 
 from t2igan.config import Recipe
 from t2igan.data.batches import PairedBatches, TrainingBatches, batches
@@ -25,38 +23,21 @@ from t2igan.text.cache import CaptionEncoder
 from t2igan.training.checkpoint import Checkpoints, RunState
 from t2igan.training.clusters import Clusters, find_clusters
 from t2igan.training.precision import use_deterministic_kernels
+from t2igan.training.processes import accelerator, check_agreement, checksum
 from t2igan.training.report import Report
 from t2igan.training.start import start_from
 from t2igan.training.trainer import Trainer
 from t2igan.types import PrepareContext
 
 MEAN_PROMPTS = 1000  # captions that the mean style is measured over
-PATIENCE = timedelta(hours=2)  # of the other processes while the main one clusters, publishes or writes a checkpoint
 MAX_CACHED = 100_000  # images whose captions' features are kept on disk where the recipe leaves it open: 2.5 GB at 25 kB a caption
 GENERATOR_STREAM = 1  # the order of the real images of G's half, where it has its own
 
 MAY_CHANGE = (
-    *("training.total_images", "training.keep_checkpoints", "training.max_skipped_steps", "training.prompts"),
+    *("training.total_images", "training.keep_checkpoints", "training.max_skipped_steps", "training.prompts", "training.micro_batch"),
     *("training.deterministic", "data.shards", "data.workers", "data.cache_captions"),
 )
 MAY_CHANGE_ENDINGS = ("_every", ".activation_checkpointing", ".backend")  # what costs time or memory alone, up to rounding
-
-
-def accelerator(grows: bool = False) -> Accelerator:
-    """The processes of a launch; precision and accumulation are the recipe's, whatever a launcher's settings say.
-
-    Of networks that grow, some parameters wait for their turn without a gradient.
-    """
-    warnings.filterwarnings("ignore", message=".*(Grad strides|broadcast_buffers|forward_sync_buffers)")  # nothing that a user can act on
-    return Accelerator(
-        cpu=not torch.cuda.is_available(),
-        mixed_precision="no",
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=grows),
-            InitProcessGroupKwargs(timeout=PATIENCE),
-        ],
-    )
 
 
 class Run:
@@ -71,18 +52,18 @@ class Run:
         torch.set_flush_denormal(True)  # gradients reach 1e-38, where some CPUs compute 30 times slower; costs no digit elsewhere
         if recipe.training.deterministic:
             use_deterministic_kernels()
-        self.accelerator = accelerator(recipe.training.growth is not None)
+        self.accelerator = accelerator(recipe.generator.synthesis.grows or recipe.discriminator.network.grows)
         self.recipe, self.config, self.out = recipe, recipe.training, Path(out)
         self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
         groups = system.discriminator.batch_multiple, recipe.data.images_per_caption
         self.growth = Growth(recipe.training, recipe.resolution, self.accelerator.num_processes, *groups)
-        self.shards = Shards(recipe.data.shards, captioned=system.text_encoder.conditional)
+        self.shards = Shards(recipe.data.shards, system.text_encoder.conditional, system.text_encoder.check_caption)
         self.dataset = self._batches()
         self.dataset[0]  # data that cannot be read is refused before anything is written
         cache = cache if self._caches_captions() else None
         system.text_encoder.load_pretrained()
         encode_text = CaptionEncoder(system.text_encoder, cache, self.device, max_truncation_warnings=1 if self.main else 0)
-        context = PrepareContext(self.device, self.shards.primary_captions, cache)
+        context = PrepareContext(self.device, lambda: self._primary_captions, cache)
         system.generator.prepare(context)
         system.objective.prepare(context)
         system.discriminator.prepare(context)
@@ -93,6 +74,11 @@ class Run:
     def _caches_captions(self) -> bool:
         wanted = self.recipe.data.cache_captions
         return len(self.shards) <= MAX_CACHED if wanted is None else wanted
+
+    @cached_property
+    def _primary_captions(self) -> list[str]:
+        """Read by the main process for all of them."""
+        return broadcast_object_list([self.shards.primary_captions() if self.main else None])[0]
 
     def _batches(self) -> TrainingBatches | PairedBatches:
         data = self.recipe.data
@@ -143,8 +129,12 @@ class Run:
         return self.out / "model"
 
     def open(self, resume: bool) -> None:
-        """Makes the folder, or restores the newest checkpoint in it."""
-        latest = self.checkpoints.latest()
+        """Makes the folder, or restores the newest checkpoint in it: the one that the main process finds.
+
+        Raises:
+            UserError: as `train`; or processes read other weights, another clock or other shards than the main one.
+        """
+        (latest,) = broadcast_object_list([self.checkpoints.latest() if self.main else None])
         if resume and latest is None:
             raise UserError(f"{self.out} has no checkpoint to resume from; leave out --resume to start it")
         if not resume and latest is not None:
@@ -157,7 +147,8 @@ class Run:
         else:
             self._check_same_recipe()
             self.restore(latest)
-        self.accelerator.wait_for_everyone()  # before the recipe that all have read is written anew
+        hand_back_freed_memory()  # what setting up took: pieces of it would lie between the tensors of the first step
+        self._check_agreement()  # all have read the recipe, which is written anew
         if self.main:
             self.out.mkdir(parents=True, exist_ok=True)
             write_text(self.out / "recipe.yaml", dump_recipe(self.recipe))
@@ -180,7 +171,12 @@ class Run:
                 clusters = self.recipe.generator.style.num_clusters
                 found = [find_clusters(self.shards, self.recipe.resolution, self.config.cluster_features, clusters, self.device)]
             self.trainer.clusters = broadcast_object_list(found)[0]
-        hand_back_freed_memory()  # what setting up took: pieces of it would lie between the tensors of the first step
+
+    def _check_agreement(self) -> None:
+        """Raises UserError, on every process, where one of them does not begin as the others do."""
+        trainer, shards = self.trainer, int(self.shards.fingerprint[:15], 16)
+        weights = sum(checksum(module) for module in (trainer.generator, trainer.ema.model, trainer.discriminator))
+        check_agreement(self.accelerator, {"images seen": trainer.images, "steps": trainer.steps, "weights": weights, "shards": shards})
 
     def _check_same_recipe(self) -> None:
         """A run is resumed under its own recipe; its length and how it is watched may change."""
@@ -288,7 +284,7 @@ class Run:
         self.replaced = state.replaced if self.main else 0
 
     def _publish(self) -> None:
-        captions = self.shards.primary_captions()
+        captions = self.shards.primary_captions()  # the main process alone is here
         average = self.trainer.ema.model
         text = self.trainer.encode_text(captions[:: -(-len(captions) // MEAN_PROMPTS)]).to(self.device)
         average.mapper.measure_mean(average.adapt(text))

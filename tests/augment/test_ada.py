@@ -160,6 +160,15 @@ def test_the_probability_is_state_and_what_a_process_saw_is_summed():
     assert augment.probability < before, "(8 - 24) / 32 is below the target"
 
 
+def test_between_two_adaptations_a_checkpoint_holds_what_all_processes_saw():
+    one = ADA(ADAConfig(target=0.6, ramp_images=800, interval=4))
+    one.observe(Verdict((torch.ones(8, 1),), (1.0,)))
+    one.update(TrainingTime(8, 1), 16, lambda signs: 2 * signs)
+    resumed = ADA(ADAConfig(target=0.6, ramp_images=800, interval=4))
+    resumed.load_state_dict(one.state_dict())
+    assert one.signs.tolist() == resumed.signs.tolist() == [16.0, 16.0] and not one.seen.any()
+
+
 def test_without_a_target_it_follows_its_schedule():
     schedule = replace(constant(0.0), kind="cosine", end=0.4, until=1000)
     augment = ADA(ADAConfig(probability=schedule))

@@ -185,14 +185,60 @@ def test_the_stored_index_is_used_and_a_stale_one_is_not(tmp_path, samples):
     assert len(Shards(str(tar))) == 2
     older = tar.stat().st_mtime - 10
     os.utime(index, (older, older))
-    assert len(Shards(str(tar))) == 5
+    with pytest.warns(UserWarning, match=r"idx\.npy is not the index of its shard; the shard is read from end to end"):
+        assert len(Shards(str(tar))) == 5
+
+
+def test_an_index_older_than_its_shard_is_used_where_it_describes_it(tmp_path, samples, monkeypatch):
+    """As after a copy that keeps no times, or an upload."""
+    written(tmp_path, samples[:5])
+    index = tmp_path / "train" / "00000.tar.idx.npy"
+    os.utime(index, (0, 0))
+    monkeypatch.setattr("t2igan.data.shards.scan_tar", None)
+    assert len(Shards(str(tmp_path / "train"))) == 5
+    rows = np.load(index)
+    rows[:, 0] += 1
+    np.save(index, rows)
+    os.utime(index, (0, 0))
+    with pytest.warns(UserWarning, match="is not the index"), pytest.raises(TypeError):
+        Shards(str(tmp_path / "train"))
+
+
+def test_a_shard_is_opened_again_where_its_descriptor_has_died(tmp_path, samples):
+    shards = written(tmp_path, samples[:5])
+    whole = shards.read(0)
+    os.close(shards._descriptors[0])
+    assert shards.read(0) == whole
+
+
+def test_captions_that_a_system_cannot_take_make_broken_samples(tmp_path, samples):
+    def check(caption):
+        if "1" in caption:
+            raise ValueError(f"no class {caption}")
+
+    written(tmp_path, samples[:5])
+    shards = Shards(str(tmp_path / "train"), check_caption=check)
+    found = [len(shards.captions(number)) for number in (0, 2)]
+    assert found == [len(samples[0].captions), len(samples[2].captions)]
+    with pytest.raises(ValueError, match="no class"):
+        shards.read(1)
+
+
+def test_a_large_index_is_written_shard_by_shard(tmp_path, samples, monkeypatch):
+    small = written(tmp_path, samples, per_shard=4)
+    monkeypatch.setattr("t2igan.data.index.SHARED_FROM", 500)  # bytes, so that the third shard begins the file
+    large = Shards(str(tmp_path / "train"))
+    assert large.index.address and not small.index.address
+    assert (large.index.rows == small.index.rows).all() and large.fingerprint == small.fingerprint
+    assert pickle.loads(pickle.dumps(large)).read(9) == small.read(9)
 
 
 def test_an_unreadable_index_is_read_anew(tmp_path, samples):
     written(tmp_path, samples[:5])
     for rubbish in (b"", b"no numpy file", b"\x93NUMPY\x01\x00"):
         (tmp_path / "train" / "00000.tar.idx.npy").write_bytes(rubbish)
-        assert len(Shards(str(tmp_path / "train"))) == 5
+        with pytest.warns(UserWarning, match="is not the index"):
+            assert len(Shards(str(tmp_path / "train"))) == 5
 
 
 def test_shards_that_a_pattern_names_but_are_not_there_are_warned_about(shards):

@@ -59,3 +59,15 @@ def test_styles_that_lead_nowhere_have_no_length(make_inputs):
     value = PathLengthConfig().build().generator(inputs)
     assert value.item() == 0
     assert replace(inputs, fake=inputs.fake.detach()).fake.styles.requires_grad is False
+
+
+def test_a_step_that_is_skipped_leaves_the_mean_as_it_is():
+    term = PathLengthConfig(decay=0.9).build()
+    term.mean_length.fill_(0.7)
+    for total in (float("nan"), float("inf")):
+        term.seen += torch.tensor([total, 6.0])
+        term.update(lambda x: x)
+        assert term.mean_length.item() == pytest.approx(0.7) and term.seen.sum() == 0
+    term.seen += torch.tensor([12.0, 6.0])
+    term.update(lambda x: x)
+    assert term.mean_length.item() == pytest.approx(0.9 * 0.7 + 0.1 * 2.0)
