@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from t2igan.data.images import to_pil, to_signed
+from t2igan.data.images import decode, to_pil, to_signed
 from t2igan.data.order import shuffled
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError

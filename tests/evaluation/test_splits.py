@@ -122,10 +122,12 @@ def test_the_table_has_a_line_for_every_split(scores):
         assert line in table
 
 
-def test_one_style_is_refused(png, tmp_path):
+@pytest.mark.parametrize(("names", "said"), [("ab", "one style only"), ("a", "the split train of .* has one caption only")])
+def test_a_split_of_one_style_or_one_caption_is_refused(names, said, png, tmp_path):
+    samples = [Sample(name, png("red"), [name, f"{name}, flat style"], {"style": "flat"}) for name in names]
     for split in splits.SPLITS:
-        write_shards([Sample("0", png("red"), ["a", "a, flat style"], {"style": "flat"})], tmp_path / split)
-    with pytest.raises(UserError, match="one style only"):
+        write_shards(samples, tmp_path / split)
+    with pytest.raises(UserError, match=said):
         read_splits(tmp_path, SIZE)
     with pytest.raises(UserError, match="has no 'train' split; give a folder with the folders train, held_out_pairs"):
         read_splits(tmp_path / "train", SIZE)
