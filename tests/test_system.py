@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 from small_recipe import changed
+from tiny import tiny_recipe, without_text
 
 from t2igan.config import Recipe
 from t2igan.errors import UserError
 from t2igan.recipe import load_recipe, parse
 from t2igan.system import build_system, check_recipe, num_clusters, sections
 
-pytest_plugins = ["small_recipe"]
+pytest_plugins = ["small_recipe", "kit"]
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").rglob("*.yaml"))
 
 
@@ -145,3 +146,12 @@ def test_repeated_terms_have_names_of_their_own(base):
     twice = "objective.generator=[{kind: nonsaturating}, {kind: reconstruction, sides: [8]}, {kind: reconstruction, sides: [32]}]"
     terms = build_system(load_recipe(base, [twice])).objective.of_generator
     assert [term.name for term in terms] == ["nonsaturating", "reconstruction.1", "reconstruction.2"]
+
+
+@pytest.mark.parametrize("kind", ["gigagan", "vision_aided"])
+def test_a_discriminator_that_reads_a_text_is_refused_without_one(kind, kit):
+    recipe = without_text(tiny_recipe(kit, guided=False))
+    if kind == "vision_aided":
+        recipe["discriminator"]["network"] = {"kind": kind, "model": "x", "network": recipe["discriminator"]["network"]}
+    with pytest.raises(UserError, match=rf"^discriminator\.network\.kind is {kind}, whose heads read a text, and text\.kind is none"):
+        build_system(parse(Recipe, recipe, ""))

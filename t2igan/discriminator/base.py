@@ -9,6 +9,8 @@ from torch import nn
 
 from t2igan.types import CheckContext, ImageSet, PartConfig, PrepareContext, TextDescriptors, TextDims, Verdict
 
+NEEDS_TEXT = "kind is {}, whose heads read a text, and text.kind is none; choose one that works without, such as stylegan2 or r3gan"
+
 
 @dataclass(frozen=True)
 class DiscriminatorNetworkConfig(PartConfig):

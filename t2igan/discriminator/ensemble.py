@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from t2igan.discriminator.base import DiscriminatorNetwork, DiscriminatorNetworkConfig, rows_of
+from t2igan.discriminator.base import NEEDS_TEXT, DiscriminatorNetwork, DiscriminatorNetworkConfig, rows_of
 from t2igan.errors import UserError
 from t2igan.features.open_clip import ClipScorer
 from t2igan.layers.equalized import EqualizedConv2d, lrelu
@@ -51,6 +51,8 @@ class VisionAidedConfig(DiscriminatorNetworkConfig):
         return self.network.levels(resolution)
 
     def check(self, context: CheckContext) -> None:
+        if not context.token_dim:
+            raise ValueError(NEEDS_TEXT.format("vision_aided"))
         try:
             self.network.check(context)
         except ValueError as error:

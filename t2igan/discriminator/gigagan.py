@@ -13,7 +13,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from t2igan.discriminator.base import DiscriminatorNetwork, DiscriminatorNetworkConfig, rows_of
+from t2igan.discriminator.base import NEEDS_TEXT, DiscriminatorNetwork, DiscriminatorNetworkConfig, rows_of
 from t2igan.layers.attention import Backend, SelfAttentionBlock
 from t2igan.layers.equalized import EqualizedConv2d, lrelu
 from t2igan.layers.minibatch import MinibatchStd
@@ -50,6 +50,8 @@ class GigaGANDiscriminatorConfig(DiscriminatorNetworkConfig):
         return self.inputs
 
     def check(self, context: CheckContext) -> None:
+        if not context.token_dim:
+            raise ValueError(NEEDS_TEXT.format("gigagan"))
         resolution = context.resolution
         sides = resolutions(resolution)
         check_stages(self, ("channels", "blocks", "self_attention"), sides)

@@ -116,7 +116,7 @@ def truncate(pipeline: Pipeline, prompt: str, seeds: Sequence[int], values: Sequ
 
 
 def movement(translate: Sequence[float] = (0.0, 0.0), degrees: float = 0.0, zoom: float = 1.0) -> Float[Tensor, "3 3"]:
-    """What moves the waves that a model starts from, so that its image is enlarged by `zoom`, turned and then translated.
+    """What moves the Fourier features that a model starts from, so that its image is enlarged by `zoom`, turned and then translated.
 
     Args:
         translate: to the right and down, in widths of the image.
@@ -129,10 +129,10 @@ def movement(translate: Sequence[float] = (0.0, 0.0), degrees: float = 0.0, zoom
 
 @contextlib.contextmanager
 def moved_input(pipeline: Pipeline, matrix: Float[Tensor, "3 3"]) -> Iterator[None]:
-    """Inside, the model starts from waves that are moved so. Raises UserError where it starts from a grid."""
+    """Inside, the model starts from Fourier features that are moved so. Raises UserError where it starts from a grid."""
     waves = pipeline.generator.synthesis.fourier_input
     if waves is None:
-        raise UserError("this model starts from a grid, not from waves, and cannot be moved; systems such as stylegan3 can")
+        raise UserError("this model starts from a grid, not from Fourier features, and cannot be moved; systems such as stylegan3 can")
     before = waves.transform.clone()
     waves.transform.copy_(matrix)
     try:

@@ -1,4 +1,4 @@
-"""A map of waves, rotated and moved by the style: the input of networks without a grid of their own.
+"""A map of Fourier features, rotated and moved by the style: the input of networks without a grid of their own.
 
 Karras et al. 2021 (arXiv:2106.12423), section 3.2, "Fourier features" and "transformed Fourier features".
 """
@@ -14,15 +14,15 @@ from t2igan.layers.precision import full_precision, widen
 
 
 class FourierInput(nn.Module):
-    """A style to a map of `channels` mixed waves.
+    """A style to a map of `channels` mixed Fourier features.
 
     `transform`, a matrix in the plane, moves and turns the map from outside: in units of the image's width, a translation by (x, y) moves
-    the waves, and the image that a network makes of them, by (-x, -y).
+    the features, and the image that a network makes of them, by (-x, -y).
 
     Args:
         size: px, the side of the map, whose margin reaches beyond the image.
         rate: samples per width of the image.
-        bandwidth: the highest frequency of the waves, per width of the image.
+        bandwidth: the highest frequency, per width of the image.
     """
 
     def __init__(self, style_dim: int, channels: int, size: int, rate: int, bandwidth: float):

@@ -28,7 +28,7 @@ from t2igan.ranges import Count, Positive, Whole
 from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
 from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
 
-BANDWIDTH = 1.0  # of the waves, per width of the image
+BANDWIDTH = 1.0  # of the Fourier features, per width of the image
 RGB_INIT = 0.2  # as in GigaGAN: the stages' images add up
 PER_STAGE = ("channels", "blocks", "num_kernels", "attention", "experts")
 

@@ -65,7 +65,7 @@ class SynthesisNetwork(nn.Module, ABC):
 
     @property
     def fourier_input(self) -> FourierInput | None:
-        """The waves that a network without a grid of its own starts from; None: it has none."""
+        """The Fourier features that a network without a grid of its own starts from; None: it has none."""
         return None
 
     def update(self, batch: int, sum_over_processes: Callable[[Tensor], Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Styles to an image without aliases: waves, then modulated convolutions and filtered nonlinearities, so that details move with surfaces.
+"""Styles to an image without aliases: Fourier features, modulated convolutions, filtered nonlinearities; details move with surfaces.
 
 Karras et al. 2021 (arXiv:2106.12423), section 3 and appendix; configurations T (translation) and R (translation and rotation).
 """
@@ -158,7 +158,7 @@ class StyleGAN3Layer(nn.Module):
 def render(
     waves: FourierInput, layers: Iterable[StyleGAN3Layer], styles: Float[Tensor, "b l style_dim"], training: bool
 ) -> Float[Tensor, "b 3 r r"]:
-    """The first style's waves through the layers, each with its own style."""
+    """The first style's Fourier features through the layers, each with its own style."""
     first, *others = styles.unbind(1)
     x = waves(first).contiguous(memory_format=torch.channels_last)
     for layer, style in zip(layers, others, strict=True):
@@ -167,7 +167,7 @@ def render(
 
 
 class StyleGAN3Synthesis(SynthesisNetwork):
-    """A style for the waves, one for every layer, and one for the image."""
+    """A style for the Fourier features, one for every layer, and one for the image."""
 
     def __init__(self, config: StyleGAN3SynthesisConfig, resolution: int, style_dim: int):
         super().__init__(config.layers + 2, style_dim)

@@ -1,4 +1,4 @@
-"""Styles to an image by residual blocks of modulated convolutions: StyleGAN2's, made deep, with waves as the input.
+"""Styles to an image by residual blocks of modulated convolutions: StyleGAN2's, made deep, with Fourier features as the input.
 
 Sauer et al. 2023 (arXiv:2301.09515), section 3.1 and Fig. 2: GroupNorm and LayerScale in every second convolution, styles of second order.
 """
@@ -26,7 +26,7 @@ from t2igan.synthesis.stylegan2 import StyledLayer, clamped
 from t2igan.types import CheckContext, ImagePyramid, Stage, TextDescriptors
 
 FIRST = 8  # px, the side of the coarsest stage
-BANDWIDTH = 2.0  # of the waves, per width of the image
+BANDWIDTH = 2.0  # of the Fourier features, per width of the image
 HALF = math.sqrt(0.5)
 LAYER_SCALE = 1e-5
 TO_RGB_INIT = 0.1
@@ -138,7 +138,7 @@ class SynthesisStage(nn.Module):
 
 
 class StyleGANTSynthesis(SynthesisNetwork):
-    """A style for the waves and for every convolution, and one for the last image; other images take the next stage's first style."""
+    """A style for the input and for every convolution, and one for the last image; other images take the next stage's first style."""
 
     def __init__(self, config: StyleGANTSynthesisConfig, resolution: int, style_dim: int):
         sides, widths = sides_to(resolution), config.widths(resolution)

@@ -79,7 +79,7 @@ def grown_rows(config: StyleGANXLSynthesisConfig) -> list[Row]:
 
 
 class StyleGANXLSynthesis(SynthesisNetwork):
-    """A style for the waves, one for every layer, and one for the image.
+    """A style for the Fourier features, one for every layer, and one for the image.
 
     Layers are named by the side of the run that trained them, so that a later run, which starts from it, finds them and can freeze them:
     `synthesis.layers.16_*`. Inputs are not divided by their magnitudes, which the release never measures.

@@ -36,7 +36,7 @@ def test_an_animation_by_its_ending(run, call, tmp_path):
     [
         (["interpolate", "RUN", "thing 1"], "interpolate goes from prompt to prompt, got 1"),
         (["interpolate", "RUN", "thing 1", ""], "prompt 2 of 2 is empty"),
-        (["move", "RUN", "thing 1", "--zoom", "2"], "this model starts from a grid, not from waves, and cannot be moved"),
+        (["move", "RUN", "thing 1", "--zoom", "2"], "this model starts from a grid, not from Fourier features, and cannot be moved"),
         (["move", "RUN", "--zoom", "2"], "move needs a prompt: this model was trained with text"),
         (["style-mix", "RUN", "thing 1", "--layer", "9"], "--layer is 9, needs 1 to 2"),
         (["style-mix", "RUN", "thing 1", "--layer", "0"], "--layer is 0, needs 1 to 2"),

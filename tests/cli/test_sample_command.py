@@ -85,6 +85,20 @@ def test_a_model_without_text_is_sampled_by_seeds_alone(unconditional, call, tmp
     assert {path.name for path in (tmp_path / "folder").iterdir()} == {"00000_seed3.png", "00000_seed5.png"}
 
 
+@pytest.mark.parametrize("words", [["truncate"], ["style-mix", "--fine", "4-5"]])
+def test_a_model_without_text_is_edited_by_seeds_alone(words, unconditional, call):
+    assert call("edit", words[0], unconditional, *words[1:], "--seeds", "0-1", "--out", "x.png") == "x.png\n"
+
+
+def test_images_of_a_folder_are_those_of_a_grid_however_many_are_drawn_at_a_time(unconditional, call, tmp_path, monkeypatch):
+    call("sample", unconditional, "--seeds", "0-4", "--out", "whole")
+    monkeypatch.setattr("t2igan.commands.sample.AT_A_TIME", 2)
+    assert call("sample", unconditional, "--seeds", "0-4", "--out", "parts") == "5 images in parts\n"
+    for seed in range(5):
+        whole, part = (Image.open(tmp_path / folder / f"00000_seed{seed}.png") for folder in ("whole", "parts"))
+        assert np.abs(np.asarray(whole, int) - np.asarray(part, int)).max() <= 1
+
+
 def test_a_model_without_text_refuses_a_prompt(unconditional, refused, tmp_path):
     expected = "error: this model was trained without text and takes no prompt, got 'thing 1'; leave it out"
     assert refused("sample", unconditional, "thing 1", "--out", "x.png") == expected
@@ -117,6 +131,13 @@ def test_bad_input_to_sample(arguments, expected, run, refused, tmp_path):
     (tmp_path / "blank.txt").write_text("\n  \n")
     (tmp_path / "dir.png").mkdir()
     assert expected in refused("sample", run, *arguments)
+
+
+def test_the_file_of_prompts_is_not_overwritten(run, refused, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/prompts.txt").write_text("thing 1\n\nthing 2\n")
+    assert "would be overwritten" in refused("sample", run, "--prompts", "set/prompts.txt", "more", "--out", "set")
+    assert (tmp_path / "set/prompts.txt").read_text() == "thing 1\n\nthing 2\n"
 
 
 def test_sample_of_a_folder_that_is_no_run(refused, tmp_path):

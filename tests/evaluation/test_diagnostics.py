@@ -10,12 +10,14 @@ from tiny import growing_recipe, stylegan2_recipe
 from t2igan.config import Recipe
 from t2igan.data.shards import Record
 from t2igan.data.write import Sample, write_shards
+from t2igan.evaluation import image_statistics as statistics
 from t2igan.evaluation.curve import curve_svg
 from t2igan.evaluation.noise import with_noise
 from t2igan.evaluation.separability import has_attribute
 from t2igan.evaluation.style_mixing import mixed
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.pipeline import Pipeline
+from t2igan.metrics.images import ImageSet
 from t2igan.recipe import parse
 from t2igan.system import build_system
 
@@ -101,6 +103,43 @@ def test_separability(result, kit, png, tmp_path):
     assert "attribute 'green': 0 images have it" in result("separability", "text", *words, "--attributes", "green")
 
 
+def test_a_model_without_text_needs_no_captions(result, kit, png, tmp_path):
+    colours = ["red" if number % 2 else "blue" for number in range(40)]
+    write_shards([Sample(f"{i:03}", png(colour), [""], {"odd": bool(i % 2)}) for i, colour in enumerate(colours)], tmp_path / "bare")
+    words = ["--data", tmp_path / "bare", "--clip", f"local-dir:{kit.clip}", "--count", 80]
+    error = result("separability", "plain", *words, "--attributes", "odd=true")
+    assert "of the generated images: all labels are equal" in error, "images have labels, and none of random weights has the other one"
+    numbers, _ = result("nearest_neighbors", "plain", *words, "--held-out", tmp_path / "bare")
+    assert numbers["distance"]["held_out_to_training_mean"] < 1e-3 < numbers["distance"]["generated_to_training_least"]
+
+
+def test_real_images_are_an_even_sample_and_generated_ones_are_rounded(runs, kit, monkeypatch):
+    read, seen = ImageSet.read, []
+    monkeypatch.setattr(ImageSet, "read", lambda self, numbers: seen.extend(numbers) or read(self, numbers))
+    pipeline, drawn = Pipeline.load(runs["plain"], "cpu"), []
+    levels = statistics.levels_of
+    monkeypatch.setattr(statistics, "levels_of", lambda reader, rows: drawn.append(reader(list(rows))) or levels(reader, rows))
+    statistics.image_statistics(pipeline, str(kit.shards), 12, 4)
+    assert len(set(seen)) == 12 and max(seen) > 12, "not the first ones"
+    steps = (drawn[0] + 1) * 127.5
+    assert (steps - steps.round()).abs().max() < 1e-4 and drawn[0].abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "near.png"], "--out is near.png, needs a name that ends in .json"),
+        (["--out", "folder.json"], "--out needs a file, folder.json is a folder"),
+        (["--out", "x.json", "--truncation", "70"], "--truncation is 70.0, needs a number from 0"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(words, said, script, runs, kit, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.json").mkdir()
+    assert script("image_statistics", "--model", runs["plain"], "--data", kit.shards, *words) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_an_attribute_is_a_field_or_a_word():
     record = Record(b"", ["a Red heart"], {"smiling": True, "style": "twemoji", "count": 3})
     assert all(has_attribute(record, name) for name in ("smiling=true", "style=Twemoji", "count=3", "red", "heart"))
@@ -148,7 +187,7 @@ def test_equivariance(result):
     numbers, picture = result("equivariance", "waves", "--count", 10, "--batch", 4)
     assert numbers["eq_t"] > 40 and numbers["eq_t_frac"] > 30 and numbers["eq_r"] > 20
     assert (numbers["pictures"], numbers["unit"]) == (10, "dB") and picture.size[1] == 3 * (64 + 20)
-    assert "starts from a grid, not from waves" in result("equivariance", "text")
+    assert "starts from a grid, not from Fourier features" in result("equivariance", "text")
 
 
 def test_a_model_without_the_part_is_refused_in_one_line(result):

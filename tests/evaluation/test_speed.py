@@ -1,6 +1,7 @@
 """What is counted besides time: FLOPs, parameters and memory of a model and of a diffusers pipeline beside it."""
 
 import json
+import time
 
 import diffusers
 import pytest
@@ -64,6 +65,14 @@ def rows(recipe):
 def measured(models: list[TimedModel], *batches: int) -> dict:
     result = measure_speed(models, batches, 1, CPU)
     return {(row["system"], row["batch"]): row for row in result["rows"]}
+
+
+def test_models_of_one_name_are_timed_apart():
+    def model(seconds):
+        return TimedModel("same", 8, 0, 0.0, lambda batch: time.sleep(seconds))
+
+    slow, fast = measure_speed([model(0.2), model(0.0)], [1], 1, CPU)["rows"]
+    assert slow["seconds"] >= 0.2 > fast["seconds"]
 
 
 def test_the_text_encoder_adds_its_work_and_its_weights(rows):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny_upsampler
+from tiny import generator_of, tiny_upsampler, without_text
 
 from t2igan.config import Recipe
 from t2igan.data.images import decode, to_bytes, to_signed
@@ -57,6 +57,20 @@ def test_scores_of_bilinear_enlargement(upsampler, real, kit, reduce):
     for method in ("bicubic", "lanczos"):
         gain = result[f"gain_over_{method}"]
         assert gain["psnr"] == pytest.approx(result["upsampler"]["psnr"] - result[method]["psnr"], abs=1e-9)
+
+
+def test_an_upsampler_without_text_needs_no_captions(kit, samples, tmp_path):
+    recipe = parse(Recipe, without_text(tiny_upsampler(kit)), "")
+    save_model(tmp_path / "plain/model", generator_of(recipe), recipe, {})
+    write_shards([replace(sample, captions=[""]) for sample in samples[:3]], tmp_path / "bare")
+    found = compare_upsampling(Upsampler.load(tmp_path / "plain"), str(tmp_path / "bare"))
+    assert found.result()["pictures"] == 3 and found.captions[0] == "8 px, bicubic, Lanczos, upsampler, true"
+
+
+def test_a_broken_image_is_named(upsampler, samples, tmp_path):
+    write_shards([samples[0], replace(samples[1], image=samples[1].image[:60])], tmp_path / "broken")
+    with pytest.raises(UserError, match=r"sample 1 of .*broken is broken .*; make the shards again"):
+        compare_upsampling(upsampler, str(tmp_path / "broken"))
 
 
 def test_one_image_has_no_standard_error(upsampler, samples, tmp_path):

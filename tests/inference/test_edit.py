@@ -176,7 +176,7 @@ def test_a_film_begins_at_the_image_and_moves_it(alias_free):
 
 
 def test_what_cannot_be_moved_is_refused(pipeline, alias_free):
-    with pytest.raises(UserError, match="this model starts from a grid, not from waves"):
+    with pytest.raises(UserError, match="this model starts from a grid, not from Fourier features"):
         edit.move(pipeline, A, [3], steps=2, zoom=2.0)
     with pytest.raises(UserError, match=r"--zoom is -1\.0, needs a number above 0"):
         edit.move(alias_free, A, [3], steps=2, zoom=-1.0)
