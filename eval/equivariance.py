@@ -2,8 +2,9 @@
 
     python eval/equivariance.py --model RUN --out RUN/equivariance.json
 
-EQ-T (whole pixels), EQ-T_frac and EQ-R in decibels, larger is better; the published figures are of 50,000 images. A model with text takes
---prompts. RUN/equivariance.png shows one movement of each kind and what is left of it.
+EQ-T (whole pixels), EQ-T_frac and EQ-R in decibels, larger is better; the published figures are of 50,000 images. EQ-R turns images by a
+filter that makes no aliases, which is not the release's: figures of the two differ. A model with text takes --prompts.
+RUN/equivariance.png shows one movement of each kind and what is left of it.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from t2igan.commands.arguments import BF16, check_out_folder, check_positive
+from t2igan.commands.arguments import BF16, check_out_folder, check_positive, check_seed
 from t2igan.errors import UserError
 
 HELP = "images from anywhere to larger ones"
@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises UserError for what is known to be wrong before the model is loaded."""
+    check_seed("--seed", arguments.seed)
     check_out_folder(arguments.out)
     check_positive("--times", arguments.times)
     if arguments.prompt is not None and not arguments.prompt.strip():
