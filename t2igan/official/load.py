@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+import torch
+
 from t2igan.errors import UserError
 from t2igan.inference.model_folder import ModelConfig, write_model
 from t2igan.official import SYSTEMS
@@ -44,7 +46,7 @@ def import_pickle(path: Path, out: Path, network: str = "G_ema", names: tuple[st
         raise
     except KeyError as error:
         raise UserError(f"{unlike}: it has no {error.args[0]}") from None
-    except (ValueError, TypeError, IndexError, OverflowError) as error:
+    except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError) as error:
         raise UserError(f"{unlike} ({error})") from None
     if names and not labels:
         raise UserError(f"{path} is unconditional; leave out the names of classes")
@@ -53,6 +55,11 @@ def import_pickle(path: Path, out: Path, network: str = "G_ema", names: tuple[st
         text.check(CheckContext(resolution, (resolution,)))
     except ValueError as error:
         raise UserError(str(error)) from None
+    with torch.device("meta"):  # takes no memory: what the file says of its widths may be anything
+        wanted = build_generator(config, resolution, TextDims(labels, labels)).state_dict()
+    wrong = next((name for name, value in wanted.items() if name not in state or state[name].shape != value.shape), None)
+    if wrong:
+        raise UserError(f"{unlike}: {wrong} is missing or has another shape than {tuple(wanted[wrong].shape)}")
     generator = build_generator(config, resolution, TextDims(labels, labels))
     try:
         generator.load_state_dict(state)

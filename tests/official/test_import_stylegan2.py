@@ -229,12 +229,18 @@ def scalar(content, kind):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda: Persistent(doubled("x")), "a class whose name is no text"),
+        (lambda: Persistent(doubled("x")), "a name that is none"),
         (Inside, "it changes what it has made"),
         (lambda: deep(as_network(random_state())), "its parts lie inside each other"),
         (lambda: Persistent("Part", bias_gain=scalar(b"\x10" * 8, Bits())), "a number of unknown kind"),
         (lambda: Persistent("Part", bias_gain=scalar(b"\x10", np.dtype("f8"))), "not a pickle of a StyleGAN release"),
         (lambda: Persistent("Part", {"weight": torch.zeros(1, dtype=torch.half).expand(10**6)}), "a tensor larger than its numbers"),
+        (lambda: Persistent("Part", {"weight": beyond(10**5)}), "a tensor larger than its numbers"),
+        (lambda: Persistent("Part", all=[Payload(torch.storage._load_from_bytes, ARCHIVE) for _ in range(400)]), "larger than the file"),
+        (lambda: Persistent("Part", {"weight": Payload(torch.storage._load_from_bytes, b"PK" + ARCHIVE)}), "in another archive"),
+        (lambda: Persistent("Part", {1: torch.zeros(2)}), "a name that is none"),
+        (lambda: edited(mapping__w_avg=np.zeros(10**5, np.float32)), "another width than its average style, 100000"),
+        (lambda: edited(mapping__fc1__weight=np.zeros((W, 9), np.float32)), "mapper.layers.1.weight is missing or has another shape"),
         (lambda: wide(400), "its tensors are larger than the file"),
     ],
 )
@@ -247,6 +253,12 @@ def test_a_small_file_takes_no_memory_and_no_foreign_bytes(content, message, tmp
 
 
 BIG = torch.zeros(1000, dtype=torch.half)
+ARCHIVE = torch.zeros(1000).storage().__reduce__()[1][0]
+
+
+def beyond(size):
+    """A tensor of more numbers than its storage has, which torch would grow."""
+    return Payload(torch._utils._rebuild_tensor_v2, torch.zeros(1).storage(), 0, (size,), (1,), False, {})
 
 
 def wide(times):
