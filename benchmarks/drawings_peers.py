@@ -1,8 +1,8 @@
 """What a user would take instead of a recipe for the drawings, trained on the same images and text encoder for the same minutes.
 
     pip install --no-deps -r benchmarks/requirements.txt
-    python benchmarks/drawings_peers.py configs/drawings_64.yaml --minutes 150 --data data/drawings_64 --scorer runs/drawings_scorer \\
-        --ours runs/drawings_64/result.json --out runs/peers
+    python benchmarks/drawings_peers.py configs/ablations/drawings_32.yaml --minutes 15 --data data/drawings_64 \\
+        --scorer runs/drawings_scorer --ours runs/ablation/base/run/result.json --out runs/peers
 
 The peers are a flow-matching U-Net of diffusers (benchmarks/flow.py), sampled in 1, 4 and 16 steps, and PyPI's gigagan-pytorch, as released
 and with its captions mended (benchmarks/gigagan_peer_training.py). eval/drawings.py scores ours, the same code scores them. The result is
@@ -95,6 +95,7 @@ def score(label: str, sampler, run: Path, recipe, arguments: argparse.Namespace)
     result, _ = DrawingScores(arguments.data, recipe.resolution, clip, sampler).run()
     prompts = [prompt for prompt in recipe.training.prompts for _ in range(SEEDS)]
     drawn = [to_pil(image) for image in sampler.sample_tensor(list(recipe.training.prompts), list(range(SEEDS)))]
+    file.parent.mkdir(parents=True, exist_ok=True)
     save_image(sheet(drawn, prompts, columns=2 * SEEDS), file.with_suffix(".png"))
     facts = json.loads((run / "trained.json").read_text())
     write_json(

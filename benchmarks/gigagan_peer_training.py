@@ -1,13 +1,13 @@
 """PyPI's gigagan-pytorch trained on a recipe's images, captions and text encoder; benchmarks/drawings_peers.py calls it.
 
     pip install --no-deps -r benchmarks/requirements.txt
-    python benchmarks/gigagan_peer_training.py configs/drawings_64.yaml --minutes 150 --out runs/peers/gigagan_pytorch
+    python benchmarks/gigagan_peer_training.py configs/ablations/drawings_32.yaml --minutes 15 --out runs/peers/gigagan-pytorch
 
-Losses, penalties, rates and average are its defaults, the networks those of benchmarks/gigagan.py's small size. In release 0.3.0 real
-images never meet their captions: `train_discriminator_step` judges them by the captions of the next batch, which are those of the
-generated images, and the matching loss takes the right captions for wrong ones. --own-captions mends both from outside: every batch is
-handed out three times, as often as a step asks for one, and the matching loss is left out. One process, because that loss reads attributes
-that the wrapper of several processes hides.
+Penalties, rates and average are its defaults, the networks those of benchmarks/gigagan.py's small size; its contrastive loss, which needs a
+CLIP that sees images, is left out. In release 0.3.0 D never takes a real image for real with its own caption: `train_discriminator_step`
+judges real images by the captions of the next batch, which are those of the generated images, and the matching loss shows real images with
+their own captions as mismatched ones. --own-captions mends both from outside: every batch is handed out three times, as often as a step
+asks for one, and the matching loss is left out. One process, because that loss reads attributes that the wrapper of several hides.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def build_gan(recipe, own_captions: bool, out: Path):
     class Words(peer.OpenClipAdapter):
         """Stands where its CLIP stands: the recipe's text encoder."""
 
-        dim_latent = recipe.text.token_dim
+        dim_latent = encoder.token_dim
 
         def __init__(self):
             torch.nn.Module.__init__(self)
@@ -91,8 +91,10 @@ def train(recipe, minutes: float, own_captions: bool, out: Path) -> None:
     if progress.is_file():
         gan.load(checkpoint)
         state = json.loads(progress.read_text())
+        torch.manual_seed(state["images"])  # other latents than at the beginning
     batches = read(dataset, state["images"], TAKES) if own_captions else read(dataset, state["images"] * TAKES, 1)
-    began = saved = time.perf_counter() - state["seconds"]
+    saved = time.perf_counter()
+    began = saved - state["seconds"]
     done = state["seconds"] >= 60 * minutes
     while not done:
         step = gan.steps.item()
@@ -103,7 +105,8 @@ def train(recipe, minutes: float, own_captions: bool, out: Path) -> None:
         state = {"images": state["images"] + recipe.training.batch, "seconds": now - began}
         done = state["seconds"] >= 60 * minutes
         if done or now - saved > 60 * CHECKPOINT_MINUTES:
-            gan.save(checkpoint)
+            gan.save(checkpoint.with_suffix(".new"))
+            checkpoint.with_suffix(".new").replace(checkpoint)
             write_json(progress, state)
             print(f"{state['images']} images, {state['seconds'] / 60:.1f} of {minutes:g} minutes", flush=True)
             saved = now
@@ -124,7 +127,7 @@ class PeerSampler:
     """A trained gigagan-pytorch as evaluations take a model: prompts and seeds to images in [-1, 1]."""
 
     def __init__(self, gan):
-        self.generator, self.resolution = gan.G_ema.eval(), gan.unwrapped_D.image_size
+        self.generator, self.resolution = gan.G_ema.ema_model.eval(), gan.unwrapped_D.image_size
 
     @classmethod
     def load(cls, recipe, folder: Path) -> "PeerSampler":
@@ -143,7 +146,7 @@ class PeerSampler:
     def sample(self, prompts, seeds):
         import torch
 
-        dim = self.generator.ema_model.style_network.dim
+        dim = self.generator.style_network.dim
         noise = torch.stack([torch.randn(dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds[0])  # of the noise at every pixel, which is drawn for the whole batch

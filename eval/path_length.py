@@ -33,8 +33,8 @@ def main() -> None:
     arguments = parser.parse_args()
     check_result(arguments.out)
     check_seed("--seed", arguments.seed)
-    if arguments.count < 3 or arguments.batch < 1:
-        raise UserError("--count needs 3 pairs or more, as the shortest and the longest path are left out, and --batch 1 or more")
+    if min(arguments.count, arguments.batch) < 1:
+        raise UserError("--count and --batch need whole numbers above 0")
 
     from t2igan.data.images import save_image
     from t2igan.evaluation.path_length import PathSettings, clip_distance, lpips_distance, measure_path_length

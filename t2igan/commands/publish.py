@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
 def foreign_files(folder: Path) -> Iterator[str]:
     """What a folder holds beside the files that the SHA256SUMS of an earlier publication names."""
     sums = folder / "SHA256SUMS"
-    own = {line.split(maxsplit=1)[-1] for line in read(sums).splitlines()} | {sums.name} if sums.is_file() else set()
+    own = {line.split(maxsplit=1)[-1].lstrip("*") for line in read(sums).split("\n") if line.strip()} if sums.is_file() else set()
+    own.add(sums.name)
     return (path.name for path in folder.iterdir() if path.name not in own) if folder.is_dir() else iter(())
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Iterator
-from itertools import islice, product
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,6 +137,7 @@ def save_files(images: Iterator["Image.Image"], seeds: list[int], prompts: list[
     from t2igan.data.images import save_image
     from t2igan.files import write_text
 
+    images = chain([next(images)], images)  # what cannot be drawn at all leaves no folder
     out.mkdir(parents=True, exist_ok=True)
     if prompts:
         write_text(out / PROMPTS, "".join(f"{' '.join(prompt.split())}\n" for prompt in prompts))

@@ -92,17 +92,17 @@ def index_tar(tar: Path) -> np.ndarray:
 
 def fits(index: np.ndarray, tar: Path) -> bool:
     """Whether it has the form of an index, of members that the shard is long enough for."""
-    if index.dtype != np.int64 or index.ndim != 2 or index.shape[1] != 2 * len(COLUMNS) or not len(index):
+    if index.dtype != np.int64 or index.ndim != 2 or index.shape[1] != 2 * len(COLUMNS):
         return False
-    return bool((index[:, ::2] + index[:, 1::2]).max() <= tar.stat().st_size)
+    return bool((index[:, ::2] + index[:, 1::2]).max(initial=0) <= tar.stat().st_size)
 
 
 def describes(index: np.ndarray, tar: Path) -> bool:
-    """Whether the shard ends behind the index's last member, and members of these sizes lie where it has them, as a sample shows."""
+    """Whether members of these sizes lie where the index has them, as a sample shows, and no image behind its last one."""
+    end = -(-int((index[:, ::2] + index[:, 1::2]).max(initial=0)) // BLOCK) * BLOCK
+    if any(_column(name)[1] == 0 for name, _, _ in _members(tar, end)):
+        return False
     with open(tar, "rb") as file:
-        file.seek(-(-int((index[:, ::2] + index[:, 1::2]).max()) // BLOCK) * BLOCK)
-        if file.read(BLOCK) != bytes(BLOCK):
-            return False
         for row in index[np.linspace(0, len(index) - 1, PROBED).astype(int)]:
             file.seek(int(row[0]) - BLOCK)
             header = file.read(BLOCK)
@@ -116,16 +116,13 @@ def scan_tar(tar: Path) -> tuple[np.ndarray, Counter]:
 
     A name's first dot ends the key, as in webdataset: `IMG_2020.01.02.jpg` has the ending `.01.02.jpg`, which no reader takes for an image.
     """
-    columns = {extension: 0 for extension in IMAGE_EXTENSIONS} | {"txt": 1, "json": 2}
     rows: dict[str, list[int]] = {}
     left_out = Counter()
     for name, offset, size in _members(tar):
-        key, _, extension = name.rpartition("/")[2].partition(".")
-        column = columns.get(extension.lower())
+        key, column = _column(name)
         if column is None:
-            left_out[f".{extension}"] += 1
+            left_out[name.rpartition("/")[2].removeprefix(key.rpartition("/")[2])] += 1
             continue
-        key = f"{name.rpartition('/')[0]}/{key}"
         row = rows.setdefault(key, [0] * 6)
         row[2 * column : 2 * column + 2] = [offset, size]
     complete = [row for row in rows.values() if row[1] > 0]
@@ -133,15 +130,22 @@ def scan_tar(tar: Path) -> tuple[np.ndarray, Counter]:
     return np.array(complete, dtype=np.int64).reshape(-1, 6), +left_out
 
 
+def _column(name: str) -> tuple[str, int | None]:
+    """A member's key, and which column of the index it belongs to; None: it is of no use."""
+    folder, _, file = name.rpartition("/")
+    key, _, extension = file.partition(".")
+    column = 0 if extension.lower() in IMAGE_EXTENSIONS else {"txt": 1, "json": 2}.get(extension.lower())
+    return f"{folder}/{key}", column
+
+
 def image_members(left_out: Counter) -> dict[str, int]:
     """Of what `scan_tar` left out, the members that look like images: `s0.input.jpg`, `IMG_2020.01.02.jpg`."""
     return {ending: count for ending, count in left_out.items() if ending.rpartition(".")[2].lower() in IMAGE_EXTENSIONS}
 
 
-def _members(tar: Path):
-    """(name, offset of the data, size) of every regular file."""
-    end = os.path.getsize(tar)
-    position, long_name = 0, None
+def _members(tar: Path, position: int = 0):
+    """(name, offset of the data, size) of every regular file from the header at `position` on."""
+    end, long_name = os.path.getsize(tar), None
     with open(tar, "rb") as file:
         while True:
             file.seek(position)

@@ -20,7 +20,7 @@ from t2igan.errors import UserError
 from t2igan.plain_text import check_encodable, decode_text, is_invisible, parse_json
 
 MAX_GROUPED = 1_000_000  # samples whose captions are all read, to show images of one caption in a row
-PAUSES = (0.0, 0.5)  # seconds, before a shard that cannot be read is opened again
+PAUSE, PATIENCE = 0.5, 60.0  # seconds: before a shard that cannot be read is opened again, and how long that is not repeated
 MAX_CAPTION_SAMPLES = 20_000  # read for the data set's primary captions; of a larger data set an even sample
 
 
@@ -129,7 +129,7 @@ class Shards:
                     return index
             except (OSError, ValueError, IndexError, EOFError):  # half-written, or no index
                 pass
-            what = f"{stored} is not the index of its shard; the shard is read from end to end"
+            what = f"{stored} is older than its shard, or another's; the shard is read from end to end"
             warnings.warn(f"{what} (data_prep/check.py --index writes it anew)", stacklevel=2)
         index, passed_over = scan_tar(file)
         self.passed_over += passed_over
@@ -140,6 +140,11 @@ class Shards:
 
     @cached_property
     def _descriptors(self) -> dict[int, int]:
+        return {}
+
+    @cached_property
+    def _failed(self) -> dict[int, float]:
+        """When each shard that could not be read failed last."""
         return {}
 
     def read(self, number: int) -> Record:
@@ -153,16 +158,23 @@ class Shards:
 
     def _members(self, number: int, columns: tuple[int, ...]) -> tuple[bytes, ...]:
         shard = int(np.searchsorted(self.starts, number, side="right")) - 1
-        for pause in (*PAUSES, None):
-            try:
-                return self._pieces(shard, self.index.rows[number], columns)
-            except OSError:
-                if shard in self._descriptors:  # of a file system that has been mounted anew, say: it never works again
-                    with contextlib.suppress(OSError):
-                        os.close(self._descriptors.pop(shard))
-                if pause is None:
-                    raise
-                time.sleep(pause)
+        try:
+            return self._pieces(shard, self.index.rows[number], columns)
+        except OSError:
+            self._close(shard)  # of a file system that has been mounted anew, say: it never works again
+        if time.monotonic() - self._failed.get(shard, -PATIENCE) >= PATIENCE:
+            time.sleep(PAUSE)
+        try:
+            return self._pieces(shard, self.index.rows[number], columns)
+        except OSError:
+            self._close(shard)
+            self._failed[shard] = time.monotonic()
+            raise
+
+    def _close(self, shard: int) -> None:
+        if shard in self._descriptors:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptors.pop(shard))
 
     def _pieces(self, shard: int, row: np.ndarray, columns: tuple[int, ...]) -> tuple[bytes, ...]:
         if shard not in self._descriptors:
@@ -180,7 +192,7 @@ class Shards:
         return captions or [""], record
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key != "_descriptors"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_descriptors", "_failed")}
 
     @cached_property
     def fingerprint(self) -> str:

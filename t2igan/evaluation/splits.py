@@ -49,7 +49,8 @@ class Split:
 
 
 def read_splits(data: Path, size: int) -> dict[str, Split]:
-    """All splits, with images of `size` px. Raises UserError where a split is missing, or all training images have one style."""
+    """All splits, with images of `size` px. Raises UserError where a split is missing or has one caption, or all training
+    images have one style."""
     missing = [name for name in SPLITS if not (data / name).is_dir()]
     if missing:
         raise UserError(f"{data} has no {missing[0]!r} split; give a folder with the folders {', '.join(SPLITS)}")
@@ -165,7 +166,8 @@ class SplitScores:
 
 
 def table(result: dict) -> str:
-    lines = [f"{'among ' + str(CANDIDATES) + ' captions':28} {'R@1':>7} {'real':>7} {'ratio':>6}   {'R@5':>7} {'real':>7} {'ratio':>6}"]
+    among = f"among {result['train']['candidates']} captions"
+    lines = [f"{among:28} {'R@1':>7} {'real':>7} {'ratio':>6}   {'R@5':>7} {'real':>7} {'ratio':>6}"]
     for split in SPLITS:
         s = result[split]
         cells = [f"{s[f'r_at_{k}']:7.3f} {s[f'real_r_at_{k}']:7.3f} {s[f'r_at_{k}'] / max(s[f'real_r_at_{k}'], 1e-9):6.2f}" for k in (1, 5)]

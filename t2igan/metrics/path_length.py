@@ -65,13 +65,10 @@ def path_lengths(
 
 
 def trimmed(lengths: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
-    """Without the shortest and the longest 1 % of the lengths, as published, in double precision.
+    """Without the shortest and the longest 1 % of the lengths, as published, in double precision; of 100 lengths or fewer, all.
 
-    Raises:
-        ValueError: there are fewer than three.
+    As in the release, the bounds are the percentiles' outer neighbours.
     """
-    if len(lengths) < 3:
-        raise ValueError(f"{len(lengths)} lengths, needs 3 or more: the shortest and the longest are left out")
     lengths = lengths.double()
     shortest, longest = lengths.quantile(TRIMMED, interpolation="lower"), lengths.quantile(1 - TRIMMED, interpolation="higher")
     return lengths[(lengths >= shortest) & (lengths <= longest)]

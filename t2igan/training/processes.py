@@ -1,12 +1,13 @@
 """The processes of a launch: how they share gradients, and whether they begin alike."""
 
 import warnings
+from collections.abc import Iterable
 from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-from accelerate.utils import DistributedType, GradientAccumulationPlugin
-from torch import nn
+from accelerate.utils import DistributedType, GradientAccumulationPlugin, broadcast
+from torch import Tensor, nn
 
 from t2igan.errors import UserError
 
@@ -38,9 +39,20 @@ def accelerator(grows: bool = False) -> Accelerator:
     return made
 
 
+@torch.no_grad()
+def share_weights(accelerator: Accelerator, modules: Iterable[nn.Module]) -> None:
+    """Gives every process the main one's tensors: machines of several kinds draw initial weights that differ in their last bits."""
+    for tensor in (tensor for module in modules for tensor in module.state_dict().values()):
+        tensor.copy_(broadcast(tensor.contiguous()))
+
+
 def checksum(module: nn.Module) -> int:
-    """Of the bits of all tensors, in whatever order a device adds them."""
-    return sum(int(tensor.detach().float().view(torch.int32).sum(dtype=torch.int64)) for tensor in module.state_dict().values()) % 2**60
+    """A sum over the bits of all tensors, which are added as whole numbers: in any order, on any device, it is the same."""
+
+    def bits(tensor: Tensor) -> Tensor:
+        return tensor.detach().reshape(-1).view(torch.int32 if tensor.dtype == torch.float32 else torch.uint8)
+
+    return sum(int(bits(tensor).sum(dtype=torch.int64)) for tensor in module.state_dict().values()) % 2**60
 
 
 def check_agreement(accelerator: Accelerator, facts: dict[str, int]) -> None:

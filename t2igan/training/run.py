@@ -23,7 +23,7 @@ from t2igan.text.cache import CaptionEncoder
 from t2igan.training.checkpoint import Checkpoints, RunState
 from t2igan.training.clusters import Clusters, find_clusters
 from t2igan.training.precision import use_deterministic_kernels
-from t2igan.training.processes import accelerator, check_agreement, checksum
+from t2igan.training.processes import accelerator, check_agreement, checksum, share_weights
 from t2igan.training.report import Report
 from t2igan.training.start import start_from
 from t2igan.training.trainer import Trainer
@@ -171,6 +171,8 @@ class Run:
                 clusters = self.recipe.generator.style.num_clusters
                 found = [find_clusters(self.shards, self.recipe.resolution, self.config.cluster_features, clusters, self.device)]
             self.trainer.clusters = broadcast_object_list(found)[0]
+        if self.accelerator.num_processes > 1:
+            share_weights(self.accelerator, (self.trainer.generator, self.trainer.ema.model, self.trainer.discriminator))
 
     def _check_agreement(self) -> None:
         """Raises UserError, on every process, where one of them does not begin as the others do."""

@@ -185,7 +185,7 @@ def test_the_stored_index_is_used_and_a_stale_one_is_not(tmp_path, samples):
     assert len(Shards(str(tar))) == 2
     older = tar.stat().st_mtime - 10
     os.utime(index, (older, older))
-    with pytest.warns(UserWarning, match=r"idx\.npy is not the index of its shard; the shard is read from end to end"):
+    with pytest.warns(UserWarning, match=r"idx\.npy is older than its shard, or another's; the shard is read from end to end"):
         assert len(Shards(str(tar))) == 5
 
 
@@ -200,7 +200,7 @@ def test_an_index_older_than_its_shard_is_used_where_it_describes_it(tmp_path, s
     rows[:, 0] += 1
     np.save(index, rows)
     os.utime(index, (0, 0))
-    with pytest.warns(UserWarning, match="is not the index"), pytest.raises(TypeError):
+    with pytest.warns(UserWarning, match="is older than its shard, or another's"), pytest.raises(TypeError):
         Shards(str(tmp_path / "train"))
 
 
@@ -209,6 +209,31 @@ def test_a_shard_is_opened_again_where_its_descriptor_has_died(tmp_path, samples
     whole = shards.read(0)
     os.close(shards._descriptors[0])
     assert shards.read(0) == whole
+
+
+def test_members_of_no_use_at_the_end_of_a_shard_make_its_index_no_other_ones(tmp_path, samples, monkeypatch):
+    written(tmp_path, samples[:3])
+    with tarfile.open(tmp_path / "train" / "00000.tar", "a") as archive:
+        info = tarfile.TarInfo("9.segmentation.bin")
+        info.size = 4
+        archive.addfile(info, io.BytesIO(b"1234"))
+    monkeypatch.setattr("t2igan.data.shards.scan_tar", None)
+    assert len(Shards(str(tmp_path / "train"))) == 3
+    with tarfile.open(tmp_path / "train" / "00000.tar", "a") as archive:
+        archive.addfile(tarfile.TarInfo("9.png"), io.BytesIO(b""))
+    os.utime(tmp_path / "train" / "00000.tar.idx.npy", (0, 0))
+    with pytest.warns(UserWarning, match="is older"), pytest.raises(TypeError):
+        Shards(str(tmp_path / "train"))
+
+
+def test_a_shard_that_is_gone_is_waited_for_once(tmp_path, samples, monkeypatch):
+    shards, waited = written(tmp_path, samples[:5]), []
+    (tmp_path / "train" / "00000.tar").unlink()
+    monkeypatch.setattr("t2igan.data.shards.time.sleep", waited.append)
+    for number in range(5):
+        with pytest.raises(OSError, match="No such file"):
+            shards.read(number)
+    assert len(waited) == 1
 
 
 def test_captions_that_a_system_cannot_take_make_broken_samples(tmp_path, samples):
@@ -237,7 +262,7 @@ def test_an_unreadable_index_is_read_anew(tmp_path, samples):
     written(tmp_path, samples[:5])
     for rubbish in (b"", b"no numpy file", b"\x93NUMPY\x01\x00"):
         (tmp_path / "train" / "00000.tar.idx.npy").write_bytes(rubbish)
-        with pytest.warns(UserWarning, match="is not the index"):
+        with pytest.warns(UserWarning, match="is older than its shard, or another's"):
             assert len(Shards(str(tmp_path / "train"))) == 5
 
 
