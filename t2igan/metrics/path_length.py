@@ -72,8 +72,3 @@ def trimmed(lengths: Float[Tensor, " n"]) -> Float[Tensor, " m"]:
     lengths = lengths.double()
     shortest, longest = lengths.quantile(TRIMMED, interpolation="lower"), lengths.quantile(1 - TRIMMED, interpolation="higher")
     return lengths[(lengths >= shortest) & (lengths <= longest)]
-
-
-def trimmed_mean(lengths: Float[Tensor, " n"]) -> float:
-    """The mean of what `trimmed` keeps."""
-    return float(trimmed(lengths).mean())

@@ -40,7 +40,7 @@ def accelerator(grows: bool = False) -> Accelerator:
 
 
 @torch.no_grad()
-def share_weights(accelerator: Accelerator, modules: Iterable[nn.Module]) -> None:
+def share_weights(modules: Iterable[nn.Module]) -> None:
     """Gives every process the main one's tensors: machines of several kinds draw initial weights that differ in their last bits."""
     for tensor in (tensor for module in modules for tensor in module.state_dict().values()):
         tensor.copy_(broadcast(tensor.contiguous()))

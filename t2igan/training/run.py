@@ -172,7 +172,7 @@ class Run:
                 found = [find_clusters(self.shards, self.recipe.resolution, self.config.cluster_features, clusters, self.device)]
             self.trainer.clusters = broadcast_object_list(found)[0]
         if self.accelerator.num_processes > 1:
-            share_weights(self.accelerator, (self.trainer.generator, self.trainer.ema.model, self.trainer.discriminator))
+            share_weights((self.trainer.generator, self.trainer.ema.model, self.trainer.discriminator))
 
     def _check_agreement(self) -> None:
         """Raises UserError, on every process, where one of them does not begin as the others do."""

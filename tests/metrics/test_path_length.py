@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2igan.metrics.path_length import LatentPaths, path_lengths, slerp, trimmed, trimmed_mean
+from t2igan.metrics.path_length import LatentPaths, path_lengths, slerp, trimmed
 from t2igan.style.base import StyleNetwork
 from t2igan.synthesis.base import SynthesisNetwork
 from t2igan.synthesis.generator import Generator
@@ -75,4 +75,4 @@ def test_the_ends_are_trimmed():
     """Of a thousand nine at either end: the release takes the percentiles' outer neighbours, and keeps what equals them."""
     lengths = torch.arange(1000.0)[torch.randperm(1000)]
     assert trimmed(lengths).sort().values.tolist() == list(range(9, 991))
-    assert trimmed_mean(torch.cat([torch.ones(982), torch.full((9,), 1e6), torch.full((9,), -1e6)])) == 1
+    assert trimmed(lengths[:100]).numel() == 100
