@@ -145,9 +145,8 @@ class ADA(Augment):
         """The image at the places that the matrix sends its pixels to (in px, from the centre), by a filtered image of twice the side."""
         side = x.shape[-1]
         left, top, right, bottom = margins(inverse, side)
-        x = F.pad(x, (left, right, top, bottom), mode="reflect")
+        x = upsample_fir(x, self.sym6, mirrored=((top, bottom), (left, right)))
         inverse = translation((left - right) / 2, (top - bottom) / 2, inverse) @ inverse
-        x = upsample_fir(x, self.sym6)
         double, half = scaling(2.0, 2.0, inverse), scaling(0.5, 0.5, inverse)
         shift, back = translation(-0.5, -0.5, inverse), translation(0.5, 0.5, inverse)
         inverse = shift @ double @ inverse @ half @ back

@@ -8,18 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.layers.equalized import EqualizedConv2d
+from t2igan.layers.fir import blur
 from t2igan.layers.modulation import AdaptiveConv2d
-
-
-def blur(x: Float[Tensor, "b c h w"], padding: int) -> Float[Tensor, "b c h2 w2"]:
-    """The outer product of [1, 3, 3, 1] / 8 with itself, which is three times the mean of neighbours; the side grows by 2 padding - 3."""
-    x = F.avg_pool2d(F.pad(x, (padding,) * 4), 2, stride=1)
-    return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1), 2, stride=1)
 
 
 def upsampling_conv(x: Float[Tensor, "b i h w"], kernel: Float[Tensor, "o i 3 3"]) -> Float[Tensor, "b o h2 w2"]:
     """Zeros between the values and a true convolution with the kernel (which a correlation would turn by 180 degrees), then the filter."""
-    return 4 * blur(F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2), padding=1)
+    return 4 * blur(F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2), 4, padding=1)
 
 
 class UpsamplingAdaptiveConv2d(AdaptiveConv2d):
@@ -36,4 +31,4 @@ class DownsamplingConv2d(nn.Module):
         self.conv = EqualizedConv2d(in_channels, out_channels, stride=2, padding=0)
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
-        return self.conv(blur(x, padding=2))
+        return self.conv(blur(x, 4, padding=2))

@@ -44,10 +44,5 @@ def nearest_up(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
-def blur(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """[1, 2, 1] x [1, 2, 1] / 16, with zeros around: twice the mean of neighbours (Karras et al. 2019, arXiv:1812.04948, section 2)."""
-    return F.avg_pool2d(F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 2, stride=1), 2, stride=1)
-
-
 def box_down(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     return F.avg_pool2d(x, 2)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from t2igan.layers.grouped import grouped_conv2d
+from t2igan.layers.convolution import conv2d
 
 SLOPE = 0.2
 LRELU_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through a leaky ReLU; the activation itself has gain 1
@@ -26,9 +26,7 @@ class PlainConv2d(nn.Module):
         self.groups = groups
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
-        if self.groups > 1:
-            return grouped_conv2d(x, self.weight, self.groups)
-        return F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
+        return conv2d(x, self.weight, self.groups)
 
 
 class PlainLinear(nn.Module):

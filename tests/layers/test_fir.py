@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from t2igan.layers import fir
 from t2igan.layers.fir import downsample_binomial, downsample_fir, upsample_binomial, upsample_fir
 
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
@@ -44,3 +45,18 @@ def test_an_asymmetric_filter_is_convolved_on_the_way_up_and_correlated_on_the_w
     y = torch.randn(1, 1, 6, 6)
     padded = torch.nn.functional.pad(y, (1, 1, 1, 1))
     assert torch.allclose(downsample_fir(y, taps)[0, 0, 1, 1], (padded[0, 0, 2:6, 2:6] * torch.outer(taps, taps)).sum())
+
+
+@pytest.mark.parametrize("taps", [TAPS.double(), torch.randn(12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))])
+def test_dense_matrices_do_what_convolutions_do(taps, monkeypatch):
+    x = torch.randn(2, 3, 12, 16, dtype=torch.float64, requires_grad=True)
+
+    def run():
+        y = downsample_fir(upsample_fir(x, taps, ((3, 0), (1, 5))).square(), taps, -4)
+        (gradient,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        return y, gradient, torch.autograd.grad(gradient.square().sum(), x)[0]
+
+    dense = run()
+    monkeypatch.setattr(fir, "DENSE", 0)
+    for a, b in zip(dense, run(), strict=True):
+        assert a.shape == b.shape and (a - b).abs().max() < 1e-10 * (1 + b.abs().max())
