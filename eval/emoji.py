@@ -5,7 +5,7 @@
 Every score stands beside the score that real images reach through the same code: retrieval accuracy of training concepts, of colour x thing
 compositions that were held out in every style, of concepts that were held out entirely and of (concept, style) pairs; the Fréchet distance
 in CLIP's features; the spread of one prompt's images against the spread of the real styles, with how many real styles they cover; and how
-close images come to training images. Any data set folder with such splits will do.
+close images come to training images. A model without text has the scores that need no prompt. Any data set folder with such splits will do.
 """
 
 import argparse
@@ -44,7 +44,8 @@ def main() -> None:
     clip = ClipScorer(f"local-dir:{arguments.scorer}", cache=default_cache())
     clip.load_pretrained()
     splits = read_splits(arguments.data, pipeline.resolution)
-    result = SplitScores(splits, clip, pipeline, arguments.truncation).run() | facts
+    scores = SplitScores(splits, clip, pipeline, arguments.truncation)
+    result = (scores.run() if pipeline.conditional else scores.run_without_text()) | facts
     write_json(arguments.out, result)
     print(table(result))
     if arguments.picture:

@@ -8,6 +8,8 @@ Every score stands beside the score that real images reach through the same code
 - how much the images of one prompt vary, against how much real styles do, and how many real styles they cover;
 - how close generated images come to training images.
 
+Of these, a model without text has the Fréchet distance, the spread of all its images, and how close they come to training images.
+
 A data set is a folder of four folders of shards, named as in `SPLITS`. The first caption of an image names its concept; its metadata holds
 `style`, and `captions_styled`, a list of captions that name the style too. `splits.json` lists the concepts of each split.
 """
@@ -27,7 +29,7 @@ from t2igan.errors import UserError
 from t2igan.evaluation.interfaces import EvaluationClip, ImageSampler
 from t2igan.evaluation.reference import read_images
 from t2igan.grids import grid, sheet
-from t2igan.inference.pipeline import Pipeline
+from t2igan.inference.pipeline import NO_PROMPT, Pipeline
 from t2igan.metrics.diversity import coverage, nearest, spread
 from t2igan.metrics.frechet import frechet_distance
 from t2igan.metrics.retrieval import retrieval
@@ -36,6 +38,7 @@ from t2igan.plain_text import read_json
 CANDIDATES = 100  # captions to choose from, or as many as there are
 SEEDS = 8  # images per prompt for spread and coverage
 GRID_SEED = 0
+SQUARE = 12  # images to a side of a grid without prompts
 SPLITS = ("train", "held_out_pairs", "held_out_compositions", "held_out_concepts")
 COMPETING = ("held_out_compositions", "held_out_concepts")  # splits whose captions are always among the candidates
 
@@ -85,7 +88,7 @@ class SplitScores:
         self.captions = clip.text(self.names)
 
     def run(self) -> dict:
-        """All scores."""
+        """All scores of a model with text."""
         names = {split: sorted({meta["name"] for meta in metas}) for split, metas in self.metas.items()}
         # As many generated images per training concept as there are real ones on average, so that Fréchet compares equal counts
         seeds = range(max(2, round(len(self.metas["train"]) / len(names["train"]))))
@@ -97,6 +100,13 @@ class SplitScores:
         train = generated["train"].flatten(0, 1)
         result |= self.score_frechet(train) | self.score_frechet_by_style()
         return result | self.score_diversity(names["train"]) | self.score_nearest(train)
+
+    def run_without_text(self) -> dict:
+        """What a model without text can be asked, of as many images as there are real ones."""
+        real = self.real["train"]
+        generated = self.generate([NO_PROMPT], range(len(real)))
+        whole = {"diversity_of_all": {"generated": spread(generated), "real": spread(real[None])}}
+        return self.score_frechet(generated[0]) | whole | self.score_nearest(generated[0])
 
     def embed(self, images: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d"]:
         with torch.no_grad():
@@ -166,6 +176,21 @@ class SplitScores:
 
 
 def table(result: dict) -> str:
+    """Lines of text, of either kind of model."""
+    real = ", ".join(f"{name.replace('pictures', 'images')} {value:.3f}" for name, value in result["frechet_real"].items())
+    n = result["nearest_training_picture"]
+    frechet = f"Fréchet distance {result['frechet']:.3f} ({real})"
+    lines = [
+        f"nearest training image {n['generated']:.3f} (held-out real images: {n['real_held_out']:.3f})",
+        f"{result['images_seen']} images seen in {result['minutes']} minutes",
+    ]
+    if "train" in result:
+        return "\n".join([*retrieval_lines(result), frechet, *prompted_lines(result), *lines])
+    d = result["diversity_of_all"]
+    return "\n".join([frechet, f"diversity of all images {d['generated']:.3f} of {d['real']:.3f}", *lines])
+
+
+def retrieval_lines(result: dict) -> list[str]:
     among = f"among {result['train']['candidates']} captions"
     lines = [f"{among:28} {'R@1':>7} {'real':>7} {'ratio':>6}   {'R@5':>7} {'real':>7} {'ratio':>6}"]
     for split in SPLITS:
@@ -173,26 +198,27 @@ def table(result: dict) -> str:
         cells = [f"{s[f'r_at_{k}']:7.3f} {s[f'real_r_at_{k}']:7.3f} {s[f'r_at_{k}'] / max(s[f'real_r_at_{k}'], 1e-9):6.2f}" for k in (1, 5)]
         lines.append(f"{split.replace('_', ' '):28} {'   '.join(cells)}")
     floors = ", ".join(f"R@{k} {sum(result[split][f'floor_r_at_{k}'] for split in SPLITS) / len(SPLITS):.3f}" for k in (1, 5))
-    d, c, n, f = (result[key] for key in ("diversity", "style_coverage", "nearest_training_picture", "frechet_by_style"))
-    real = ", ".join(f"{name.replace('pictures', 'images')} {value:.3f}" for name, value in result["frechet_real"].items())
-    lines += [
-        f"real images scored against the caption of another one, mean of the splits: {floors}",
-        f"Fréchet distance {result['frechet']:.3f} ({real})",
+    return [*lines, f"real images scored against the caption of another one, mean of the splits: {floors}"]
+
+
+def prompted_lines(result: dict) -> list[str]:
+    d, c, f = (result[key] for key in ("diversity", "style_coverage", "frechet_by_style"))
+    return [
         f"Fréchet distance by style: to the style in the prompt {f['asked_for']:.3f}, to the others {f['other_styles']:.3f}",
         f"diversity {d['generated']:.3f} of {d['real']:.3f} between real styles ({d['generated'] / d['real']:.2f})",
         f"style coverage over {c['seeds']} seeds {c['generated']:.2f} of {c['styles']} styles (one style only: {c['one_style_only']:.2f})",
-        f"nearest training image {n['generated']:.3f} (held-out real images: {n['real_held_out']:.3f})",
-        f"{result['images_seen']} images seen in {result['minutes']} minutes",
     ]
-    return "\n".join(lines)
 
 
 def overview(data: Path, pipeline: Pipeline, truncation: float) -> Image.Image:
-    """Training concepts, held-out compositions (marked *), and `SEEDS` seeds of some prompts, in one image."""
+    """One image: training concepts, held-out compositions (marked *), `SEEDS` seeds of some prompts; without text, a square of seeds."""
+    scale = max(1, 64 // pipeline.resolution)
+    if not pipeline.conditional:
+        images = pipeline(seeds=range(SQUARE**2), truncation=truncation)[0]
+        return grid([images[row : row + SQUARE] for row in range(0, SQUARE**2, SQUARE)], [NO_PROMPT] * SQUARE, scale)
     splits = read_json(data / "splits.json", "make the data again")
     train = splits["train"][:: max(1, len(splits["train"]) // 60)][:60]
     held_out = splits["held_out_compositions"][:12]
-    scale = max(1, 64 // pipeline.resolution)
     images = [row[0] for row in pipeline(train + held_out, [GRID_SEED], truncation)]
     top = sheet(images, train + [f"*{name}" for name in held_out], columns=12, scale=scale)
     prompts = train[5::10][:6]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -47,7 +48,7 @@ class StyleGAN2SynthesisConfig(SynthesisConfig):
 
 
 def clamped(x: Tensor, bound: float | None) -> Tensor:
-    return x if bound is None else x.clamp(-bound, bound)
+    return x if bound is None else F.hardtanh(x, -bound, bound)  # a clamp whose derivative is one pass
 
 
 class StyledLayer(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from tiny import tiny_recipe
+from tiny import generator_of, tiny_recipe, without_text
 
 from t2igan.config import Recipe
 from t2igan.data.write import Sample, write_shards
@@ -156,3 +156,26 @@ def test_the_script(script, kit, data, tmp_path, capsys):
         "images_seen", "minutes",
     }  # fmt: skip
     assert "8 images seen in 0.5 minutes" in capsys.readouterr().out and Image.open(tmp_path / "grid.png").width > 8 * 64
+
+
+def test_the_script_scores_a_model_without_text_by_what_needs_no_prompt(script, kit, data, tmp_path, capsys):
+    recipe = parse(Recipe, without_text(tiny_recipe(kit, guided=False)), "")
+    save_model(tmp_path / "run/model", generator_of(recipe), recipe, {})
+    (tmp_path / "run/metrics.jsonl").write_text('{"images": 8, "seconds": 30.0}')
+    words = ["--model", tmp_path / "run", "--data", data, "--scorer", kit.clip, "--out", tmp_path / "result.json"]
+    assert script("emoji", *words, "--picture", tmp_path / "grid.png") == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result) == {"frechet", "frechet_real", "diversity_of_all", "nearest_training_picture", "images_seen", "minutes"}
+    assert f"diversity of all images {result['diversity_of_all']['generated']:.3f}" in capsys.readouterr().out
+    assert Image.open(tmp_path / "grid.png").width >= 12 * 64
+
+
+def test_without_text_copies_of_the_training_images_are_at_no_distance(data):
+    class Copies:
+        def sample_tensor(self, prompts, seeds, truncation):
+            assert list(prompts) == [""]
+            return read_splits(data, SIZE)["train"].images[list(seeds)]
+
+    result = SplitScores(read_splits(data, SIZE), KnowsAll(), Copies(), 1.0).run_without_text()
+    assert result["frechet"] < 1e-5 and result["nearest_training_picture"]["generated"] < 1e-3
+    assert result["diversity_of_all"]["generated"] == pytest.approx(result["diversity_of_all"]["real"])
