@@ -112,8 +112,9 @@ class Function(nn.Module):
 def layer_cases() -> Iterator[tuple[str, nn.Module, list[Tensor]]]:
     """(name, module, inputs) of every layer that a kernel computes."""
     from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionBlock
+    from t2igan.layers.blur import DownsamplingConv2d, UpsamplingAdaptiveConv2d
     from t2igan.layers.equalized import EqualizedConv2d, EqualizedLinear
-    from t2igan.layers.fir import downsample_binomial, upsample_binomial
+    from t2igan.layers.fir import binomial, downsample_binomial, upsample_binomial
     from t2igan.layers.minibatch import MinibatchStd
     from t2igan.layers.modulation import AdaptiveConv2d, Strategy
     from t2igan.layers.resample import downsample, resize_bicubic, upsample
@@ -130,6 +131,9 @@ def layer_cases() -> Iterator[tuple[str, nn.Module, list[Tensor]]]:
             yield f"self-attention {backend}", SelfAttentionBlock(16, 8, 0.3, backend), [tokens]
             yield f"cross-attention {backend}", CrossAttentionBlock(16, 20, 8, 0.3, backend), [tokens, words, mask]
     yield "EqualizedConv2d", EqualizedConv2d(16, 8), [x]
+    yield "DownsamplingConv2d", DownsamplingConv2d(16, 8), [x]
+    yield "UpsamplingAdaptiveConv2d", UpsamplingAdaptiveConv2d(16, 8, 12, 3, 1), [x, style]
+    yield "binomial", Function(partial(binomial, length=3, padding=1)), [x]
     yield "EqualizedLinear", EqualizedLinear(12, 8), [style]
     yield "MinibatchStd", MinibatchStd(2), [x]
     yield "GroupedResidualBlock", GroupedResidualBlock(16, 4, 4), [x]

@@ -3,8 +3,8 @@
     python -m benchmarks.stylegan_t
 
 The other formulation is the usual one: styles scale and demodulate a copy of the kernel for each sample, a grouped convolution takes the
-batch as channels, maps lie in torch's default memory format, and the filter after an upsampling is a depthwise convolution. Weights are the
-same, and the images are compared first. D is a ViT-S at 224 px with random weights. G draws as a loaded model does, its layers folded.
+batch as channels, and maps lie in torch's default memory format. Weights are the same, and the images are compared first. D is a ViT-S at
+224 px with random weights. G draws as a loaded model does, its layers folded.
 
 Each formulation has a process of its own: ours asks for memory as the library does, the other one as PyTorch's users do who set nothing;
 --allocator tuned gives it the library's way too.

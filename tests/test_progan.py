@@ -10,7 +10,7 @@ from tiny import growing_recipe, override, run_of, take_steps, tiny_recipe
 from t2igan.discriminator.progan import ProGANDiscriminatorConfig
 from t2igan.errors import UserError
 from t2igan.evaluation.profile import profile
-from t2igan.layers.fir import blur
+from t2igan.layers.fir import binomial
 from t2igan.objective.wasserstein import ClassificationConfig, GradientPenaltyConfig, LeastSquaresConfig, WassersteinConfig
 from t2igan.recipe import load_recipe
 from t2igan.style.progan import ProGANLatentConfig
@@ -72,7 +72,7 @@ def test_fade_0_is_the_smaller_generator_and_fade_1_the_larger_one(randomised):
 
 def test_a_filter_makes_enlarged_maps_bilinear(randomised):
     side, x = synthesis(randomised, upsampling="bilinear").sides[0], torch.randn(2, 6, 4, 4)
-    up = blur(F.conv2d(F.interpolate(x, scale_factor=2), side.up.weight * side.up.gain, padding=1), 3, padding=1) + side.bias
+    up = binomial(F.conv2d(F.interpolate(x, scale_factor=2), side.up.weight * side.up.gain, padding=1), 3, padding=1) + side.bias
     assert torch.allclose(side(x), normalised(side.conv(normalised(up))), atol=1e-5) and side.up.bias is None
 
 

@@ -9,7 +9,7 @@ from t2igan.discriminator.stylegan import StyleGANDiscriminatorConfig
 from t2igan.draws import Draws
 from t2igan.evaluation.profile import profile
 from t2igan.layers.adain import AdaIN
-from t2igan.layers.fir import blur
+from t2igan.layers.fir import binomial
 from t2igan.recipe import differences, load_recipe
 from t2igan.style.stylegan import StyleGANMappingConfig
 from t2igan.synthesis.stylegan import StyleGANSynthesisConfig
@@ -69,8 +69,10 @@ def test_adain_sets_mean_and_deviation(randomised):
 def test_the_filter_is_1_2_1():
     x = torch.zeros(1, 1, 5, 5)
     x[0, 0, 2, 2] = 16
-    assert blur(x, 3, padding=1)[0, 0, 1:4, 1:4].tolist() == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
-    assert blur(torch.ones(1, 1, 4, 4), 3, padding=1)[0, 0, 0].tolist() == pytest.approx([9 / 16, 12 / 16, 12 / 16, 9 / 16]), "zeros around"
+    assert binomial(x, 3, padding=1)[0, 0, 1:4, 1:4].tolist() == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
+    assert binomial(torch.ones(1, 1, 4, 4), 3, padding=1)[0, 0, 0].tolist() == pytest.approx([9 / 16, 12 / 16, 12 / 16, 9 / 16]), (
+        "zeros around"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- styles
@@ -161,7 +163,7 @@ def discriminator(randomised, text_dim=0, **options):
 def test_a_reduction_filters_first(randomised):
     side, x = discriminator(randomised).sides[0], torch.randn(2, 5, 8, 8)
     y = F.leaky_relu(side.conv(x), 0.2)
-    assert torch.allclose(side(x), F.leaky_relu(F.avg_pool2d(side.down(blur(y, 3, padding=1)), 2), 0.2), atol=1e-6)
+    assert torch.allclose(side(x), F.leaky_relu(F.avg_pool2d(side.down(binomial(y, 3, padding=1)), 2), 0.2), atol=1e-6)
 
 
 def test_a_label_chooses_its_logit_and_a_text_projects(randomised, descriptors):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from t2igan.augment.base import Augment, AugmentConfig
 from t2igan.draws import Draws
+from t2igan.layers.fir import separable
 from t2igan.ranges import AmountOverTime
 from t2igan.types import CheckContext, ImagePyramid, TrainingTime, Verdict
 
@@ -68,7 +69,4 @@ def blur(images: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h
         return images
     place = torch.arange(-reach, reach + 1, dtype=torch.float32, device=images.device)
     taps = torch.exp2(-((place / sigma) ** 2))
-    taps = (taps / taps.sum()).to(images.dtype)
-    channels = images.shape[1]
-    x = F.conv2d(images, taps.view(1, 1, 1, -1).expand(channels, -1, -1, -1), padding=(0, reach), groups=channels)
-    return F.conv2d(x, taps.view(1, 1, -1, 1).expand(channels, -1, -1, -1), padding=(reach, 0), groups=channels)
+    return separable(images, taps / taps.sum(), F.conv2d, padding=reach)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from t2igan.discriminator.progan import ProGANDiscriminator, ProGANDiscriminatorConfig, Side
 from t2igan.layers.equalized import EqualizedLinear
-from t2igan.layers.fir import blur
+from t2igan.layers.fir import binomial
 from t2igan.layers.progressive import box_down, plain_lrelu
 from t2igan.types import TextDescriptors, TextDims, Verdict
 
@@ -29,7 +29,7 @@ class BlurredSide(Side):
     """A map to one of half the side, filtered before its second convolution."""
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        return plain_lrelu(box_down(self.down(blur(plain_lrelu(self.conv(x)), 3, padding=1))))
+        return plain_lrelu(box_down(self.down(binomial(plain_lrelu(self.conv(x)), 3, padding=1))))
 
 
 class StyleGANDiscriminator(ProGANDiscriminator):

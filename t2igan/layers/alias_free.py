@@ -16,23 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.layers.equalized import LRELU_GAIN, LRELU_SLOPE
+from t2igan.layers.fir import separable
+from t2igan.layers.linear_map import LinearMap
 from t2igan.layers.low_pass import low_pass, radial_low_pass
 
 TAPS = 6  # of a filter, times the factor by which it changes the rate
-
-
-class _LinearMap(torch.autograd.Function):
-    """A linear map and its adjoint, each the derivative of the other; keeps no tensor."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, apply: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor]) -> Tensor:
-        ctx.maps = apply, adjoint
-        return apply(x)
-
-    @staticmethod
-    def backward(ctx, out: Tensor):
-        apply, adjoint = ctx.maps
-        return _LinearMap.apply(out, adjoint, apply), None, None
 
 
 class _Filtered(torch.autograd.Function):
@@ -53,7 +41,7 @@ class _Filtered(torch.autograd.Function):
         def push(g: Tensor) -> Tensor:
             return layer.reduce(scaled(layer.enlarge(g), inside, layer.bound))
 
-        return _LinearMap.apply(out, pull, push), None
+        return LinearMap.apply(out, pull, push), None
 
 
 def scaled(g: Tensor, activated: Tensor, bound: float | None) -> Tensor:
@@ -61,14 +49,6 @@ def scaled(g: Tensor, activated: Tensor, bound: float | None) -> Tensor:
     if bound is not None:
         torch.ops.aten.hardtanh_backward.grad_input(g, activated, -bound, bound, grad_input=g)
     return torch.ops.aten.leaky_relu_backward.grad_input(g, activated, LRELU_SLOPE, True, grad_input=g)
-
-
-def separable(x: Float[Tensor, "b c h w"], taps: Float[Tensor, " k"], conv: Callable, stride: int, padding: int) -> Tensor:
-    """A depthwise (transposed) convolution along rows, then along columns."""
-    channels, k = x.shape[1], len(taps)
-    taps = taps.to(x.dtype)
-    x = conv(x, taps.view(1, 1, 1, k).expand(channels, 1, 1, k), stride=(1, stride), padding=(0, padding), groups=channels)
-    return conv(x, taps.view(1, 1, k, 1).expand(channels, 1, k, 1), stride=(stride, 1), padding=(padding, 0), groups=channels)
 
 
 def planar(x: Float[Tensor, "b c h w"], taps: Float[Tensor, "k k"], conv: Callable, stride: int, padding: int) -> Tensor:

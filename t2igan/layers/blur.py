@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.layers.equalized import EqualizedConv2d
-from t2igan.layers.fir import blur
+from t2igan.layers.fir import binomial
 from t2igan.layers.modulation import AdaptiveConv2d
 
 
 def upsampling_conv(x: Float[Tensor, "b i h w"], kernel: Float[Tensor, "o i 3 3"]) -> Float[Tensor, "b o h2 w2"]:
     """Zeros between the values and a true convolution with the kernel (which a correlation would turn by 180 degrees), then the filter."""
-    return 4 * blur(F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2), 4, padding=1)
+    return 4 * binomial(F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2), 4, padding=1)
 
 
 class UpsamplingAdaptiveConv2d(AdaptiveConv2d):
@@ -31,4 +31,4 @@ class DownsamplingConv2d(nn.Module):
         self.conv = EqualizedConv2d(in_channels, out_channels, stride=2, padding=0)
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
-        return self.conv(blur(x, 4, padding=2))
+        return self.conv(binomial(x, 4, padding=2))

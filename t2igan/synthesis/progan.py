@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from t2igan.draws import Draws
 from t2igan.layers.equalized import EqualizedConv2d
-from t2igan.layers.fir import blur
+from t2igan.layers.fir import binomial
 from t2igan.layers.progressive import HeConv2d, HeLinear, nearest_up, pixel_norm, plain_lrelu
 from t2igan.layers.stages import FIRST, check_stages, resolutions
 from t2igan.ranges import Count
@@ -64,7 +64,7 @@ class NextSide(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         x = self.up(nearest_up(x))
-        x = x if self.bias is None else blur(x, 3, padding=1) + self.bias.to(x.dtype)
+        x = x if self.bias is None else binomial(x, 3, padding=1) + self.bias.to(x.dtype)
         return normalised(self.conv(normalised(x)))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from t2igan.draws import Draws
 from t2igan.layers.adain import AdaIN
 from t2igan.layers.equalized import EqualizedConv2d
-from t2igan.layers.fir import blur
+from t2igan.layers.fir import binomial
 from t2igan.layers.progressive import HeConv2d, HeLinear, nearest_up, plain_lrelu
 from t2igan.layers.stages import FIRST, check_stages, resolutions
 from t2igan.ranges import Count
@@ -94,7 +94,7 @@ class Side(nn.Module):
         self.end = StyledEnd(channels, style_dim, side, config.noise)
 
     def forward(self, x: Tensor | None, styles: Float[Tensor, "b 2 style_dim"], draws: Draws | None) -> Tensor:
-        x = self.first(styles[:, 0]) if x is None else blur(self.up(nearest_up(x)), 3, padding=1)
+        x = self.first(styles[:, 0]) if x is None else binomial(self.up(nearest_up(x)), 3, padding=1)
         x = self.end_of_up(x, styles[:, 0], None if draws is None else draws.scoped("up"))
         return self.end(self.conv(x), styles[:, 1], None if draws is None else draws.scoped("conv"))
 

@@ -48,7 +48,7 @@ class StyleGAN2SynthesisConfig(SynthesisConfig):
 
 
 def clamped(x: Tensor, bound: float | None) -> Tensor:
-    return x if bound is None else F.hardtanh(x, -bound, bound)  # a clamp whose derivative is one pass
+    return x if bound is None else F.hardtanh(x, -bound, bound)  # a clamp whose backward pass is one kernel
 
 
 class StyledLayer(nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from t2igan.layers import fir
-from t2igan.layers.fir import downsample_binomial, downsample_fir, upsample_binomial, upsample_fir
+from t2igan.layers.fir import depthwise, downsample_binomial, downsample_fir, means, upsample_binomial, upsample_fir
 
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
 UP = [upsample_binomial, lambda x: upsample_fir(x, TAPS)]
@@ -60,3 +60,30 @@ def test_dense_matrices_do_what_convolutions_do(taps, monkeypatch):
     monkeypatch.setattr(fir, "DENSE", 0)
     for a, b in zip(dense, run(), strict=True):
         assert a.shape == b.shape and (a - b).abs().max() < 1e-10 * (1 + b.abs().max())
+
+
+@pytest.mark.parametrize("geometry", [(3, 1, 1), (4, 2, 1), (4, 1, 2)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_binomial_filter_as_means_and_as_a_convolution_with_derivatives_of_two_orders(geometry, layout):
+    x = torch.randn(2, 3, 9, 8, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+
+    def penalty(filtered):
+        y = filtered(x, *geometry).tanh()
+        (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        return y, gradient, *torch.autograd.grad(gradient.square().sum() + y.pow(3).sum(), x)
+
+    for a, b in zip(penalty(depthwise), penalty(means), strict=True):
+        assert a.shape == b.shape and (a - b).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_binomial_filter_keeps_the_precision_of_the_map_under_autocast(dtype):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert downsample_binomial(torch.randn(1, 2, 4, 4, dtype=dtype)).dtype == dtype
+
+
+def test_a_fixed_filter_keeps_no_map_for_the_backward_pass():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda x: x):
+        downsample_binomial(torch.randn(1, 2, 4, 4, requires_grad=True))
+    assert not kept
