@@ -22,6 +22,7 @@ def conv2d(x: Float[Tensor, "b c h w"], weight: Float[Tensor, "o i k k"], groups
 
 
 def convolve(x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """`conv2d` of tensors of one dtype, with the gradients below."""
     handle = _Handle.apply(weight, (x,), groups) if weight.requires_grad else None
     return _Conv.apply(x, weight, handle, groups)
 
@@ -36,10 +37,10 @@ def gradient_of(out: Tensor, x: Tensor, weight: Tensor, groups: int, of_input: b
 
 
 class _Handle(torch.autograd.Function):
-    """Zeros, added to the output in thought, whose gradient is the output's: from it comes the weight's.
+    """The weight's gradient as a node of its own; its output, zeros that no value depends on, receives the gradient of the convolution's.
 
-    A node of the graph cannot tell which of its gradients are asked for. As a node of its own, the weight's is left out where a penalty
-    asks for the gradient in the image alone.
+    A Function computes the gradients of all its inputs, even where autograd.grad asks for one of them. A node of its own is left out when a
+    penalty asks for the gradient in the image alone.
     """
 
     @staticmethod

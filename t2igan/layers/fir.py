@@ -35,10 +35,10 @@ def binomial(x: Float[Tensor, "b c h w"], length: int, padding: int, stride: int
         length: 3 or 4, of the filter [1, 2, 1] / 4 or [1, 3, 3, 1] / 8.
         padding: zeros on each side.
     """
-    return (depthwise if x.device.type == "cpu" else means)(x, length, padding, stride)
+    return (binomial_by_convolution if x.device.type == "cpu" else binomial_by_means)(x, length, padding, stride)
 
 
-def means(x: Float[Tensor, "b c h w"], length: int, padding: int, stride: int) -> Float[Tensor, "b c h2 w2"]:
+def binomial_by_means(x: Float[Tensor, "b c h w"], length: int, padding: int, stride: int) -> Float[Tensor, "b c h2 w2"]:
     """`binomial` as means of two neighbours, one less than the filter has taps."""
     x = F.pad(x, (padding,) * 4)
     for _ in range(length - 2):
@@ -46,7 +46,7 @@ def means(x: Float[Tensor, "b c h w"], length: int, padding: int, stride: int) -
     return F.avg_pool2d(x, 2, stride)
 
 
-def depthwise(x: Float[Tensor, "b c h w"], length: int, padding: int, stride: int) -> Float[Tensor, "b c h2 w2"]:
+def binomial_by_convolution(x: Float[Tensor, "b c h w"], length: int, padding: int, stride: int) -> Float[Tensor, "b c h2 w2"]:
     """`binomial` as a convolution of each channel, which is several times as fast as means on a CPU."""
     taps = 0.5 - (torch.arange(length, device=x.device) - (length - 1) / 2).abs() / 4  # a triangle
     kernel = torch.outer(taps, taps).to(x.dtype).expand(x.shape[1], 1, length, length).contiguous()

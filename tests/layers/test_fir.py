@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from t2igan.layers import fir
-from t2igan.layers.fir import depthwise, downsample_binomial, downsample_fir, means, upsample_binomial, upsample_fir
+from t2igan.layers.fir import (
+    binomial_by_convolution,
+    binomial_by_means,
+    downsample_binomial,
+    downsample_fir,
+    upsample_binomial,
+    upsample_fir,
+)
 
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
 UP = [upsample_binomial, lambda x: upsample_fir(x, TAPS)]
@@ -72,7 +79,7 @@ def test_a_binomial_filter_as_means_and_as_a_convolution_with_derivatives_of_two
         (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=True)
         return y, gradient, *torch.autograd.grad(gradient.square().sum() + y.pow(3).sum(), x)
 
-    for a, b in zip(penalty(depthwise), penalty(means), strict=True):
+    for a, b in zip(penalty(binomial_by_convolution), penalty(binomial_by_means), strict=True):
         assert a.shape == b.shape and (a - b).abs().max() < 1e-12
 
 
