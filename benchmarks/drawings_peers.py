@@ -82,17 +82,18 @@ def samplers(name: str, recipe, run: Path):
 def score(label: str, sampler, run: Path, recipe, arguments: argparse.Namespace) -> None:
     from t2igan.data.images import save_image, to_pil
     from t2igan.evaluation.drawings import DrawingScores
-    from t2igan.features.open_clip import ClipScorer
+    from t2igan.evaluation.networks import load_clip
     from t2igan.files import write_json
     from t2igan.grids import sheet
+    from t2igan.metrics.chunks import distributed_state
     from t2igan.text.cache import default_cache
 
     file = scores_file(arguments.out, label)
     if file.is_file():
         return
-    clip = ClipScorer(f"local-dir:{arguments.scorer}", cache=default_cache())
-    clip.load_pretrained()
-    result, _ = DrawingScores(arguments.data, recipe.resolution, clip, sampler).run()
+    state, cache = distributed_state(), default_cache()
+    clip = load_clip(f"local-dir:{arguments.scorer}", state.device, cache)
+    result, _ = DrawingScores(arguments.data, recipe.resolution, clip, sampler, state, cache).run()
     prompts = [prompt for prompt in recipe.training.prompts for _ in range(SEEDS)]
     drawn = [to_pil(image) for image in sampler.sample_tensor(list(recipe.training.prompts), list(range(SEEDS)))]
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -30,17 +30,17 @@ def main() -> None:
 
     from t2igan.data.images import save_image
     from t2igan.evaluation.drawings import DrawingScores, table
-    from t2igan.features.open_clip import ClipScorer
+    from t2igan.evaluation.networks import load_clip
     from t2igan.files import write_json
     from t2igan.inference.pipeline import Pipeline
     from t2igan.inference.run_log import training_facts
+    from t2igan.metrics.chunks import distributed_state
     from t2igan.text.cache import default_cache
 
-    facts = training_facts(arguments.model)
-    pipeline = Pipeline.load(arguments.model, cache=default_cache())
-    clip = ClipScorer(f"local-dir:{arguments.scorer}", cache=default_cache())
-    clip.load_pretrained()
-    scores, picture = DrawingScores(arguments.data, pipeline.resolution, clip, pipeline, arguments.truncation).run()
+    facts, state, cache = training_facts(arguments.model), distributed_state(), default_cache()
+    pipeline = Pipeline.load(arguments.model, state.device, cache)
+    clip = load_clip(f"local-dir:{arguments.scorer}", state.device, cache)
+    scores, picture = DrawingScores(arguments.data, pipeline.resolution, clip, pipeline, state, cache, arguments.truncation).run()
     result = scores | facts
     write_json(arguments.out, result)
     save_image(picture, arguments.out.with_suffix(".png"))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from t2igan.errors import UserError
-from t2igan.layers.deformable import DeformableConv2d
+from t2igan.layers.deformable import DeformableConv2d, read_moved
 from t2igan.layers.experts import Experts, routing_loss
 from t2igan.objective.routing import RoutingConfig
 from t2igan.synthesis.aurora import AuroraSynthesisConfig, ConvBlock
@@ -81,6 +81,18 @@ def test_taps_that_move_read_elsewhere():
     assert torch.allclose(moving(x, style) - moving.bias, 1.5 * (before - moving.bias), atol=1e-4)
     moving(x, style).sum().backward()
     assert moving.scales.grad.abs().sum() > 0 and moving.where.weight.grad is not None
+
+
+def test_moved_taps_are_torchvisions_with_its_derivatives():
+    from torchvision.ops import deform_conv2d
+
+    x, kernel = torch.randn(2, 4, 5, 7, requires_grad=True), torch.randn(3, 4, 3, 3, requires_grad=True)
+    moves = (2 * torch.randn(2, 9, 2, 5, 7)).requires_grad_()  # some beyond the edges
+    ours = torch.einsum("bcnhw,ocn->bohw", read_moved(x, moves), kernel.flatten(2))
+    theirs = deform_conv2d(x, moves.flatten(1, 2), kernel, padding=1)
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    for mine, other in zip(*(torch.autograd.grad(y.sin().sum(), (x, moves, kernel)) for y in (ours, theirs)), strict=True):
+        assert torch.allclose(mine, other, atol=1e-3)
 
 
 def test_a_block_is_the_scaled_sum_of_its_path_and_its_skip(randomised):

@@ -13,24 +13,26 @@ Every score but that of styles stands beside the one that real images reach thro
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from t2igan.data.images import decode, to_pil, to_signed
 from t2igan.data.order import shuffled
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
-from t2igan.evaluation.interfaces import EvaluationClip, ImageSampler
-from t2igan.evaluation.reference import read_images
+from t2igan.evaluation.interfaces import ImageSampler
+from t2igan.evaluation.nearest import embed_shards
+from t2igan.evaluation.reference import read_records
+from t2igan.features.open_clip import ClipScorer
 from t2igan.grids import sheet
+from t2igan.metrics.chunks import DistributedState
 from t2igan.metrics.diversity import nearest, spread
 from t2igan.metrics.frechet import frechet_distance
+from t2igan.metrics.images import ImageSet
 from t2igan.metrics.manifold import manifold
 from t2igan.metrics.probe import LinearProbe
 from t2igan.metrics.retrieval import retrieval
@@ -72,20 +74,30 @@ class DrawingScores:
     Args:
         data: folder made by data_prep/drawings.py.
         size: px of the images that the CLIP sees.
+        cache: folder that keeps the embeddings of real pictures, by content.
 
     Raises:
         UserError: a split is missing or empty, or scikit-learn is not installed.
     """
 
-    def __init__(self, data: Path, size: int, clip: EvaluationClip, pipeline: ImageSampler, truncation: float = 1.0):
+    def __init__(
+        self,
+        data: Path,
+        size: int,
+        clip: ClipScorer,
+        pipeline: ImageSampler,
+        state: DistributedState,
+        cache: Path,
+        truncation: float = 1.0,
+    ):
         missing = [name for name in SPLITS if not any((data / name).glob("*.tar"))]
         if missing:
             raise UserError(f"{data} has no images in the split {missing[0]}; make it with data_prep/drawings.py, from all sources")
         scikit_learn("linear_model")  # of the probes, which come late
-        self.data, self.size, self.clip, self.pipeline, self.truncation = data, size, clip, pipeline, truncation
-        self.real = {name: self.read(name) for name in SPLITS}
+        self.data, self.clip, self.pipeline, self.device, self.truncation = data, clip, pipeline, state.device, truncation
+        self.real = {name: read(data / name, size, clip, state, cache) for name in SPLITS}
         self.names = sorted({name for pictures in self.real.values() for name in pictures.names})
-        self.captions = torch.cat([clip.text(self.names[start : start + 256]) for start in range(0, len(self.names), 256)])
+        self.captions = torch.cat([clip.text(self.names[start : start + 256]) for start in range(0, len(self.names), 256)]).cpu()
 
     def run(self) -> tuple[dict, Image.Image]:
         """All scores, and the generated images that come closest to training pictures, each beside its nearest one."""
@@ -98,19 +110,9 @@ class DrawingScores:
         result["nearest"], picture = self.score_nearest(drawn, prompts)
         return result, picture
 
-    def read(self, split: str) -> Pictures:
-        shards = Shards(str(self.data / split))
-        features, captions, metas = [], [], []
-        images = iter(tqdm(read_images(shards, self.size), split, len(shards), disable=None))
-        while part := list(islice(images, 64)):
-            features.append(self.embed(to_signed(torch.stack([image for image, _ in part]))))
-            captions += [record.captions for _, record in part]
-            metas += [record.meta for _, record in part]
-        return Pictures(torch.cat(features), captions, metas)
-
     def embed(self, images: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d"]:
         with torch.no_grad():
-            return torch.cat([self.clip.images(chunk) for chunk in images.split(64)])
+            return torch.cat([self.clip.images(chunk.to(self.device)).cpu() for chunk in images.split(64)])
 
     def generate(self, prompts: list[str], seeds: Sequence[int] = (0,)) -> Float[Tensor, "p s d"]:
         """Embeddings of generated images, by prompt and seed."""
@@ -243,6 +245,14 @@ class DrawingScores:
         means = {"generated": distances, **unseen}
         result = {name: {"mean": float(found.mean()), "closest": float(found.quantile(CLOSEST_SHARE))} for name, found in means.items()}
         return result, sheet(shown, labels, columns=8, scale=max(1, 128 // shown[0].width))
+
+
+def read(folder: Path, size: int, clip: ClipScorer, state: DistributedState, cache: Path) -> Pictures:
+    """A split at `size` px. Raises UserError where a sample is broken."""
+    shards = Shards(str(folder))
+    features = embed_shards(ImageSet(shards, size, one_size=False), clip, state, cache)
+    samples = [(record.captions, record.meta) for record in read_records(shards)]
+    return Pictures(features, [captions for captions, _ in samples], [meta for _, meta in samples])
 
 
 def chosen(count: int, most: int) -> list[int]:

@@ -4,6 +4,7 @@ Zhu et al. 2019 (arXiv:1811.11168), section 3.2; in Zhu et al. 2023 (arXiv:2309.
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -23,13 +24,25 @@ class DeformableConv2d(AdaptiveConv2d):
         self.shifts = nn.Parameter(torch.zeros(3 * TAPS, 1, 1))
 
     def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
-        from torchvision.ops import deform_conv2d  # torchvision takes three seconds to load, which every other command is spared
-
         found = (self.where(x, style) * self.scales + self.shifts).float()
-        moves, weights = found[:, : 2 * TAPS], 2 * found[:, 2 * TAPS :].sigmoid()
+        moves, weights = found[:, : 2 * TAPS].unflatten(1, (TAPS, 2)), 2 * found[:, 2 * TAPS :].sigmoid()
 
         def conv(y: Tensor, kernel: Tensor) -> Tensor:
-            moved = deform_conv2d(y.float(), moves, kernel.float(), padding=1, mask=weights)
-            return moved.to(y.dtype)
+            read = (read_moved(y.float(), moves) * weights[:, None]).to(y.dtype)
+            return F.conv2d(read.flatten(1, 2), kernel.flatten(1)[..., None, None])
 
         return super().forward(x, style, conv)
+
+
+def read_moved(x: Float[Tensor, "b c h w"], moves: Float[Tensor, "b n 2 h w"]) -> Float[Tensor, "b c n h w"]:
+    """What each of the nine taps (row by row) reads at each place, `moves` (down, right) px from where it is at rest.
+
+    Between pixels by bilinear interpolation; outside the map are zeros. torchvision's deform_conv2d computes the same, its gradients much
+    more slowly on a CPU.
+    """
+    height, width = x.shape[2:]
+    rest = torch.arange(3, device=x.device) - 1
+    down = moves[:, :, 0] + rest.repeat_interleave(3)[:, None, None] + torch.arange(height, device=x.device)[:, None]
+    right = moves[:, :, 1] + rest.repeat(3)[:, None, None] + torch.arange(width, device=x.device)
+    places = torch.stack([(2 * right + 1) / width - 1, (2 * down + 1) / height - 1], -1)  # of pixels' centres, edges at -1 and 1
+    return F.grid_sample(x, places.flatten(1, 2), align_corners=False).unflatten(2, (TAPS, height))

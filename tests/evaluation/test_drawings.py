@@ -15,7 +15,9 @@ from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 from t2igan.evaluation import drawings
 from t2igan.evaluation.drawings import DrawingScores, chosen, table
+from t2igan.features.open_clip import ClipScorer
 from t2igan.inference.model_folder import save_model
+from t2igan.metrics.chunks import distributed_state
 from t2igan.recipe import parse
 from t2igan.system import build_system
 
@@ -85,12 +87,23 @@ def shown(prompt: str, seed: int) -> np.ndarray:
     return thing(number, style, seed if style == 0 and "style" not in prompt else 0)
 
 
-class KnowsAll:
+class KnowsAll(ClipScorer):
     """A CLIP for which the embedding of a caption is that of a picture which it describes."""
 
-    @staticmethod
-    def images(images):
+    seen = 0  # real images embedded, not read from the cache
+
+    def __init__(self):
+        super().__init__("pixels")
+
+    def provenance(self):
+        return {"network": self.model}
+
+    def images(self, images):
         return F.normalize(images.flatten(1), dim=1)
+
+    def forward(self, images):
+        self.seen += len(images)
+        return super().forward(images)
 
     def text(self, captions):
         return self.images(torch.stack([pixels(shown(caption, 0)) for caption in captions]))
@@ -114,13 +127,22 @@ class Shows:
         return torch.stack(images)
 
 
+def scorer(data: Path, sampler, cache: Path, clip=None) -> DrawingScores:
+    return DrawingScores(data, SIZE, clip or KnowsAll(), sampler, distributed_state(), cache)
+
+
 @pytest.fixture(scope="module")
-def scores(data):
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def scores(data, cache):
     samplers = {"real": Shows(), "other": Shows(shift=1), "one": Shows(one=True)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawings, "CANDIDATES", 20)
         patch.setattr(drawings, "MANY_CANDIDATES", 40)
-        return {name: DrawingScores(data, SIZE, KnowsAll(), sampler).run() for name, sampler in samplers.items()}
+        return {name: scorer(data, sampler, cache).run() for name, sampler in samplers.items()}
 
 
 @pytest.mark.parametrize("split", ["train", "held_out_pairs", "held_out_concepts", "held_out_compositions"])
@@ -186,15 +208,23 @@ def test_the_table_has_a_line_for_every_score(scores):
         assert any(line.startswith(start) for line in lines), start
 
 
-def test_a_missing_split_is_refused(data):
+def test_a_missing_split_is_refused(data, cache):
     with pytest.raises(UserError, match="has no images in the split train"):
-        DrawingScores(data / "train", SIZE, KnowsAll(), Shows())
+        scorer(data / "train", Shows(), cache)
 
 
-def test_too_few_pictures_of_a_caption_are_refused(data, monkeypatch):
+def test_too_few_pictures_of_a_caption_are_refused(data, cache, monkeypatch):
     monkeypatch.setattr(drawings, "PER_PROMPT", 99)
     with pytest.raises(UserError, match="no caption with 99 real pictures"):
-        DrawingScores(data, SIZE, KnowsAll(), Shows()).score_diversity()
+        scorer(data, Shows(), cache).score_diversity()
+
+
+def test_real_pictures_are_embedded_once(data, tmp_path):
+    first, second = KnowsAll(), KnowsAll()
+    embedded = scorer(data, Shows(), tmp_path, first).real["train"]
+    again = scorer(data, Shows(), tmp_path, second).real["train"]
+    assert first.seen > len(embedded.metas) and second.seen == 0
+    assert torch.equal(embedded.features, again.features) and embedded.captions == again.captions
 
 
 def test_the_script(script, kit, data, tmp_path, capsys, monkeypatch):
