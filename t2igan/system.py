@@ -76,7 +76,7 @@ def check_recipe(recipe: Recipe, encoder: TextEncoder) -> None:
         near = max(8, 1 << (max(r, 1).bit_length() - 1))
         raise UserError(f"resolution must be a power of two >= 8, got {r}; the nearest below is {near}")
     levels, any_side = recipe.generator.synthesis.levels(r), recipe.discriminator.network.any_side
-    context = CheckContext(r, levels, encoder.token_dim, encoder.num_classes, any_side)
+    context = CheckContext(r, levels, encoder.token_dim, encoder.num_classes, any_side, recipe.data.images_per_caption)
     for name, section in sections(recipe).items():
         try:
             section.check(context)

@@ -23,6 +23,7 @@ class CheckContext:
     token_dim: int = 1  # width of the frozen local text descriptors; 0: the system has no text
     num_classes: int = 0  # of labels whose one-hot vector is the pooled descriptor; 0: it is none
     any_side: bool = False  # whether D takes images of every side
+    images_per_caption: int = 1  # consecutive images that share their first caption
 
 
 @dataclass(frozen=True)

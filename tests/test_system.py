@@ -80,6 +80,10 @@ SIZES = [
         "objective.generator=[{kind: nonsaturating}, {kind: reconstruction, sides: [8, 16]}]",
         "needs some of [32, 16, 8, 4], which G makes, finest first",
     ),
+    (
+        "objective.generator=[{kind: nonsaturating}, {kind: diversity, sides: [8]}]",
+        "kind is diversity, which compares images of one caption; set data.images_per_caption to 2 or more",
+    ),
     ("objective.discriminator.2.every=0", "objective.discriminator.2.every is 0, needs a whole number above 0"),
     ("training.generator_optimizer.betas=[0.5]", "training.generator_optimizer.betas is [0.5], needs two numbers"),
     ("training.generator_optimizer.betas=[0.0,1.0]", "training.generator_optimizer.betas.1 is 1, needs a number from 0 to below 1"),

@@ -2,6 +2,7 @@
 
 from t2igan.objective.adversarial import HingeConfig, NonSaturatingConfig
 from t2igan.objective.classifier_guidance import ClassifierGuidanceConfig
+from t2igan.objective.diversity import DiversityConfig
 from t2igan.objective.gradient_penalty import FiniteDifferenceR1Config, R1Config
 from t2igan.objective.guidance import ClipContrastiveConfig, ClipSphericalConfig
 from t2igan.objective.matching import GeneratorMatchingConfig, MatchingConfig
@@ -35,6 +36,7 @@ GENERATOR_KINDS = {
     "lpips": LpipsConfig,
     "path_length": PathLengthConfig,
     "reconstruction": ReconstructionConfig,
+    "diversity": DiversityConfig,
     "relativistic": RelativisticConfig,
     "wasserstein": WassersteinConfig,
     "least_squares": LeastSquaresConfig,

@@ -5,6 +5,7 @@ caption: it teaches G at once what belongs where. If several images share a capt
 labels (`training.cluster_features`) give each its own part of the latents.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -21,23 +22,34 @@ class ReconstructionConfig(TermOptions):
     sides: tuple[Count, ...] = (8,)  # px, finest first; finer details are left to D
 
     def check(self, context: CheckContext) -> None:
-        if not self.sides or list(self.sides) != [side for side in context.levels if side in self.sides]:
-            raise ValueError(f"sides is {list(self.sides)}, needs some of {list(context.levels)}, which G makes, finest first")
+        check_sides(self.sides, context)
 
     def build(self) -> "Reconstruction":
         return Reconstruction(self)
 
 
 class Reconstruction(Term):
-    """Mean squared difference from the real image, averaged over levels; while images grow, at the side that they have."""
+    """Mean squared difference from the real image, averaged over levels."""
 
     def __init__(self, config: ReconstructionConfig):
         super().__init__()
         self.sides = config.sides
 
     def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
-        pyramid = inputs.fake.pyramid
-        made = [level.shape[-1] for level in pyramid.levels]
-        sides = tuple(side for side in self.sides if side in made) or (made[0],)
-        real, fake = build_pyramid(inputs.batch.images, sides, pyramid.fade), select_levels(pyramid, sides)
-        return sum((f - r).square().mean() for f, r in zip(fake.levels, real.levels, strict=True)) / len(sides)
+        levels = list(real_and_fake(inputs, self.sides))
+        return sum((fake - real).square().mean() for real, fake in levels) / len(levels)
+
+
+def check_sides(sides: tuple[int, ...], context: CheckContext) -> None:
+    """Raises ValueError unless G makes these sides."""
+    if not sides or list(sides) != [side for side in context.levels if side in sides]:
+        raise ValueError(f"sides is {list(sides)}, needs some of {list(context.levels)}, which G makes, finest first")
+
+
+def real_and_fake(inputs: LossInputs, sides: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Real images and generated ones at each of the sides; while images grow, at those that they have, or else at their own."""
+    pyramid = inputs.fake.pyramid
+    made = [level.shape[-1] for level in pyramid.levels]
+    sides = tuple(side for side in sides if side in made) or (made[0],)
+    real, fake = build_pyramid(inputs.batch.images, sides, pyramid.fade), select_levels(pyramid, sides)
+    yield from zip(real.levels, fake.levels, strict=True)
