@@ -6,6 +6,7 @@ import sys
 import types
 
 import pytest
+import torch
 import yaml
 from tiny import MAX_TOKENS, ROOT, TOKEN_DIM
 
@@ -14,12 +15,13 @@ from t2igan.config import Recipe
 from t2igan.recipe import load_recipe, parse, to_dict
 from t2igan.system import build_system
 from t2igan.training.run import Run
+from t2igan.types import ImagePyramid, ImageSet, TextDims
 
 pytest_plugins = ["kit"]
 PAGE = (ROOT / "docs/extending.md").read_text()
 RECIPE = ROOT / "configs/own_pictures_32.yaml"
 CODE, TABLE_LINE = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-(LINES,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+(NETWORK,) = re.findall(r"`network: (\{kind: toy.*?\})`", PAGE)
 OVERRIDES = re.findall(r"'([a-z_.]+=\S.*?)'", PAGE)
 
 
@@ -39,12 +41,18 @@ def test_the_table_line_names_what_the_room_has(toy):
     assert "KINDS = {" in TABLE_LINE and "KINDS = {" in room
 
 
-def test_the_overrides_say_what_the_recipe_lines_say(toy):
-    """The two commands and the YAML of the page describe one recipe."""
+def test_the_overrides_say_what_the_page_says_of_the_recipe(toy):
     assert len(OVERRIDES) == 4 and OVERRIDES[:2] == OVERRIDES[2:]
-    data, lines = to_dict(load_recipe(RECIPE, OVERRIDES[:2])), yaml.safe_load(LINES)
-    assert data["discriminator"]["network"] == lines["discriminator"]["network"]
-    assert data["training"]["discriminator_optimizer"]["groups"] == lines["training"]["discriminator_optimizer"]["groups"] == []
+    data = to_dict(load_recipe(RECIPE, OVERRIDES[:2]))
+    assert data["discriminator"]["network"] == yaml.safe_load(NETWORK)
+    assert data["training"]["discriminator_optimizer"]["groups"] == []
+
+
+def test_it_computes_in_float64(toy, descriptors):
+    network = toy.ToyConfig(channels=(4, 8)).build(16, None, TextDims(12, 10)).double()
+    images = ImagePyramid((torch.randn(2, 3, 16, 16, dtype=torch.float64),))
+    ((verdict,),) = network([ImageSet(images, (torch.arange(2),))], descriptors([3, 2], dtype=torch.float64))
+    assert verdict.logits[0].dtype == torch.float64 and verdict.logits[0].shape == (2, 1)
 
 
 def test_it_trains(toy, kit, tmp_path):
