@@ -37,6 +37,7 @@ class Upsampling:
     scores: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {method: {m: [] for m in METRICS} for method in METHODS})
     rows: list[list[Image.Image]] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)  # of each image, where they are asked for
 
     @property
     def grid(self) -> Image.Image:
@@ -57,18 +58,26 @@ class Upsampling:
                 gains[f"{name}_standard_error"] = statistics.stdev(differences) / count**0.5
                 gains[f"{name}_better_on"] = sum(d > 0 for d in differences) / count
             result[f"gain_over_{method}"] = gains
+        if self.groups:
+            result["groups"] = {name: self.of_group(name) for name in sorted(set(self.groups))}
         return result
 
+    def of_group(self, name: str) -> dict[str, int | float]:
+        """How many images a group has, and the mean PSNR of each method on them."""
+        rows = [i for i, group in enumerate(self.groups) if group == name]
+        return {"pictures": len(rows)} | {method: statistics.fmean(self.scores[method]["psnr"][i] for i in rows) for method in METHODS}
 
-def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic") -> Upsampling:
+
+def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic", by: str | None = None) -> Upsampling:
     """Enlarges every image of the shards, after reducing it by `reduce`, and scores each method.
 
     Args:
         data: shards of images at the large size; each caption is the upsampler's prompt.
         reduce: `bicubic`, as in training, or `lanczos`.
+        by: the key of the samples' .json whose values make groups.
 
     Raises:
-        UserError: there are fewer than two images, or one is smaller than what it is to be the truth of.
+        UserError: there are fewer than two images, or one is smaller than what it is to be the truth of, or lacks the key.
     """
     shards, low = Shards(data, captioned=upsampler.conditional), upsampler.low_resolution
     side, found = low * upsampler.factor, Upsampling()
@@ -84,6 +93,11 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic")
         for method, image in large.items():
             for name, metric in METRICS.items():
                 found.scores[method][name].append(float(metric(image.double(), real.double())))
+        if by is not None:
+            if by not in record.meta:
+                known = ", ".join(record.meta) or "none"
+                raise UserError(f"sample {number} of {data} has no {by!r} in its .json; its keys: {known}")
+            found.groups.append(str(record.meta[by]))
         if number % max(1, len(shards) // SHOWN) == 0 and len(found.rows) < SHOWN:
             pixelated = to_pil(to_signed(small)[0]).resize((side, side), Image.Resampling.NEAREST)
             found.rows.append([pixelated, *(to_pil(large[method][0]) for method in METHODS), to_pil(real[0])])
@@ -126,4 +140,7 @@ def table(result: dict) -> str:
             f"over {method}: {gain['psnr']:+.2f} +- {gain['psnr_standard_error']:.2f} dB, better on {gain['psnr_better_on']:.0%}; "
             f"SSIM {gain['ssim']:+.4f} +- {gain['ssim_standard_error']:.4f}, better on {gain['ssim_better_on']:.0%}"
         )
+    for name, group in result.get("groups", {}).items():
+        gain = group["upsampler"] - group["lanczos"]
+        lines.append(f"{name}, {group['pictures']} images: {group['upsampler']:.2f} dB, over lanczos {gain:+.2f}")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from t2igan.data.shards import Shards
 from t2igan.data.write import write_shards
 from t2igan.errors import UserError
 from t2igan.evaluation.seams import measure_seams
-from t2igan.evaluation.upsampling import compare_upsampling, reduced
+from t2igan.evaluation.upsampling import compare_upsampling, reduced, table
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.upsampler import Upsampler
 from t2igan.layers.resample import resize_bicubic, upsample
@@ -57,6 +57,19 @@ def test_scores_of_bilinear_enlargement(upsampler, real, kit, reduce):
     for method in ("bicubic", "lanczos"):
         gain = result[f"gain_over_{method}"]
         assert gain["psnr"] == pytest.approx(result["upsampler"]["psnr"] - result[method]["psnr"], abs=1e-9)
+
+
+def test_groups_have_means_of_their_own(upsampler, kit, samples, tmp_path):
+    write_shards([replace(sample, meta={"source": "ab"[i % 3 > 0]}) for i, sample in enumerate(samples[:7])], tmp_path / "two")
+    result = compare_upsampling(upsampler, str(tmp_path / "two"), by="source").result()
+    a, b = result["groups"]["a"], result["groups"]["b"]
+    assert (a["pictures"], b["pictures"]) == (3, 4)
+    for method in ("bicubic", "lanczos", "upsampler"):
+        assert (3 * a[method] + 4 * b[method]) / 7 == pytest.approx(result[method]["psnr"])
+    text = table(result | {"data": "x"})
+    assert f"a, 3 images: {a['upsampler']:.2f} dB, over lanczos {a['upsampler'] - a['lanczos']:+.2f}" in text
+    with pytest.raises(UserError, match=r"sample 0 of .* has no 'artist' in its \.json; its keys: .*source"):
+        compare_upsampling(upsampler, str(tmp_path / "two"), by="artist")
 
 
 def test_an_upsampler_without_text_needs_no_captions(kit, samples, tmp_path):
