@@ -1,5 +1,6 @@
 """Captioned shards to the folder of a trained small CLIP."""
 
+import hashlib
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import torch
 
 from small_clip.batches import BatchSampler
+from small_clip.checkpoint import Checkpoint
 from small_clip.config import ClipTraining
-from small_clip.data import read_images
+from small_clip.data import CaptionedImages, read_images
 from small_clip.evaluation import mega_macs, retrieve_captions
 from small_clip.model import SmallClip
 from small_clip.progress import Progress
@@ -23,7 +25,7 @@ from t2igan.text.cache import CaptionEncoder, default_cache
 
 
 def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minutes: float | None, progress: Progress) -> dict:
-    """Trains, saves to the folder `out` and fills the caption cache; returns the report."""
+    """Trains, saves to the folder `out` and fills the caption cache; returns the report. An interrupted training goes on where it was."""
     began = time.monotonic()
     check_replaceable(out, CLIP_MARKER)
     with atomic_folder(out) as folder:
@@ -40,10 +42,17 @@ def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minu
         model.whiten_projection(sentences, config.whitening)
         model.to(memory_format=torch.channels_last)
         sampler = BatchSampler(images, config, torch.Generator().manual_seed(seed))
-        start = time.monotonic()
-        clock = (lambda: (time.monotonic() - start) / (60 * minutes)) if minutes else None
+        options = {"seed": seed, "size": size, "minutes": minutes, "threads": torch.get_num_threads()} | asdict(config)
+        checkpoint = Checkpoint(out.resolve().with_name(f".{out.resolve().name}.checkpoint"), options | {"images": content_of(images)})
+        clock = (lambda: checkpoint.seconds() / (60 * minutes)) if minutes else None
         losses = train(
-            model, sampler, sentences, config, lambda done, loss: progress(f"{out}: training", done, f", loss {loss:.3f}"), clock
+            model,
+            sampler,
+            sentences,
+            config,
+            lambda done, loss: progress(f"{out}: training", done, f", loss {loss:.3f}"),
+            clock,
+            checkpoint,
         )
         progress.end()
 
@@ -64,6 +73,14 @@ def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minu
         }
         save(model.to(memory_format=torch.contiguous_format), config, encoder, folder, out.resolve())
         cache_embeddings(folder, images.captions[:count], embeddings)
-        report["seconds"] = round(time.monotonic() - began, 1)
+        report["seconds"] = round(time.monotonic() - began + checkpoint.seconds_before, 1)
         write_json(folder / REPORT, report)
+    checkpoint.remove()
     return report
+
+
+def content_of(images: CaptionedImages) -> str:
+    """A hash of images and captions."""
+    digest = hashlib.sha256(images.pixels.numpy())
+    digest.update("\n".join(images.captions).encode())
+    return digest.hexdigest()

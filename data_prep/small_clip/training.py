@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from small_clip.batches import BatchSampler, ContrastiveBatch
+from small_clip.checkpoint import Checkpoint
 from small_clip.config import ClipTraining
 from small_clip.model import SmallClip
 from t2igan.errors import UserError
@@ -41,6 +42,7 @@ def train(
     config: ClipTraining,
     tick: Callable[[float, float], None] = lambda done, loss: None,
     clock: Callable[[], float] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[float]:
     """Trains until done; returns the loss of every step.
 
@@ -48,6 +50,7 @@ def train(
         sentences: the sentence features of each caption, by number.
         tick: called after each step with the fraction of the training that is done, and the loss.
         clock: returns the fraction that is done; without it, steps count.
+        checkpoint: where the training begins if it was interrupted, and is saved.
 
     Raises:
         UserError: the loss is not finite.
@@ -56,7 +59,7 @@ def train(
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
     model.train()
-    losses: list[float] = []
+    losses = checkpoint.restore(model, optimizer, sampler) if checkpoint else []
     while (done := clock() if clock else len(losses) / config.steps) < 1:
         rate = min(1, (len(losses) + 1) / config.warmup) * 0.5 * (1 + math.cos(math.pi * done))
         for group in optimizer.param_groups:
@@ -74,5 +77,7 @@ def train(
         if not math.isfinite(losses[-1]):
             raise UserError(f"the loss is {losses[-1]} at step {len(losses)}; train with another --seed or a larger --batch")
         tick(done, losses[-1])
+        if checkpoint:
+            checkpoint.save_if_due(model, optimizer, sampler, losses)
     model.eval()
     return losses
