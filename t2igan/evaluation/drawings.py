@@ -74,10 +74,11 @@ class DrawingScores:
     Args:
         data: folder made by data_prep/drawings.py.
         size: px of the images that the CLIP sees.
+        state: the processes and the device.
         cache: folder that keeps the embeddings of real pictures, by content.
 
     Raises:
-        UserError: a split is missing or empty, or scikit-learn is not installed.
+        UserError: a split is missing or empty, a sample is broken, or scikit-learn is not installed.
     """
 
     def __init__(

@@ -83,6 +83,11 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic",
     side, found = low * upsampler.factor, Upsampling()
     if len(shards) < 2:
         raise UserError(f"{data} holds {len(shards)} image; give two or more")
+    if by is not None:
+        for number, record in enumerate(read_records(shards)):  # all of them first: the scores take long
+            if by not in record.meta:
+                raise UserError(f"sample {number} of {data} has no {by!r} in its .json; its keys: {', '.join(record.meta) or 'none'}")
+            found.groups.append(str(record.meta[by]))
     for number, record in enumerate(read_records(shards)):
         with naming_broken(shards, number):
             real = to_signed(decode_truth(record.image, side, f"image {number} of {data}")[None])
@@ -93,11 +98,6 @@ def compare_upsampling(upsampler: Upsampler, data: str, reduce: str = "bicubic",
         for method, image in large.items():
             for name, metric in METRICS.items():
                 found.scores[method][name].append(float(metric(image.double(), real.double())))
-        if by is not None:
-            if by not in record.meta:
-                known = ", ".join(record.meta) or "none"
-                raise UserError(f"sample {number} of {data} has no {by!r} in its .json; its keys: {known}")
-            found.groups.append(str(record.meta[by]))
         if number % max(1, len(shards) // SHOWN) == 0 and len(found.rows) < SHOWN:
             pixelated = to_pil(to_signed(small)[0]).resize((side, side), Image.Resampling.NEAREST)
             found.rows.append([pixelated, *(to_pil(large[method][0]) for method in METHODS), to_pil(real[0])])

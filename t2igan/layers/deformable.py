@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.layers.modulation import AdaptiveConv2d
+from t2igan.layers.precision import widen
 
 TAPS = 9
 
@@ -24,11 +25,11 @@ class DeformableConv2d(AdaptiveConv2d):
         self.shifts = nn.Parameter(torch.zeros(3 * TAPS, 1, 1))
 
     def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
-        found = (self.where(x, style) * self.scales + self.shifts).float()
+        found = widen(self.where(x, style) * self.scales + self.shifts)
         moves, weights = found[:, : 2 * TAPS].unflatten(1, (TAPS, 2)), 2 * found[:, 2 * TAPS :].sigmoid()
 
         def conv(y: Tensor, kernel: Tensor) -> Tensor:
-            read = (read_moved(y.float(), moves) * weights[:, None]).to(y.dtype)
+            read = (read_moved(widen(y), moves) * weights[:, None]).to(y.dtype)
             return F.conv2d(read.flatten(1, 2), kernel.flatten(1)[..., None, None])
 
         return super().forward(x, style, conv)
@@ -37,8 +38,8 @@ class DeformableConv2d(AdaptiveConv2d):
 def read_moved(x: Float[Tensor, "b c h w"], moves: Float[Tensor, "b n 2 h w"]) -> Float[Tensor, "b c n h w"]:
     """What each of the nine taps (row by row) reads at each place, `moves` (down, right) px from where it is at rest.
 
-    Between pixels by bilinear interpolation; outside the map are zeros. torchvision's deform_conv2d computes the same, its gradients much
-    more slowly on a CPU.
+    Between pixels by bilinear interpolation; outside the map are zeros. torchvision's deform_conv2d computes the same. It keeps less for
+    the backward pass (not the nine maps), and is much slower there on a CPU.
     """
     height, width = x.shape[2:]
     rest = torch.arange(3, device=x.device) - 1

@@ -5,7 +5,6 @@ caption: it teaches G at once what belongs where. If several images share a capt
 labels (`training.cluster_features`) give each its own part of the latents.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -36,8 +35,8 @@ class Reconstruction(Term):
         self.sides = config.sides
 
     def generator(self, inputs: LossInputs) -> Float[Tensor, ""]:
-        levels = list(real_and_fake(inputs, self.sides))
-        return sum((fake - real).square().mean() for real, fake in levels) / len(levels)
+        levels = real_and_fake(inputs, self.sides)
+        return sum((f - r).square().mean() for r, f in zip(*levels, strict=True)) / len(levels[0])
 
 
 def check_sides(sides: tuple[int, ...], context: CheckContext) -> None:
@@ -46,10 +45,10 @@ def check_sides(sides: tuple[int, ...], context: CheckContext) -> None:
         raise ValueError(f"sides is {list(sides)}, needs some of {list(context.levels)}, which G makes, finest first")
 
 
-def real_and_fake(inputs: LossInputs, sides: tuple[int, ...]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Real images and generated ones at each of the sides; while images grow, at those that they have, or else at their own."""
+def real_and_fake(inputs: LossInputs, sides: tuple[int, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Real images and generated ones at each of the sides; while images grow, at those of the sides that G makes, or at its finest."""
     pyramid = inputs.fake.pyramid
     made = [level.shape[-1] for level in pyramid.levels]
     sides = tuple(side for side in sides if side in made) or (made[0],)
     real, fake = build_pyramid(inputs.batch.images, sides, pyramid.fade), select_levels(pyramid, sides)
-    yield from zip(real.levels, fake.levels, strict=True)
+    return real.levels, fake.levels

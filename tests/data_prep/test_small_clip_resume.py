@@ -1,14 +1,12 @@
 """A CLIP whose training is interrupted ends with the weights of one that is not."""
 
-import time
-
 import pytest
 import torch
 from safetensors.torch import load_file
 from small_clip import checkpoint as module
-from small_clip.build import build
-from small_clip.checkpoint import Checkpoint
+from small_clip.build import build, content_of
 from small_clip.config import ClipTraining
+from small_clip.data import CaptionedImages
 from small_clip.progress import Progress
 
 TINY = ClipTraining({"layers": [1, 1, 1, 1], "width": 8, "image_size": 32}, embed_dim=32, steps=24, batch=8, warmup=5, recolor=0.0)
@@ -63,18 +61,41 @@ def test_an_interrupted_training_ends_with_the_same_weights(make, tmp_path):
         assert torch.equal(resumed["weights"][name], weight), name
 
 
-def test_the_checkpoint_of_another_training_is_not_taken(make, tmp_path):
+def test_the_checkpoint_of_another_training_is_not_taken(make, tmp_path, capsys):
     make("broken", stop=0.5)
-    steps, _ = make("broken", seed=2)
-    assert len(steps) == 24
+    steps, _ = make("broken", seed=2, stop=0.1)
+    assert steps[0] == 0 and ".broken.checkpoint is of another training (seed)" in capsys.readouterr().err
     (tmp_path / ".broken.checkpoint").write_bytes(b"half of a fi")
-    assert len(make("broken")[0]) == 24
+    assert make("broken", stop=0.1)[0][0] == 0 and "begins anew" in capsys.readouterr().err
 
 
-def test_a_training_by_the_clock_counts_the_time_before(make, tmp_path):
-    make("broken", stop=0.5, minutes=0.05)
-    began = time.monotonic()
-    checkpoint = Checkpoint(tmp_path / ".broken.checkpoint", {})
-    assert checkpoint.state is None  # of no training at all
-    steps, _ = make("broken", minutes=0.05)
-    assert 0.3 < steps[0] < 0.8 and time.monotonic() - began < 60
+def test_captions_of_other_images_make_another_training():
+    pixels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    one, other = (CaptionedImages(pixels, ["a", "b"], own) for own in ([[0], [1]], [[1], [0]]))
+    assert content_of(one) == content_of(one) != content_of(other)
+
+
+def test_a_training_by_the_clock_counts_the_time_before(make, monkeypatch):
+    clock = iter(float(second) for second in range(10_000))  # a second at every look
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    steps, _ = make("broken", stop=0.5, minutes=2.0)
+    after, _ = make("broken", minutes=2.0)
+    assert steps[0] < 0.1 and steps[-1] - 0.1 < after[0] < steps[-1] + 0.1
+
+
+def test_a_disk_that_refuses_costs_a_warning(make, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(module.torch, "save", refuse)
+    assert make("made")[1]["weights"]
+    assert "cannot save" in capsys.readouterr().err
+
+
+def test_the_time_left_is_counted_from_where_it_went_on(capsys, monkeypatch):
+    now = iter([0.0, 60.0])
+    monkeypatch.setattr("small_clip.progress.time.monotonic", lambda: next(now))
+    progress = Progress()
+    progress("training", 0.5)
+    progress("training", 0.51)
+    assert "training: 51%, 49:00 left" in capsys.readouterr().err

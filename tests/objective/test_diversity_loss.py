@@ -32,14 +32,21 @@ def test_equal_images_cost_one_and_images_as_far_apart_as_real_ones_nothing(loss
         assert float(loss_of(captions, real, generated)) == pytest.approx(0, abs=1e-6)
 
 
+def test_distances_are_compared_as_a_whole(loss_of):
+    """Generated images with the real ones' distances, between other pairs, cost nothing."""
+    assert float(loss_of(["a", "a", "a"], (0.0, 0.2, 0.6), constant(0.6, 0.0, 0.2))) == pytest.approx(0, abs=1e-6)
+
+
 def test_only_pairs_of_one_caption_count(loss_of):
     real = (0.0, 0.5, 0.5, 1.0)
     assert float(loss_of(["a", "b", "a", "b"], real, constant(0.0, 0.2, 0.5, 0.2))) == pytest.approx(0.5)
     assert float(loss_of(["a", "b", "c", "d"], real, constant(0.0, 0.0, 0.0, 0.0))) == 0
+    assert float(loss_of(["", "", "a", "b"], real, constant(0.0, 0.0, 0.0, 0.0))) == 0  # captions left out
 
 
 def test_copies_among_the_real_images_ask_for_nothing(loss_of):
-    assert float(loss_of(["a", "a"], (0.4, 0.4), constant(0.0, 0.01))) == 0
+    assert float(loss_of(["a", "a"], (0.4, 0.4), constant(0.0, 0.0))) == 0
+    assert float(loss_of(["a", "a", "b", "b"], (0.4, 0.4, 0.0, 0.5), constant(0.0, 0.0, 0.0, 0.5))) == pytest.approx(0, abs=1e-6)
 
 
 def test_details_finer_than_its_sides_do_not_count(make_inputs, make_fake):
