@@ -25,7 +25,7 @@ demo: .venv/ready $(EMOJI)/report.json
 	$(LAUNCH) -m t2igan train configs/emoji_$(SIZE).yaml --out $(RUN) $(if $(wildcard $(RUN)/checkpoints/*/state.json),--resume)
 	$(BIN)/python eval/emoji.py --model $(RUN) --data $(EMOJI) --scorer $(SCORER) --out $(RUN)/result.json --picture $(RUN)/grid.png
 
-# The same at 64 px, in an hour on two cores
+# The same at 64 px, in 33 to 60 minutes on two cores
 emoji_64:
 	+$(MAKE) --no-print-directory demo SIZE=64 RUN=runs/emoji_64
 
