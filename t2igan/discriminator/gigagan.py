@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from t2igan.discriminator.base import NEEDS_TEXT, DiscriminatorNetwork, DiscriminatorNetworkConfig, rows_of
 from t2igan.layers.attention import Backend, SelfAttentionBlock
-from t2igan.layers.equalized import EqualizedConv2d, lrelu
+from t2igan.layers.equalized import LRELU_GAIN, EqualizedConv2d, plain_lrelu
 from t2igan.layers.minibatch import MinibatchStd
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.layers.precision import full_precision, widen
@@ -79,14 +79,13 @@ class DownBlock(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, deep: bool):
         super().__init__()
-        self.conv1 = EqualizedConv2d(in_channels, in_channels) if deep else None
-        self.conv2 = EqualizedConv2d(in_channels, channels, stride=2)
-        self.skip = EqualizedConv2d(in_channels, channels, kernel_size=1, bias=False)
+        self.conv1 = EqualizedConv2d(in_channels, in_channels, output_gain=LRELU_GAIN) if deep else None
+        self.conv2 = EqualizedConv2d(in_channels, channels, stride=2)  # gain: sqrt 2 of the activation times sqrt 1/2 of the residual sum
+        self.skip = EqualizedConv2d(in_channels, channels, kernel_size=1, bias=False, output_gain=0.5**0.5)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        y = x if self.conv1 is None else lrelu(self.conv1(x))
-        y = lrelu(self.conv2(y), gain=1.0)  # sqrt 2 of the activation times sqrt 1/2 of the residual sum
-        return y + self.skip(downsample(x)) * 0.5**0.5
+        y = x if self.conv1 is None else plain_lrelu(self.conv1(x))
+        return plain_lrelu(self.conv2(y)) + self.skip(downsample(x))
 
 
 class ResidualBlock(nn.Module):
@@ -94,12 +93,11 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, gain: float):
         super().__init__()
-        self.conv1 = EqualizedConv2d(channels, channels)
-        self.conv2 = EqualizedConv2d(channels, channels)
-        self.gain = gain
+        self.conv1 = EqualizedConv2d(channels, channels, output_gain=LRELU_GAIN)
+        self.conv2 = EqualizedConv2d(channels, channels, output_gain=LRELU_GAIN * gain)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x + self.gain * lrelu(self.conv2(lrelu(self.conv1(x))))
+        return x + plain_lrelu(self.conv2(plain_lrelu(self.conv1(x))))
 
 
 class DiscriminatorStage(nn.Module):
@@ -146,13 +144,13 @@ class FinalStage(DiscriminatorStage):
 
     def halving(self, index: int, config: GigaGANDiscriminatorConfig) -> nn.Module:
         channels = config.channels[index]
-        return EqualizedConv2d(channels + (1 if config.minibatch_std else 0), channels, kernel_size=4, padding=0)
+        return EqualizedConv2d(channels + (1 if config.minibatch_std else 0), channels, kernel_size=4, padding=0, output_gain=LRELU_GAIN)
 
     def forward(self, x: Float[Tensor, "b c 4 4"], sets: int, twice_differentiable: bool) -> Float[Tensor, "b c2 1 1"]:
         x = self.refine(x, twice_differentiable)
         if self.std is not None:
             x = self.std(x, sets)
-        return lrelu(self.down(x))
+        return plain_lrelu(self.down(x))
 
 
 class Head(nn.Module):
@@ -160,14 +158,16 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, text_dim: int, depth: int):
         super().__init__()
-        self.layers = nn.ModuleList(AdaptiveConv2d(channels, channels, text_dim, kernel_size=1) for _ in range(depth))
+        self.layers = nn.ModuleList(
+            AdaptiveConv2d(channels, channels, text_dim, kernel_size=1, output_gain=LRELU_GAIN) for _ in range(depth)
+        )
         self.conditional = EqualizedConv2d(channels, 1, kernel_size=1)
         self.unconditional = EqualizedConv2d(channels, 1, kernel_size=1)
 
     def forward(self, x: Float[Tensor, "b c s s"], descriptor: Float[Tensor, "b text_dim"]) -> Float[Tensor, "b _"]:
         y = x
         for layer in self.layers:
-            y = lrelu(layer(y, descriptor))
+            y = plain_lrelu(layer(y, descriptor))
         with full_precision(x.device):
             return (self.conditional(widen(y)) + self.unconditional(widen(x))).flatten(1)
 
@@ -185,7 +185,8 @@ class GigaGANDiscriminator(DiscriminatorNetwork):
         self.outputs, self.activation_checkpointing = config.outputs, config.activation_checkpointing
         self.adapter = adapter
         sides = {4 * 2**i: i for i in range(len(config.channels))}
-        self.from_rgb = nn.ModuleDict({str(r): EqualizedConv2d(3, config.channels[sides[r]]) for r in config.inputs})
+        entries = {str(r): EqualizedConv2d(3, config.channels[sides[r]], output_gain=LRELU_GAIN) for r in config.inputs}
+        self.from_rgb = nn.ModuleDict(entries)
         stages = {r: (DiscriminatorStage if i else FinalStage)(i, config) for r, i in reversed(sides.items()) if r <= config.inputs[0]}
         self.stages = nn.ModuleDict({str(r): stage for r, stage in stages.items()})
         width = {1: config.channels[0]} | {r: config.channels[i] for r, i in sides.items()}
@@ -218,7 +219,7 @@ class GigaGANDiscriminator(DiscriminatorNetwork):
         for name, stage in self.stages.items():
             side = int(name)
             if side in levels:
-                entering = lrelu(self.from_rgb[name](levels[side].contiguous(memory_format=torch.channels_last)))
+                entering = plain_lrelu(self.from_rgb[name](levels[side].contiguous(memory_format=torch.channels_last)))
                 x = entering if x is None else torch.cat([x, entering])
             x = checkpoint_stage(stage, self.activation_checkpointing, x, sets * (len(x) // images), twice_differentiable)
             reached = 1 if side == 4 else side // 2

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.discriminator.base import DiscriminatorNetwork, DiscriminatorNetworkConfig, rows_of
-from t2igan.layers.equalized import EqualizedLinear
+from t2igan.layers.equalized import EqualizedLinear, plain_lrelu
 from t2igan.layers.minibatch import MinibatchStd
 from t2igan.layers.precision import full_precision
-from t2igan.layers.progressive import HeConv2d, HeLinear, box_down, plain_lrelu
+from t2igan.layers.progressive import HeConv2d, HeLinear, box_down
 from t2igan.layers.stages import FIRST, check_stages, resolutions
 from t2igan.ranges import Count
 from t2igan.types import CheckContext, ImagePyramid, ImageSet, TextDescriptors, TextDims, Verdict

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.discriminator.progan import ProGANDiscriminator, ProGANDiscriminatorConfig, Side
-from t2igan.layers.equalized import EqualizedLinear
+from t2igan.layers.equalized import EqualizedLinear, plain_lrelu
 from t2igan.layers.fir import binomial
-from t2igan.layers.progressive import box_down, plain_lrelu
+from t2igan.layers.progressive import box_down
 from t2igan.types import TextDescriptors, TextDims, Verdict
 
 

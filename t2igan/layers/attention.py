@@ -180,8 +180,8 @@ class SelfAttentionBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "b t c"], extra: Float[Tensor, "b s c"] | None = None, twice_differentiable: bool = False
     ) -> Float[Tensor, "b t c"]:
-        x = x + self.gain * self.attention(self.norm(x), extra, twice_differentiable)
-        return x + self.gain * self.feed_forward(self.norm_ff(x))
+        x = torch.add(x, self.attention(self.norm(x), extra, twice_differentiable), alpha=self.gain)
+        return torch.add(x, self.feed_forward(self.norm_ff(x)), alpha=self.gain)
 
 
 class CrossAttentionBlock(nn.Module):
@@ -202,5 +202,5 @@ class CrossAttentionBlock(nn.Module):
         mask: Bool[Tensor, "b s"],
         attention_bias: Float[Tensor, "b s"] | None = None,
     ) -> Float[Tensor, "b t c"]:
-        x = x + self.gain * self.attention(self.norm(x), context, mask, attention_bias)
-        return x + self.gain * self.feed_forward(self.norm_ff(x))
+        x = torch.add(x, self.attention(self.norm(x), context, mask, attention_bias), alpha=self.gain)
+        return torch.add(x, self.feed_forward(self.norm_ff(x)), alpha=self.gain)

@@ -17,7 +17,16 @@ LRELU_GAIN = math.sqrt(2)  # StyleGAN2 uses sqrt 2, although slope 0.2 gives 1.3
 
 def lrelu(x: Tensor, gain: float = LRELU_GAIN) -> Tensor:
     """Leaky ReLU that keeps the variance of a unit normal (StyleGAN2's constants)."""
-    return F.leaky_relu(x, LRELU_SLOPE) * gain
+    return plain_lrelu(x) * gain
+
+
+def plain_lrelu(x: Tensor) -> Tensor:
+    """Leaky ReLU without a gain: the layer before it has one, or none is wanted."""
+    return F.leaky_relu(x, LRELU_SLOPE)
+
+
+def scaled(bias: Tensor | None, gain: float) -> Tensor | None:
+    return bias if bias is None or gain == 1 else bias * gain
 
 
 class EqualizedLinear(nn.Module):
@@ -33,8 +42,7 @@ class EqualizedLinear(nn.Module):
         self.lr_multiplier = lr_multiplier
 
     def forward(self, x: Float[Tensor, "*batch in_dim"]) -> Float[Tensor, "*batch out_dim"]:
-        bias = None if self.bias is None else self.bias * self.lr_multiplier if self.lr_multiplier != 1 else self.bias
-        return F.linear(x, self.weight * self.gain, bias)
+        return F.linear(x, self.weight * self.gain, scaled(self.bias, self.lr_multiplier))
 
 
 class EqualizedConv2d(nn.Module):
@@ -42,16 +50,24 @@ class EqualizedConv2d(nn.Module):
 
     Args:
         padding: zeros on each side; None: half the kernel.
+        output_gain: what the maps are multiplied by. A leaky ReLU commutes with its gain, which costs a pass over the map there, none here.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1, bias: bool = True, padding: int | None = None
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        bias: bool = True,
+        padding: int | None = None,
+        output_gain: float = 1.0,
     ):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.gain = 1 / math.sqrt(in_channels * kernel_size * kernel_size)
+        self.gain, self.output_gain = output_gain / math.sqrt(in_channels * kernel_size * kernel_size), output_gain
         self.stride, self.padding = stride, kernel_size // 2 if padding is None else padding
 
     def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
-        return F.conv2d(x, self.weight * self.gain, self.bias, self.stride, self.padding)
+        return F.conv2d(x, self.weight * self.gain, scaled(self.bias, self.output_gain), self.stride, self.padding)

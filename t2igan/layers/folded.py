@@ -12,7 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from t2igan.layers.equalized import EqualizedConv2d, EqualizedLinear
+from t2igan.layers.equalized import EqualizedConv2d, EqualizedLinear, scaled
 from t2igan.layers.modulation import (
     AdaptiveConv2d,
     choose_strategy,
@@ -42,7 +42,9 @@ class FoldedAdaptiveConv2d(nn.Module):
         bank = rearrange(conv.kernel_bank(), "n o i h w -> n o h w i")  # as convolutions read it
         self.modulate, self.kernel_selector = fold(conv.modulate), None if conv.kernel_selector is None else fold(conv.kernel_selector)
         self.weight, self.shape = nn.Parameter(bank.flatten(1), requires_grad=False), bank.shape[1:]
-        self.bias = conv.bias
+        bias = scaled(conv.bias, conv.output_gain)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.output_gain = conv.output_gain
         self.register_buffer("products", gram(widen(conv.kernel_bank())) if conv.demodulate else None, persistent=False)
         self.strategy = conv.strategy
 
@@ -54,7 +56,9 @@ class FoldedAdaptiveConv2d(nn.Module):
         scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)
         n, (o, k, _, i) = len(self.weight), self.shape
         with full_precision(x.device):  # norms of whole kernels
-            demod = scale.new_ones(len(x), o) if self.products is None else demodulation(self.products, scale, kernel_weights)
+            demod = scale.new_ones(len(x), o)
+            if self.products is not None:
+                demod = self.output_gain * demodulation(self.products, scale, kernel_weights)
         pixels = x.shape[2] * x.shape[3]
         large = k * k * o < pixels  # a map has more values than a kernel
         strategy = self.strategy or choose_strategy(n, pixels, i, k * k)
@@ -104,13 +108,13 @@ def inference_conv_per_sample(x: Float[Tensor, "b i h w"], kernels: Float[Tensor
 
 def fold_linear(layer: EqualizedLinear) -> nn.Linear:
     folded = nn.Linear(*layer.weight.shape[::-1], bias=layer.bias is not None, device="meta")
-    return set_weights(folded, layer.weight * layer.gain, None if layer.bias is None else layer.bias * layer.lr_multiplier)
+    return set_weights(folded, layer.weight * layer.gain, scaled(layer.bias, layer.lr_multiplier))
 
 
 def fold_conv(layer: EqualizedConv2d) -> nn.Conv2d:
     outputs, inputs, k, _ = layer.weight.shape
     folded = nn.Conv2d(inputs, outputs, k, layer.stride, layer.padding, bias=layer.bias is not None, device="meta")
-    return set_weights(folded, layer.weight * layer.gain, layer.bias)
+    return set_weights(folded, layer.weight * layer.gain, scaled(layer.bias, layer.output_gain))
 
 
 def set_weights(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Linear | nn.Conv2d:

@@ -21,7 +21,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from t2igan.layers.equalized import EqualizedLinear
+from t2igan.layers.equalized import EqualizedLinear, scaled
 from t2igan.layers.precision import full_precision, widen
 
 Strategy = Literal["dense", "output_mix", "input_mix", "grouped"]
@@ -110,7 +110,8 @@ def kernel_weights_of(selector: nn.Module | None, style: Float[Tensor, "b style_
 class AdaptiveConv2d(nn.Module):
     """Feature maps and a style to feature maps, by a kernel chosen for each sample.
 
-    `demodulate=False` with one kernel is StyleGAN2's toRGB. Output has unit variance at initialisation for unit-variance input.
+    `demodulate=False` with one kernel is StyleGAN2's toRGB. Output has unit variance at initialisation for unit-variance input, times
+    `output_gain`, as in EqualizedConv2d.
     """
 
     conv = staticmethod(same_conv)  # a map and a kernel to a map; layers of one kernel may have another
@@ -126,6 +127,7 @@ class AdaptiveConv2d(nn.Module):
         bias: bool = True,
         strategy: Strategy | None = None,
         weight_init: float = 1.0,
+        output_gain: float = 1.0,
     ):
         super().__init__()
         self.modulate = EqualizedLinear(style_dim, in_channels, bias_init=1.0)
@@ -133,7 +135,8 @@ class AdaptiveConv2d(nn.Module):
         self.num_kernels = num_kernels
         shape = num_kernels * out_channels, in_channels, kernel_size, kernel_size  # (n o) i k k
         self.weight = nn.Parameter(torch.randn(shape) * weight_init)
-        self.gain = 1 / math.sqrt(in_channels * kernel_size * kernel_size)
+        self.output_gain = output_gain
+        self.gain = (1.0 if demodulate else output_gain) / math.sqrt(in_channels * kernel_size * kernel_size)
         self.demodulate = demodulate
         self.bias = nn.Parameter(torch.zeros(out_channels, 1, 1)) if bias else None
         self.strategy = strategy
@@ -146,11 +149,13 @@ class AdaptiveConv2d(nn.Module):
         scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
         y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, kernel_weights.to(x.dtype), strategy, conv or self.conv)
-        if self.demodulate:
-            with full_precision(x.device):  # norms of whole kernels
-                y = y * demodulation(gram(widen(bank)), scale, kernel_weights).to(y.dtype)[:, :, None, None]
-        return y if self.bias is None else y + self.bias
+        bias = scaled(self.bias, self.output_gain)
+        if not self.demodulate:
+            return y if bias is None else y + bias
+        with full_precision(x.device):  # norms of whole kernels
+            norm = (demodulation(gram(widen(bank)), scale, kernel_weights) * self.output_gain).to(y.dtype)[:, :, None, None]
+        return y * norm if bias is None else torch.addcmul(bias, y, norm)
 
     def kernel_bank(self) -> Float[Tensor, "n o i k k"]:
-        """The kernels as they are used."""
+        """The kernels as they are used, but for the demodulation and the gain that comes with it."""
         return (self.weight * self.gain).unflatten(0, (self.num_kernels, -1))

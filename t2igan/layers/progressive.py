@@ -35,11 +35,6 @@ def pixel_norm(x: Float[Tensor, "b c *place"]) -> Float[Tensor, "b c *place"]:
     return (wide * (wide.square().mean(1, keepdim=True) + EPS).rsqrt()).to(x.dtype)
 
 
-def plain_lrelu(x: Tensor) -> Tensor:
-    """Leaky ReLU without a gain."""
-    return F.leaky_relu(x, 0.2)
-
-
 def nearest_up(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     return F.interpolate(x, scale_factor=2, mode="nearest")
 

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from t2igan.layers.equalized import plain_lrelu
 from t2igan.layers.normalize import unit_rms
-from t2igan.layers.progressive import HeLinear, plain_lrelu
+from t2igan.layers.progressive import HeLinear
 from t2igan.ranges import Count, Positive, Share, Whole
 from t2igan.style.base import StyleConfig
 from t2igan.style.mixing import MixingStyle

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from t2igan.draws import Draws
 from t2igan.layers.attention import Backend, CrossAttentionBlock, SelfAttentionBlock
-from t2igan.layers.equalized import EqualizedLinear, lrelu
+from t2igan.layers.equalized import LRELU_GAIN, EqualizedLinear, plain_lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.precision import full_precision, widen
 from t2igan.layers.resample import upsample
@@ -71,10 +71,10 @@ class InputBlock(nn.Module):
 
     def __init__(self, channels: int, style_dim: int, num_kernels: int, strategy: Strategy | None):
         super().__init__()
-        self.conv = AdaptiveConv2d(channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
+        self.conv = AdaptiveConv2d(channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy, output_gain=LRELU_GAIN)
 
     def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"], skip: None = None) -> Float[Tensor, "b c h w"]:
-        return lrelu(self.conv(x, style))
+        return plain_lrelu(self.conv(x, style))
 
 
 class UpBlock(nn.Module):
@@ -82,16 +82,17 @@ class UpBlock(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, style_dim: int, num_kernels: int, strategy: Strategy | None, skip: int = 0):
         super().__init__()
-        self.conv1 = AdaptiveConv2d(in_channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
-        self.conv2 = AdaptiveConv2d(channels + skip, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
+        options = {"num_kernels": num_kernels, "strategy": strategy, "output_gain": LRELU_GAIN}
+        self.conv1 = AdaptiveConv2d(in_channels, channels, style_dim, **options)
+        self.conv2 = AdaptiveConv2d(channels + skip, channels, style_dim, **options)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"], skip: Float[Tensor, "b s h2 w2"] | None = None
     ) -> Float[Tensor, "b c2 h2 w2"]:
-        y = lrelu(upsample(self.conv1(x, style)))  # upsampled after the convolution: a quarter of the arithmetic
+        y = plain_lrelu(upsample(self.conv1(x, style)))  # upsampled after the convolution: a quarter of the arithmetic
         if skip is not None:
             y = torch.cat([y, skip.to(y.dtype)], 1)
-        return lrelu(self.conv2(y, style))
+        return plain_lrelu(self.conv2(y, style))
 
 
 class ResidualBlock(nn.Module):
@@ -99,12 +100,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, style_dim: int, num_kernels: int, gain: float, strategy: Strategy | None):
         super().__init__()
-        self.conv1 = AdaptiveConv2d(channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
-        self.conv2 = AdaptiveConv2d(channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
-        self.gain = gain
+        options = {"num_kernels": num_kernels, "strategy": strategy}
+        self.conv1 = AdaptiveConv2d(channels, channels, style_dim, **options, output_gain=LRELU_GAIN)
+        self.conv2 = AdaptiveConv2d(channels, channels, style_dim, **options, output_gain=LRELU_GAIN * gain)
 
     def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"], skip: None = None) -> Float[Tensor, "b c h w"]:
-        return x + self.gain * lrelu(self.conv2(lrelu(self.conv1(x, style)), style))
+        return x + plain_lrelu(self.conv2(plain_lrelu(self.conv1(x, style)), style))
 
 
 class AttentionStack(nn.Module):

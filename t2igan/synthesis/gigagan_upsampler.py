@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from t2igan.draws import Draws
 from t2igan.layers.attention import Backend
-from t2igan.layers.equalized import EqualizedConv2d, lrelu
+from t2igan.layers.equalized import LRELU_GAIN, EqualizedConv2d, plain_lrelu
 from t2igan.layers.modulation import AdaptiveConv2d, Strategy
 from t2igan.layers.resample import downsample, resize_bicubic, upsample
 from t2igan.layers.stages import check_stages, checkpoint_stage
@@ -77,14 +77,14 @@ class AdaptiveDownBlock(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, style_dim: int, num_kernels: int, strategy: Strategy | None):
         super().__init__()
-        self.conv1 = AdaptiveConv2d(in_channels, in_channels, style_dim, num_kernels=num_kernels, strategy=strategy)
-        self.conv2 = AdaptiveConv2d(in_channels, channels, style_dim, num_kernels=num_kernels, strategy=strategy)
-        self.skip = EqualizedConv2d(in_channels, channels, kernel_size=1, bias=False)
+        options = {"num_kernels": num_kernels, "strategy": strategy}
+        self.conv1 = AdaptiveConv2d(in_channels, in_channels, style_dim, **options, output_gain=LRELU_GAIN)
+        self.conv2 = AdaptiveConv2d(in_channels, channels, style_dim, **options)  # gain: sqrt 2 of the activation times sqrt 1/2 of the sum
+        self.skip = EqualizedConv2d(in_channels, channels, kernel_size=1, bias=False, output_gain=0.5**0.5)
 
     def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b c2 h2 w2"]:
-        y = lrelu(self.conv1(x, style))
-        y = lrelu(self.conv2(downsample(y), style), gain=1.0)  # sqrt 2 of the activation times sqrt 1/2 of the residual sum
-        return y + self.skip(downsample(x)) * 0.5**0.5
+        y = plain_lrelu(self.conv1(x, style))
+        return plain_lrelu(self.conv2(downsample(y), style)) + self.skip(downsample(x))
 
 
 class GigaGANUpsampler(UpsamplingNetwork):
@@ -99,7 +99,7 @@ class GigaGANUpsampler(UpsamplingNetwork):
         self.activation_checkpointing = config.activation_checkpointing
         c, downs = config.channels, config.num_downsamples
         sides = [(config.low_resolution >> downs) * 2**i for i in range(self.num_styles)]
-        self.from_rgb = EqualizedConv2d(3, c[downs])
+        self.from_rgb = EqualizedConv2d(3, c[downs], output_gain=LRELU_GAIN)
         self.down = nn.ModuleDict(
             {
                 str(sides[i]): AdaptiveDownBlock(c[i], c[i - 1], style_dim, config.num_kernels[i - 1], config.strategy)
@@ -142,7 +142,7 @@ class GigaGANUpsampler(UpsamplingNetwork):
 
     def way_down(self, low_res: Float[Tensor, "b 3 h w"], style: Float[Tensor, "b style_dim"]) -> tuple[Tensor, list[Tensor]]:
         """The coarsest map, and the maps before each halving, finest first."""
-        x, skips = lrelu(self.from_rgb(low_res.contiguous(memory_format=torch.channels_last))), []
+        x, skips = plain_lrelu(self.from_rgb(low_res.contiguous(memory_format=torch.channels_last))), []
         for block in self.down.values():
             skips.append(x)
             x = checkpoint_stage(block, self.activation_checkpointing, x, style)

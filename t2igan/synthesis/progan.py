@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.draws import Draws
-from t2igan.layers.equalized import EqualizedConv2d
+from t2igan.layers.equalized import EqualizedConv2d, plain_lrelu
 from t2igan.layers.fir import binomial
-from t2igan.layers.progressive import HeConv2d, HeLinear, nearest_up, pixel_norm, plain_lrelu
+from t2igan.layers.progressive import HeConv2d, HeLinear, nearest_up, pixel_norm
 from t2igan.layers.stages import FIRST, check_stages, resolutions
 from t2igan.ranges import Count
 from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork

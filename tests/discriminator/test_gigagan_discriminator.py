@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from t2igan.discriminator.gigagan import GigaGANDiscriminator, GigaGANDiscriminatorConfig
-from t2igan.layers.equalized import lrelu
+from t2igan.layers.equalized import plain_lrelu
 from t2igan.pyramid import build_pyramid
 from t2igan.text.adapter import AdapterConfig
 from t2igan.types import CheckContext, ImagePyramid, ImageSet, TextDescriptors, TextDims, Tokens, Verdict
@@ -56,7 +56,7 @@ def one_level_at_a_time(D, pyramid, text, config):
     found = {}
     for level in pyramid.levels:
         side = level.shape[-1]
-        x = lrelu(D.from_rgb[str(side)](level))
+        x = plain_lrelu(D.from_rgb[str(side)](level))
         while side > 1:
             x = D.stages[str(side)](x, 1, False)
             side = 1 if side == 4 else side // 2

@@ -54,6 +54,13 @@ def test_convolution_is_the_scaled_one_with_same_padding(kernel_size, stride, si
     assert torch.allclose(y, F.conv2d(x, layer.weight / (4 * kernel_size**2) ** 0.5, layer.bias, stride, kernel_size // 2))
 
 
+def test_convolution_multiplies_its_output_by_a_gain(randomised):
+    layer, plain = randomised(EqualizedConv2d(4, 5, output_gain=1.5)), EqualizedConv2d(4, 5)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 4, 8, 8)
+    assert (layer(x) - 1.5 * plain(x)).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize(("padding", "side"), [(0, 5), (1, 7), (None, 8)])
 def test_convolution_pads_by_as_many_zeros_as_given(padding, side):
     """None: half the kernel, rounded down. A 4x4 kernel without padding is what ends a discriminator."""

@@ -32,7 +32,7 @@ def ways(request, monkeypatch):
 @pytest.mark.parametrize(("demodulate", "bias"), [(True, True), (False, False), (True, False)])
 @pytest.mark.parametrize(("strategy", "num_kernels", "kernel_size"), CASES)
 def test_a_folded_adaptive_convolution_is_the_trained_one(batch, side, demodulate, bias, strategy, num_kernels, kernel_size, randomised):
-    layer = randomised(AdaptiveConv2d(6, 7, 5, kernel_size, num_kernels, demodulate, bias, strategy)).double()
+    layer = randomised(AdaptiveConv2d(6, 7, 5, kernel_size, num_kernels, demodulate, bias, strategy, output_gain=1.5)).double()
     x, style = torch.randn(batch, 6, side, side, dtype=torch.float64), torch.randn(batch, 5, dtype=torch.float64)
     expected = layer(x, style)
     got = fold(layer)(x, style)
@@ -45,6 +45,7 @@ def test_a_folded_adaptive_convolution_is_the_trained_one(batch, side, demodulat
         (EqualizedLinear(5, 7, bias_init=1.0, lr_multiplier=0.01), (3, 5)),
         (EqualizedLinear(5, 7, bias=False), (2, 3, 5)),
         (EqualizedConv2d(5, 7), (2, 5, 6, 6)),
+        (EqualizedConv2d(5, 7, output_gain=1.5), (2, 5, 6, 6)),
         (EqualizedConv2d(5, 7, kernel_size=1, stride=2, bias=False), (2, 5, 6, 6)),
         (EqualizedConv2d(5, 7, kernel_size=4, padding=0), (2, 5, 4, 4)),
     ],

@@ -17,7 +17,7 @@ def affine(linear, w):
 
 def loop_over_samples(layer: AdaptiveConv2d, x, style):
     """Equation by equation and sample by sample: select a kernel, modulate it, demodulate it, convolve."""
-    bank = (layer.weight * layer.gain).unflatten(0, (layer.num_kernels, -1))
+    bank = (layer.weight / layer.weight[0].numel() ** 0.5).unflatten(0, (layer.num_kernels, -1))
     done = []
     for one, w in zip(x, style, strict=True):
         scale = affine(layer.modulate, w)
@@ -26,7 +26,7 @@ def loop_over_samples(layer: AdaptiveConv2d, x, style):
         if layer.demodulate:
             kernel = kernel / (kernel.square().sum((1, 2, 3), keepdim=True) + EPS).sqrt()
         y = F.conv2d(one[None], kernel, padding=kernel.shape[-1] // 2)
-        done.append(y if layer.bias is None else y + layer.bias)
+        done.append(layer.output_gain * (y if layer.bias is None else y + layer.bias))
     return torch.cat(done)
 
 
@@ -39,7 +39,7 @@ def value_and_gradients(function, layer, x, style):
 
 @pytest.mark.parametrize(("strategy", "num_kernels", "kernel_size"), CASES)
 def test_modulated_conv_equals_a_loop_over_samples(strategy, num_kernels, kernel_size, randomised):
-    layer = randomised(AdaptiveConv2d(6, 7, 5, kernel_size, num_kernels, strategy=strategy)).double()
+    layer = randomised(AdaptiveConv2d(6, 7, 5, kernel_size, num_kernels, strategy=strategy, output_gain=1.5)).double()
     x, style = torch.randn(3, 6, 5, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
     y, gradients = value_and_gradients(layer, layer, x, style)
     expected, expected_gradients = value_and_gradients(lambda x, style: loop_over_samples(layer, x, style), layer, x, style)
@@ -52,7 +52,7 @@ def test_modulated_conv_equals_a_loop_over_samples(strategy, num_kernels, kernel
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_without_demodulation_it_is_the_loop_too(bias, randomised):
-    layer = randomised(AdaptiveConv2d(6, 3, 5, 1, demodulate=False, bias=bias)).double()
+    layer = randomised(AdaptiveConv2d(6, 3, 5, 1, demodulate=False, bias=bias, output_gain=1.5)).double()
     assert ("bias" in layer.state_dict()) == bias
     x, style = torch.randn(2, 6, 4, 4, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
     assert (layer(x, style) - loop_over_samples(layer, x, style)).abs().max() < 1e-12
@@ -137,7 +137,7 @@ def naive_bank_expansion(layer: AdaptiveConv2d):
     """What users of other implementations run out of memory with: every sample gets a modulated copy of the whole bank."""
 
     def forward(x, style):
-        bank = (layer.weight * layer.gain).unflatten(0, (layer.num_kernels, -1))
+        bank = (layer.weight / layer.weight[0].numel() ** 0.5).unflatten(0, (layer.num_kernels, -1))
         scaled = bank[None] * layer.modulate(style)[:, None, None, :, None, None]
         kernels = (scaled * kernel_weights_of(layer.kernel_selector, style)[:, :, None, None, None, None]).sum(1)
         kernels = kernels / (kernels.square().sum((2, 3, 4), keepdim=True) + EPS).sqrt()
