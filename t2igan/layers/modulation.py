@@ -149,7 +149,7 @@ class AdaptiveConv2d(nn.Module):
         scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
         y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, kernel_weights.to(x.dtype), strategy, conv or self.conv)
-        bias = scaled(self.bias, self.output_gain)
+        bias = None if self.bias is None else scaled(self.bias, self.output_gain).to(y.dtype)
         if not self.demodulate:
             return y if bias is None else y + bias
         with full_precision(x.device):  # norms of whole kernels

@@ -74,6 +74,7 @@ def test_bf16_autocast_keeps_scales_kernel_weights_and_norms_in_single_precision
     with torch.autocast("cpu", torch.bfloat16):
         y = layer(x, style)
         kernel_weights, scale = kernel_weights_of(layer.kernel_selector, style), scale_of(layer.modulate, style)
+    assert y.dtype == torch.bfloat16, "maps stay in bf16: half the memory"
     assert torch.equal(kernel_weights, kernel_weights_of(layer.kernel_selector, style)), "no rounding to bf16"
     assert torch.equal(scale, scale_of(layer.modulate, style))
     assert (y.float() - exact).norm() / exact.norm() < 0.01
