@@ -12,6 +12,7 @@ from tiny import MAX_TOKENS, ROOT, TOKEN_DIM
 
 from t2igan import discriminator
 from t2igan.config import Recipe
+from t2igan.errors import UserError
 from t2igan.recipe import load_recipe, parse, to_dict
 from t2igan.system import build_system
 from t2igan.training.run import Run
@@ -53,6 +54,12 @@ def test_it_computes_in_float64(toy, descriptors):
     images = ImagePyramid((torch.randn(2, 3, 16, 16, dtype=torch.float64),))
     ((verdict,),) = network([ImageSet(images, (torch.arange(2),))], descriptors([3, 2], dtype=torch.float64))
     assert verdict.logits[0].dtype == torch.float64 and verdict.logits[0].shape == (2, 1)
+
+
+def test_it_refuses_a_recipe_without_text(toy):
+    recipe = load_recipe(RECIPE, [*OVERRIDES[:2], "text={kind: none}", "generator.adapter=null", "discriminator.adapter=null"])
+    with pytest.raises(UserError, match="kind is toy, whose heads read a text"):
+        build_system(recipe)
 
 
 def test_it_trains(toy, kit, tmp_path):

@@ -44,11 +44,24 @@ def test_show_json_has_its_schema(path, monkeypatch, capsys):
     assert {"generator", "discriminator", "text_encoder", *(f"{name}.adapter" for name in adapters)} <= set(parts)
     for name, part in parts.items():
         assert set(part) == {"params", "trainable", "gflops_per_image"}
-        assert part["trainable"] == (0 if name == "text_encoder" else part["params"])
+        owner, _, sub = name.partition(".")
+        groups = recipe["training"].get(f"{owner}_optimizer", {}).get("groups", ())
+        if sub and any(group.get("frozen") for group in groups):
+            assert 0 <= part["trainable"] <= part["params"]
+        elif name == "text_encoder" or any(group.get("frozen") for group in groups):
+            assert part["trainable"] < part["params"]
+        else:
+            assert part["trainable"] == part["params"]
     for name in adapters:
         assert 0 < parts[f"{name}.adapter"]["params"] < parts[name]["params"], "adapters count in their owner"
         whole = parts[name]["gflops_per_image"]  # unknown where a frozen network comes first
         assert 0 < parts[f"{name}.adapter"]["gflops_per_image"] < (whole or float("inf"))
+
+
+def test_show_refuses_a_group_that_names_no_parameter(refused):
+    groups = 'training.discriminator_optimizer.groups=[{match: "convs.*", lr: 3.0}]'
+    message = refused("show", ROOT / "configs/emoji_32.yaml", groups)
+    assert "training.discriminator_optimizer.groups.0 matches no parameter: 'convs.*'" in message
 
 
 def test_show_counts_the_parameters_that_are_saved(run, call):
