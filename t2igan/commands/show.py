@@ -15,11 +15,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from t2igan.evaluation.profile import profile, table
+    from t2igan.evaluation.profile import meta_system, profile, table
     from t2igan.recipe import load_recipe
+    from t2igan.training.parameters import freeze
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    profiled = profile(recipe)
+    system = meta_system(recipe)
+    freeze(system.generator, recipe.training.generator_optimizer, "training.generator_optimizer")
+    freeze(system.discriminator, recipe.training.discriminator_optimizer, "training.discriminator_optimizer")
+    profiled = profile(recipe, system)
     if arguments.memory:
         from t2igan.training.step_memory import count_step_memory
 

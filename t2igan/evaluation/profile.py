@@ -8,24 +8,27 @@ from t2igan.config import Recipe
 from t2igan.draws import Draws
 from t2igan.pyramid import build_pyramid
 from t2igan.system import System, build_system
-from t2igan.training.parameters import freeze
 from t2igan.types import ImageSet, TextDescriptors, Tokens
 
 
-def profile(recipe: Recipe) -> dict:
+def meta_system(recipe: Recipe) -> System:
+    """A recipe's system without numbers."""
+    with torch.device("meta"):
+        return build_system(recipe)
+
+
+def profile(recipe: Recipe, system: System | None = None) -> dict:
     """`{"recipe", "resolution", "parts": {name: {"params", "trainable", "gflops_per_image"}}}`.
 
     FLOPs are of one forward pass of one image, two per multiply-add. Sub-networks that a paper counts (`generator.adapter`,
     `discriminator.heads`) count in their owner and are listed on their own as well.
 
-    Raises:
-        UserError: a group of an optimizer names no parameter.
+    Args:
+        system: from `meta_system`, where parts of it are frozen; none: all of it is trained.
     """
+    system = system or meta_system(recipe)
     with torch.device("meta"):
-        system = build_system(recipe)
         G, D, text = system.generator, system.discriminator, blank_text(system)
-        freeze(G, recipe.training.generator_optimizer, "training.generator_optimizer")
-        freeze(D, recipe.training.discriminator_optimizer, "training.discriminator_optimizer")
         z = torch.empty(1, G.mapper.z_dim)
         images = torch.empty(1, 3, recipe.resolution, recipe.resolution)
         condition = G.synthesis.condition(images, Draws(0, torch.zeros(1, dtype=torch.long)))
