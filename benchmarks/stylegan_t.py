@@ -204,6 +204,8 @@ def grouped_forward(layer, x, style):
 
     from t2igan.layers.blur import upsampling_conv
 
+    if layer.output_gain != 1:
+        raise ValueError("the reference knows no output_gain")
     (kernel,), (b, i, h, w) = layer.kernel_bank(), x.shape
     kernels = kernel[None] * layer.modulate(style)[:, None, :, None, None]
     if layer.demodulate:

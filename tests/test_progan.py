@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from tiny import growing_recipe, override, run_of, take_steps, tiny_recipe
 
+from t2igan.commands.show import describe
 from t2igan.discriminator.progan import ProGANDiscriminatorConfig
 from t2igan.errors import UserError
-from t2igan.evaluation.profile import profile
 from t2igan.layers.fir import binomial
 from t2igan.objective.wasserstein import ClassificationConfig, GradientPenaltyConfig, LeastSquaresConfig, WassersteinConfig
 from t2igan.recipe import load_recipe
@@ -36,7 +36,7 @@ def test_parameter_counts_follow_from_the_papers_table(name, resolution, root):
     discriminator += 9 * (c[0] + 1) * c[0] + c[0] + 16 * c[0] * c[0] + c[0] + c[0] + 1
     recipe = load_recipe(root / "configs" / f"{name}.yaml")
     assert list(recipe.generator.synthesis.channels) == c
-    parts = profile(recipe)["parts"]
+    parts = describe(recipe)["parts"]
     assert (parts["generator"]["params"], parts["discriminator"]["params"]) == (generator, discriminator)
     if resolution == 1024:
         assert (generator, discriminator) == (23_079_115, 23_087_249)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from t2igan.augment.ada import ADA
+from t2igan.commands.show import describe
 from t2igan.discriminator.r3gan import R3GANDiscriminator, R3GANDiscriminatorConfig
-from t2igan.evaluation.profile import profile
 from t2igan.layers.residual_grouped import GroupedResidualBlock
 from t2igan.recipe import load_recipe
 from t2igan.style.latent import LatentConfig
@@ -22,7 +22,7 @@ PUBLISHED = [
 
 @pytest.mark.parametrize(("name", "generator", "discriminator"), PUBLISHED)
 def test_parameter_counts_are_the_releases(name, generator, discriminator, root):
-    parts = profile(load_recipe(root / "configs" / f"{name}.yaml"))["parts"]
+    parts = describe(load_recipe(root / "configs" / f"{name}.yaml"))["parts"]
     assert (parts["generator"]["params"], parts["discriminator"]["params"]) == (generator, discriminator)
 
 

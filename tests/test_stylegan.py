@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from tiny import override, run_of, tiny_recipe
 
+from t2igan.commands.show import describe
 from t2igan.discriminator.stylegan import StyleGANDiscriminatorConfig
 from t2igan.draws import Draws
-from t2igan.evaluation.profile import profile
 from t2igan.layers.adain import AdaIN
 from t2igan.layers.fir import binomial
 from t2igan.recipe import differences, load_recipe
@@ -21,7 +21,7 @@ WIDTHS = (6, 5, 4)
 
 def test_parameter_counts(root):
     """The README of the release prints the generator's; the discriminator has ProGAN's layers."""
-    parts = profile(load_recipe(root / "configs/stylegan_ffhq_1024.yaml"))["parts"]
+    parts = describe(load_recipe(root / "configs/stylegan_ffhq_1024.yaml"))["parts"]
     assert (parts["generator"]["params"], parts["discriminator"]["params"]) == (26_219_627, 23_087_249)
 
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from t2igan.augment.ada import ADA
+from t2igan.commands.show import describe
 from t2igan.discriminator.stylegan2 import StyleGAN2DiscriminatorConfig
 from t2igan.draws import Draws
-from t2igan.evaluation.profile import profile
 from t2igan.layers.blur import DownsamplingConv2d, upsampling_conv
 from t2igan.layers.modulation import AdaptiveConv2d
 from t2igan.pyramid import build_pyramid
@@ -23,7 +23,7 @@ WIDTHS = (6, 5, 4)
 
 @pytest.mark.parametrize(("name", "generator", "discriminator"), PUBLISHED)
 def test_parameter_counts_are_the_releases(name, generator, discriminator, root):
-    parts = profile(load_recipe(root / "configs" / f"{name}.yaml"))["parts"]
+    parts = describe(load_recipe(root / "configs" / f"{name}.yaml"))["parts"]
     assert (parts["generator"]["params"], parts["discriminator"]["params"]) == (generator, discriminator)
 
 

@@ -7,9 +7,9 @@ import torch
 from tiny import override, run_of, stylegan2_recipe
 
 from t2igan.augment.blur import BlurConfig
+from t2igan.commands.show import describe
 from t2igan.draws import Draws
 from t2igan.errors import UserError
-from t2igan.evaluation.profile import profile
 from t2igan.recipe import load_recipe
 from t2igan.synthesis.stylegan3 import StyleGAN3SynthesisConfig, WholeAdaptiveConv2d, layer_table
 from t2igan.system import check_recipe
@@ -20,7 +20,7 @@ PUBLISHED = [("stylegan3_t_ffhq_1024", 22_313_167), ("stylegan3_t_256", 23_320_4
 
 @pytest.mark.parametrize(("name", "generator"), PUBLISHED)
 def test_parameter_counts_are_the_releases(name, generator, root):
-    assert profile(load_recipe(root / f"configs/{name}.yaml"))["parts"]["generator"]["params"] == generator
+    assert describe(load_recipe(root / f"configs/{name}.yaml"))["parts"]["generator"]["params"] == generator
 
 
 T_256 = [512] * 9 + [362, 256, 181, 128, 128, 3]

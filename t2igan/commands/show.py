@@ -1,9 +1,15 @@
 """`t2igan show`: parameters, FLOPs and memory of a recipe."""
 
+from __future__ import annotations
+
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from t2igan.commands.arguments import add_recipe
+
+if TYPE_CHECKING:
+    from t2igan.config import Recipe
 
 HELP = "parameters, FLOPs and, on demand, memory of a recipe or a run; reads no weights, downloads nothing"
 
@@ -15,17 +21,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from t2igan.evaluation.profile import meta_system, profile, table
+    from t2igan.evaluation.profile import table
     from t2igan.recipe import load_recipe
-    from t2igan.training.parameters import freeze
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    system = meta_system(recipe)
-    freeze(system.generator, recipe.training.generator_optimizer, "training.generator_optimizer")
-    freeze(system.discriminator, recipe.training.discriminator_optimizer, "training.discriminator_optimizer")
-    profiled = profile(recipe, system)
+    profiled = describe(recipe)
     if arguments.memory:
         from t2igan.training.step_memory import count_step_memory
 
         profiled["memory"] = count_step_memory(recipe)
     print(json.dumps(profiled, indent=2) if arguments.json else table(profiled))
+
+
+def describe(recipe: Recipe) -> dict:
+    """Parameters and FLOPs of a recipe's parts, without what its optimizers freeze among the trainable ones.
+
+    Raises:
+        UserError: a group of an optimizer matches no parameter.
+    """
+    from t2igan.evaluation.profile import meta_system, profile
+    from t2igan.training.parameters import freeze
+
+    system = meta_system(recipe)
+    freeze(system.generator, recipe.training.generator_optimizer, "training.generator_optimizer")
+    freeze(system.discriminator, recipe.training.discriminator_optimizer, "training.discriminator_optimizer")
+    return profile(recipe, system)

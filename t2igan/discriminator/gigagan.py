@@ -80,7 +80,7 @@ class DownBlock(nn.Module):
     def __init__(self, in_channels: int, channels: int, deep: bool):
         super().__init__()
         self.conv1 = EqualizedConv2d(in_channels, in_channels, output_gain=LRELU_GAIN) if deep else None
-        self.conv2 = EqualizedConv2d(in_channels, channels, stride=2)  # gain: sqrt 2 of the activation times sqrt 1/2 of the residual sum
+        self.conv2 = EqualizedConv2d(in_channels, channels, stride=2)  # gain 1: sqrt 2 of the activation times sqrt 1/2 of the residual sum
         self.skip = EqualizedConv2d(in_channels, channels, kernel_size=1, bias=False, output_gain=0.5**0.5)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:

@@ -17,16 +17,15 @@ def meta_system(recipe: Recipe) -> System:
         return build_system(recipe)
 
 
-def profile(recipe: Recipe, system: System | None = None) -> dict:
+def profile(recipe: Recipe, system: System) -> dict:
     """`{"recipe", "resolution", "parts": {name: {"params", "trainable", "gflops_per_image"}}}`.
 
     FLOPs are of one forward pass of one image, two per multiply-add. Sub-networks that a paper counts (`generator.adapter`,
     `discriminator.heads`) count in their owner and are listed on their own as well.
 
     Args:
-        system: from `meta_system`, where parts of it are frozen; none: all of it is trained.
+        system: of the recipe, from `meta_system`; what a training freezes is frozen in it.
     """
-    system = system or meta_system(recipe)
     with torch.device("meta"):
         G, D, text = system.generator, system.discriminator, blank_text(system)
         z = torch.empty(1, G.mapper.z_dim)
@@ -74,7 +73,9 @@ def table(profiled: dict) -> str:
     for name, row in profiled["parts"].items():
         params = "unknown" if row["params"] is None else f"{row['params']:,}"
         gflops = "" if row["gflops_per_image"] is None else f"{row['gflops_per_image']:.3f}"
-        lines.append(f"{name:28} {params:>15} {gflops:>13}")
+        frozen = (row["params"] or 0) - row["trainable"]
+        note = "" if not frozen or name == "text_encoder" else f"  {frozen:,} of them frozen"
+        lines.append(f"{name:28} {params:>15} {gflops:>13}{note}")
     if memory := profiled.get("memory"):
         lines.append(
             f"a training step in fp32: {memory['gb']:.2f} GB with {memory['images']} images in a pass, "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from t2igan.layers.equalized import lrelu
 from t2igan.layers.modulation import AdaptiveConv2d
-from t2igan.layers.precision import full_precision
+from t2igan.layers.precision import full_precision, widen
 
 
 class Experts(nn.Module):
@@ -34,11 +34,11 @@ class Experts(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t c"], style: Float[Tensor, "b style_dim"]) -> tuple[Float[Tensor, "b t c"], Float[Tensor, ""]]:
         side = math.isqrt(x.shape[1])
-        logits = lrelu(self.router(x.transpose(1, 2).unflatten(2, (side, side)), style)).flatten(2).transpose(1, 2)
         with full_precision(x.device):
-            shares = logits.float().softmax(2)
+            logits = lrelu(self.router(widen(x).transpose(1, 2).unflatten(2, (side, side)), style)).flatten(2).transpose(1, 2)
+            shares = logits.softmax(2)
             share, chosen = shares.max(2)
-            loss = routing_loss(logits.float(), shares, chosen)
+            loss = routing_loss(logits, shares, chosen)
         order = chosen.flatten().argsort(stable=True)
         parts = [self.expert(number, rows) for number, rows in enumerate(x.flatten(0, 1)[order].split(self.counts(chosen)))]
         found = torch.cat(parts)[order.argsort()].view_as(x)

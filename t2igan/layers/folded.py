@@ -50,7 +50,9 @@ class FoldedAdaptiveConv2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
         y = self.convolve(x, style)
-        return y if self.bias is None else y + self.bias.to(y.dtype)
+        if self.bias is None:
+            return y
+        return y + (self.bias if self.products is None else self.bias.to(y.dtype))  # as in the layer that it replaces
 
     def convolve(self, x: Float[Tensor, "b i h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b o h w"]:
         scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)

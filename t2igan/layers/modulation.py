@@ -76,7 +76,7 @@ def mixed_conv(
     if strategy == "output_mix":
         y = conv(x, rearrange(bank, "n o i h w -> (n o) i h w"))
         parts = y.chunk(n, dim=1)
-        return sum(part * kernel_weights[:, j, None, None, None] for j, part in enumerate(parts))
+        return sum(part * kernel_weights[:, j, None, None, None].to(part.dtype) for j, part in enumerate(parts))
     if strategy == "input_mix":
         stacked = torch.cat([x * kernel_weights[:, j, None, None, None] for j in range(n)], 1)
         return conv(stacked, rearrange(bank, "n o i h w -> o (n i) h w"))
@@ -110,8 +110,8 @@ def kernel_weights_of(selector: nn.Module | None, style: Float[Tensor, "b style_
 class AdaptiveConv2d(nn.Module):
     """Feature maps and a style to feature maps, by a kernel chosen for each sample.
 
-    `demodulate=False` with one kernel is StyleGAN2's toRGB. Output has unit variance at initialisation for unit-variance input, times
-    `output_gain`, as in EqualizedConv2d.
+    `demodulate=False` with one kernel is StyleGAN2's toRGB. At initialisation and for an input of variance 1, the output's standard
+    deviation is `output_gain`, whose use EqualizedConv2d explains.
     """
 
     conv = staticmethod(same_conv)  # a map and a kernel to a map; layers of one kernel may have another
@@ -149,12 +149,12 @@ class AdaptiveConv2d(nn.Module):
         scale, kernel_weights = scale_of(self.modulate, style), kernel_weights_of(self.kernel_selector, style)
         strategy = self.strategy or choose_strategy(len(bank), x.shape[2] * x.shape[3], bank.shape[2], bank.shape[3] ** 2)
         y = mixed_conv(x * scale.to(x.dtype)[:, :, None, None], bank, kernel_weights.to(x.dtype), strategy, conv or self.conv)
-        bias = None if self.bias is None else scaled(self.bias, self.output_gain).to(y.dtype)
-        if not self.demodulate:
+        bias = scaled(self.bias, self.output_gain)
+        if not self.demodulate:  # an image: under autocast a bias in float32 makes the sum exact
             return y if bias is None else y + bias
         with full_precision(x.device):  # norms of whole kernels
             norm = (demodulation(gram(widen(bank)), scale, kernel_weights) * self.output_gain).to(y.dtype)[:, :, None, None]
-        return y * norm if bias is None else torch.addcmul(bias, y, norm)
+        return y * norm if bias is None else torch.addcmul(bias.to(y.dtype), y, norm)
 
     def kernel_bank(self) -> Float[Tensor, "n o i k k"]:
         """The kernels as they are used, but for the demodulation and the gain that comes with it."""

@@ -79,7 +79,7 @@ class AdaptiveDownBlock(nn.Module):
         super().__init__()
         options = {"num_kernels": num_kernels, "strategy": strategy}
         self.conv1 = AdaptiveConv2d(in_channels, in_channels, style_dim, **options, output_gain=LRELU_GAIN)
-        self.conv2 = AdaptiveConv2d(in_channels, channels, style_dim, **options)  # gain: sqrt 2 of the activation times sqrt 1/2 of the sum
+        self.conv2 = AdaptiveConv2d(in_channels, channels, style_dim, **options)  # gain 1: sqrt 2 of lrelu, sqrt 1/2 of the sum
         self.skip = EqualizedConv2d(in_channels, channels, kernel_size=1, bias=False, output_gain=0.5**0.5)
 
     def forward(self, x: Float[Tensor, "b c h w"], style: Float[Tensor, "b style_dim"]) -> Float[Tensor, "b c2 h2 w2"]:

@@ -45,17 +45,29 @@ def test_show_json_has_its_schema(path, monkeypatch, capsys):
     for name, part in parts.items():
         assert set(part) == {"params", "trainable", "gflops_per_image"}
         owner, _, sub = name.partition(".")
-        groups = recipe["training"].get(f"{owner}_optimizer", {}).get("groups", ())
-        if sub and any(group.get("frozen") for group in groups):
-            assert 0 <= part["trainable"] <= part["params"]
-        elif name == "text_encoder" or any(group.get("frozen") for group in groups):
-            assert part["trainable"] < part["params"]
-        else:
+        frozen = any(group.get("frozen") for group in recipe["training"].get(f"{owner}_optimizer", {}).get("groups", ()))
+        if name == "text_encoder":
+            assert part["trainable"] == 0
+        elif not frozen:
             assert part["trainable"] == part["params"]
+        elif not sub:
+            assert 0 < part["trainable"] < part["params"]
     for name in adapters:
         assert 0 < parts[f"{name}.adapter"]["params"] < parts[name]["params"], "adapters count in their owner"
         whole = parts[name]["gflops_per_image"]  # unknown where a frozen network comes first
         assert 0 < parts[f"{name}.adapter"]["gflops_per_image"] < (whole or float("inf"))
+
+
+def test_show_counts_what_a_recipe_freezes(call):
+    recipe = ROOT / "configs/emoji_stylegan_t_32_phase2.yaml"  # trains the text layers alone
+    parts = json.loads(call("show", recipe, "--json"))["parts"]
+    counts = {name: (part["trainable"], part["params"]) for name, part in parts.items() if name.startswith("generator")}
+    assert counts["generator.mapper"][0] == counts["generator.synthesis"][0] == 0
+    trained, adapter = counts["generator.adapter"]
+    assert trained == adapter == counts["generator"][0]
+    table = call("show", recipe).splitlines()
+    row = next(line for line in table if line.startswith("generator "))
+    assert f"{counts['generator'][1] - trained:,} of them frozen" in row
 
 
 def test_show_refuses_a_group_that_names_no_parameter(refused):

@@ -4,14 +4,15 @@ import time
 
 import pytest
 
-from t2igan.evaluation.profile import profile, table
+from t2igan.commands.show import describe
+from t2igan.evaluation.profile import table
 from t2igan.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")
 def paper(root):
     started = time.perf_counter()
-    description = profile(load_recipe(root / "configs" / "gigagan_64.yaml"))
+    description = describe(load_recipe(root / "configs" / "gigagan_64.yaml"))
     return description | {"seconds": time.perf_counter() - started}
 
 
@@ -27,7 +28,7 @@ def test_the_papers_discriminator_has_381_million_parameters(paper):
 
 def test_the_ablations_generator_has_164_million_parameters(root):
     """Kang et al. 2023, Table 1, the row with multi-scale training."""
-    parts = profile(load_recipe(root / "configs" / "gigagan_64_ablation.yaml"))["parts"]
+    parts = describe(load_recipe(root / "configs" / "gigagan_64_ablation.yaml"))["parts"]
     assert parts["generator"]["params"] - parts["generator.adapter"]["params"] == pytest.approx(164.0e6, rel=0.05)
 
 
@@ -36,7 +37,7 @@ def test_the_ablations_generator_has_164_million_parameters(root):
 )
 def test_the_papers_upsamplers(name, millions, within, root):
     """Kang et al. 2023, section 4.1 and Table 4."""
-    parts = profile(load_recipe(root / "configs" / f"gigagan_upsampler_{name}.yaml"))["parts"]
+    parts = describe(load_recipe(root / "configs" / f"gigagan_upsampler_{name}.yaml"))["parts"]
     assert parts["generator"]["params"] - parts["generator.adapter"]["params"] == pytest.approx(millions * 1e6, rel=within)
 
 

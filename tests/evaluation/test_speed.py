@@ -9,9 +9,9 @@ import torch
 import transformers
 from tiny import generator_of, tiny_recipe, write_recipe
 
+from t2igan.commands.show import describe
 from t2igan.errors import UserError
 from t2igan.evaluation.diffusion import diffusion_model
-from t2igan.evaluation.profile import profile
 from t2igan.evaluation.speed import TimedModel, measure_speed, memory_of_call, recipe_models, run_models
 from t2igan.inference.model_folder import save_model
 from t2igan.recipe import load_recipe
@@ -85,7 +85,7 @@ def test_the_text_encoder_adds_its_work_and_its_weights(rows):
 
 def test_flops_are_those_of_the_profile(rows, recipe):
     """In a batch; for a single image, kernels are mixed where a batch mixes maps, which takes less."""
-    expected = profile(load_recipe(recipe))["parts"]["generator"]
+    expected = describe(load_recipe(recipe))["parts"]["generator"]
     single, batch = rows["tiny, text given", 1], rows["tiny, text given", 3]
     assert single["parameters"] == batch["parameters"] == expected["params"]
     assert batch["gflops"] == pytest.approx(expected["gflops_per_image"], rel=0.01)
