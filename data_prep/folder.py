@@ -3,7 +3,8 @@
     python data_prep/folder.py my_pictures --out data/mine --size 64
 
 A caption is a line of the .txt beside its image (`cat.jpg`, `cat.txt`; several lines are several captions), or a row of --captions
-FILE.csv or FILE.jsonl with a column `file` (or file_name, image) and a column `caption` (or text).
+FILE.csv or FILE.jsonl with a column `file` (or file_name, image) and a column `caption` (or text). With --captions folders it is the name
+of the image's folder, for classes; with --captions none there is no caption, for recipes with `text: {kind: none}`.
 """
 
 import argparse
@@ -17,7 +18,9 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="folder of images; subfolders count too")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an earlier data set there is replaced")
     parser.add_argument("--size", type=int, default=64, help="side in pixels (default: %(default)s)")
-    parser.add_argument("--captions", type=Path, help=".csv or .jsonl; images that it does not name take the .txt beside them")
+    parser.add_argument(
+        "--captions", metavar="FILE|folders|none", help=".csv or .jsonl, whose missing images take the .txt beside them (default: all do)"
+    )
     parser.add_argument("--held-out", type=float, default=0.05, help="fraction of images kept out of train (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
@@ -28,7 +31,8 @@ def main() -> None:
 
     from t2igan.data.folder import import_folder, in_words  # here, because --help needs no torch
 
-    report = import_folder(args.images, args.out, args.size, args.captions, args.held_out)
+    captions = args.captions if args.captions in (None, "folders", "none") else Path(args.captions)
+    report = import_folder(args.images, args.out, args.size, captions, args.held_out)
     train, held_out = report["splits"].values()
     print(f"{args.out}: {train} images in train, {held_out} in held_out; {report['captions']} captions")
     print(f"left out: {report['broken']} broken, {report['without_caption']} without caption; enlarged: {report['smaller_than_size']}")
@@ -37,7 +41,7 @@ def main() -> None:
     if report["captions_without_picture"]:
         row, image = report["captions_without_picture_files"][0], report["picture_example"]
         missing = report["captions_without_picture"]
-        print(f"{args.captions.name} names {missing} file(s) that are not in the folder: {row!r}; it has {image!r}")
+        print(f"{captions.name} names {missing} file(s) that are not in the folder: {row!r}; it has {image!r}")
     if report["passed_over"]:
         print(f"passed over: {in_words(report['passed_over'])}")
 

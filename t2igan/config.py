@@ -23,7 +23,7 @@ class DataConfig(PartConfig):
     cache_captions: bool | None = None  # whether text features are kept on disk; none: of at most 100,000 images
     caption_dropout: ShareBelow1 = 0.0  # of the visits to an image, those without its caption: for upsamplers that are to work without one
     images_per_caption: Count = 1  # Ours: so many consecutive images share their first caption, where the data set has so many of it
-    mirror: bool = False  # every second visit to an image shows it mirrored; never for images with text or captions with left and right
+    mirror: bool = False  # half of the visits, by chance, show images mirrored; never for images with text or captions with left and right
 
     def check(self, context: CheckContext) -> None:
         if self.images_per_caption > 1 and not context.token_dim:

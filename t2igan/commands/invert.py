@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, help="image file; its largest square is taken")
     parser.add_argument("--prompt", default="", help="what it shows; none for a model without text")
     parser.add_argument("--clip", help="a CLIP whose features are compared: local-dir:FOLDER, hf-hub:ORG/REPO, or an open_clip NAME=TAG")
-    parser.add_argument("--vgg", type=Path, help="without --clip, for LPIPS: torchvision's VGG16 (default: torch hub's cache)")
-    parser.add_argument("--heads", type=Path, help="without --clip, for LPIPS: its learned weights (default: torch hub's cache)")
+    parser.add_argument("--vgg16", type=Path, help="without --clip, for LPIPS: torchvision's VGG16 (default: torch hub's cache)")
+    parser.add_argument("--lpips", type=Path, help="without --clip, for LPIPS: its learned weights (default: torch hub's cache)")
     parser.add_argument("--latent-steps", type=int, default=100, help="(default: %(default)s)")
     parser.add_argument("--style-steps", type=int, default=300, help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help=f"PATH{ENDING}; PATH.png shows what was found")
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.clip:
         distance = by_clip(picture, load_clip(arguments.clip, pipeline.device, default_cache()))
     else:
-        distance = by_lpips(picture, arguments.vgg, arguments.heads)
+        distance = by_lpips(picture, arguments.vgg16, arguments.lpips)
     found = invert(pipeline, arguments.prompt, distance, arguments.latent_steps, arguments.style_steps)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     found.inversion.save(arguments.out)
@@ -68,5 +68,5 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     for option, steps in (("--latent-steps", arguments.latent_steps), ("--style-steps", arguments.style_steps)):
         if steps < 0:
             raise UserError(f"{option} is {steps}, needs a whole number from 0 on")
-    if arguments.clip and (arguments.vgg or arguments.heads):
-        raise UserError("--vgg and --heads are for LPIPS, which --clip replaces; leave out one of them")
+    if arguments.clip and (arguments.vgg16 or arguments.lpips):
+        raise UserError("--vgg16 and --lpips are for LPIPS, which --clip replaces; leave out one of them")

@@ -1,7 +1,7 @@
 """A folder of captioned images to webdataset shards with a held-out split.
 
-The captions of `cat.jpg` are the lines of `cat.txt` beside it, or its rows in a table (data/tables.py). What is left out or passed over is
-counted, and named in the report.
+The captions of `cat.jpg` are the lines of `cat.txt` beside it, or its rows in a table (data/tables.py), or the name of its folder; systems
+without text need none. What is left out or passed over is counted, and named in the report.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from tqdm import tqdm
@@ -47,11 +48,14 @@ class Counts:
     sheet: list = field(default_factory=list)
 
 
-def import_folder(folder: Path, out: Path, size: int, table: Path | None = None, held_out: float = 0.0) -> dict:
+def import_folder(
+    folder: Path, out: Path, size: int, captions: Path | Literal["folders", "none"] | None = None, held_out: float = 0.0
+) -> dict:
     """Writes shards of `size` px squares, report.json and contact_sheet.png to `out`; returns the report.
 
     Args:
-        table: captions by file name; an image that it does not name takes those of the .txt beside it.
+        captions: a table of them by file name, where an image that it does not name takes those of the .txt beside it; None: the .txt
+            alone; "folders": an image's caption is the name of the folder it lies in, its class; "none": images have no captions.
         held_out: the fraction of images, chosen by a hash of the file name, in the split `held_out`.
 
     Raises:
@@ -60,10 +64,16 @@ def import_folder(folder: Path, out: Path, size: int, table: Path | None = None,
     check_replaceable(out)
     counts = Counts()
     images, counts.passed_over = find_images(folder, out)
-    rows = read_table(table) if table else {}
-    captioned = find_captions(images, folder, rows, counts)
-    if not captioned:
-        raise UserError(f"{len(images)} images in {folder}, but no caption: {why_no_caption(images, folder, table, counts)}")
+    if captions == "none":
+        captioned = [(path, []) for path in images]
+    elif captions == "folders":
+        captioned = captions_of_folders(images, folder, counts)
+        if not captioned:
+            raise UserError(f"all {len(images)} images lie in {folder} itself; --captions folders needs a folder for each class below it")
+    else:
+        captioned = find_captions(images, folder, read_table(captions) if captions else {}, counts)
+        if not captioned:
+            raise UserError(f"{len(images)} images in {folder}, but no caption: {why_no_caption(images, folder, captions, counts)}")
     # Hash order spreads neighbours in a folder (a burst, a series) over the shards
     captioned.sort(key=lambda pair: name_hash(pair[0].relative_to(folder))[8:])
     splits: dict[str, list[Captioned]] = {"train": [], "held_out": []}
@@ -136,6 +146,12 @@ def find_captions(images: list[Path], folder: Path, table: dict[str, list[str]],
     return captioned
 
 
+def captions_of_folders(images: list[Path], folder: Path, counts: Counts) -> list[Captioned]:
+    """Images with the name of the folder they lie in; `counts` lists those that lie in `folder` itself."""
+    counts.without_caption = [shown(path.relative_to(folder)) for path in images if path.parent == folder]
+    return [(path, clean_captions([shown(Path(path.parent.name))])) for path in images if path.parent != folder]
+
+
 def captions_beside(image: Path) -> list[str]:
     """The lines of `cat.txt` for `cat.jpg`. Raises ValueError where it is not text."""
     text = image.with_suffix(".txt")
@@ -189,7 +205,7 @@ def samples(captioned: list[Captioned], folder: Path, split: str, size: int, cou
         counts.captions += len(captions)
         counts.enlarged += min(image.size) < size
         if len(counts.sheet) < ON_SHEET:
-            counts.sheet.append((captions[0], [square]))
+            counts.sheet.append((captions[0] if captions else "", [square]))
         key = name_hash(path.relative_to(folder)).hex()[:16]
         yield Sample(key, png_bytes(square), captions, {"file": name, "split": split})
 

@@ -1,7 +1,7 @@
 """Captioned images to webdataset shards with an index beside each tar.
 
-A sample is three members that share a key: `KEY.png` (or .jpg, .webp), `KEY.txt` (its primary caption) and `KEY.json`
-(`{"captions": [...], ...}`). `X.tar.idx.npy` holds the byte ranges, so that a reader does not scan the tar.
+A sample is three members that share a key: `KEY.png` (or .jpg, .webp), `KEY.txt` (its primary caption; absent where there is none) and
+`KEY.json` (`{"captions": [...], ...}`). `X.tar.idx.npy` holds the byte ranges, so that a reader does not scan the tar.
 """
 
 import json
@@ -22,7 +22,7 @@ DATASET_MARKER = "contact_sheet.png"  # beside REPORT, in a folder that is a dat
 
 @dataclass(frozen=True)
 class Sample:
-    """One image, as encoded bytes, with all its captions; the first one is its primary caption."""
+    """One image, as encoded bytes, with all its captions; the first one is its primary caption. Systems without text need none."""
 
     key: str
     image: bytes
@@ -34,12 +34,9 @@ class Sample:
 def members(sample: Sample) -> dict[str, str | bytes]:
     """A sample as webdataset writes it."""
     record = {"captions": sample.captions, **sample.meta}
-    return {
-        "__key__": sample.key,
-        sample.extension: sample.image,
-        "txt": sample.captions[0].encode(),
-        "json": json.dumps(record, ensure_ascii=False, sort_keys=True).encode(),
-    }
+    named = {"__key__": sample.key, sample.extension: sample.image}
+    text = {"txt": sample.captions[0].encode()} if sample.captions else {}
+    return named | text | {"json": json.dumps(record, ensure_ascii=False, sort_keys=True).encode()}
 
 
 def write_shard(samples: Iterable[Sample], tar: Path) -> None:

@@ -138,10 +138,8 @@ class Pipeline(GeneratorRunner):
         return [images[start : start + len(seeds)] for start in range(0, len(images), len(seeds))]
 
     def preview(self, prompts: Sequence[str], images: Float[Tensor, "b 3 r r"], captions: Sequence[str]) -> tuple[Rows, list[str]]:
-        """A row of a few seeds for each prompt; without text, one row."""
-        if self.conditional and not prompts:
-            return [], []
-        shown = list(prompts) if self.conditional else [NO_PROMPT]
+        """A row of a few seeds for each prompt, or else for each of some captions of the images; without text, one row."""
+        shown = (list(prompts) or list(dict.fromkeys(captions))[:PREVIEW_IMAGES]) if self.conditional else [NO_PROMPT]
         return self(shown, seeds=range(PREVIEW_SEEDS if self.conditional else PREVIEW_IMAGES)), shown
 
     def sample_tensor(

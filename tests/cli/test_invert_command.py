@@ -24,7 +24,7 @@ def test_a_picture_becomes_a_prompt_of_edits(run, kit, image, call, tmp_path):
 
 
 def test_by_lpips(run, kit, image, call, tmp_path):
-    weights = ("--vgg", kit.vgg, "--heads", kit.heads, "--latent-steps", 0, "--style-steps", 0)
+    weights = ("--vgg16", kit.vgg, "--lpips", kit.heads, "--latent-steps", 0, "--style-steps", 0)
     call("invert", run, image, "--prompt", "thing 1", *weights, "--out", tmp_path / "found.safetensors")
     assert (tmp_path / "found.safetensors").is_file()
 
@@ -36,7 +36,7 @@ def test_by_lpips(run, kit, image, call, tmp_path):
         ({"--style-steps": "-1"}, "--style-steps is -1"),
         ({"--prompt": ""}, "prompt 1 of 1 is empty"),
         ({"--clip": "local-dir:nowhere"}, "nowhere"),
-        ({"--vgg": "vgg.pth"}, "--vgg and --heads are for LPIPS"),
+        ({"--vgg16": "vgg.pth"}, "--vgg16 and --lpips are for LPIPS"),
         ({"image": "missing.png"}, "missing.png"),
         ({"image": "cat.png", "--out": "cat.safetensors"}, "would overwrite the image"),
     ],

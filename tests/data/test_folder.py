@@ -294,3 +294,32 @@ def test_pillows_own_warnings_are_not_a_users_news(images, recwarn):
     for name in ("p00.jpg", "p01.png"):
         open_image(images / name)
     assert not [warning for warning in recwarn if "PIL" in str(warning.filename)]
+
+
+def test_a_class_is_the_name_of_its_folder(tmp_path, made):
+    for name in ("cat", "sea  lion"):
+        save(tmp_path / "in" / "more" / name / "a.png")
+    save(tmp_path / "in" / "loose.png").with_suffix(".txt").write_text("not a class")
+    found, report = made(tmp_path / "in", table="folders")
+    assert {file: record["captions"] for file, (_, record) in found.items()} == {
+        "more/cat/a.png": ["cat"],
+        "more/sea  lion/a.png": ["sea lion"],
+    }
+    assert report["without_caption_files"] == ["loose.png"]
+
+
+def test_classes_need_folders(images, made):
+    with pytest.raises(UserError, match=r"lie in .* itself; --captions folders needs a folder for each class"):
+        made(images, table="folders")
+
+
+def test_systems_without_text_need_no_captions(tmp_path, made):
+    save(tmp_path / "in" / "a.png").with_suffix(".txt").write_text("left aside")
+    save(tmp_path / "in" / "b.png")
+    import_folder(tmp_path / "in", tmp_path / "out", 16, "none")
+    shards = Shards(str(tmp_path / "out" / "train"), captioned=False)
+    records = [shards.read(number) for number in range(len(shards))]
+    assert sorted(record.meta["file"] for record in records) == ["a.png", "b.png"]
+    assert all(record.captions == [""] and record.meta["captions"] == [] for record in records)
+    with pytest.raises(ValueError, match="has no caption"):
+        Shards(str(tmp_path / "out" / "train")).read(0)

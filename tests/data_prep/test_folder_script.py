@@ -68,3 +68,12 @@ def test_what_was_left_out_is_told(run_script, images, tmp_path):
     assert "1 whose captions are not text: p00.txt is not UTF-8 text (byte 3)" in done.stdout
     assert "c.csv names 1 file(s) that are not in the folder: 'P01.png'; it has 'p00.png'" in done.stdout
     assert "passed over: 1 .heic" in done.stdout
+
+
+def test_captions_may_be_classes_or_none(run_script, refused, images, tmp_path):
+    assert "needs a folder for each class" in refused("folder.py", images, "--out", tmp_path / "out", "--captions", "folders")
+    (images.parent / "classes").mkdir()
+    images.rename(images.parent / "classes" / "greys")
+    for captions, count in (("folders", 12), ("none", 0)):
+        done = run_script("folder.py", images.parent / "classes", "--out", tmp_path / "out", "--captions", captions, "--held-out", 0)
+        assert f"12 images in train, 0 in held_out; {count} captions" in done.stdout, done.stderr

@@ -144,6 +144,16 @@ def test_no_prompt_and_no_seed_are_refused(pipeline):
         pipeline(["thing 1"], seeds=[])
 
 
+def test_a_preview_is_of_the_prompts_or_else_of_captions(pipeline):
+    images, captions = torch.zeros(3, 3, 16, 16), ["a cat", "a dog", "a cat"]
+    rows, shown = pipeline.preview(["a bus"], images, captions)
+    assert shown == ["a bus"] and len(rows) == 1
+    rows, shown = pipeline.preview([], images, captions)
+    assert shown == ["a cat", "a dog"] and len(rows) == 2
+    drawn = pipeline(["a cat"], range(len(rows[0])))[0]
+    assert all(np.array_equal(a, b) for a, b in zip(rows[0], drawn, strict=True))
+
+
 def test_a_bare_string_is_one_prompt(pipeline, images):
     assert (pipeline.sample_tensor(PROMPTS[0], SEEDS) - images[0]).abs().max() < ROUNDING
     assert [len(row) for row in pipeline(PROMPTS[0], SEEDS)] == [len(SEEDS)]
