@@ -55,21 +55,21 @@ class ADAConfig(AugmentConfig):
     target: Annotated[float, Range("a number between -1 and 1", above=-1, below=1)] | None = None
     ramp_images: Count = 500_000  # images that it takes to go from 0 to 1, at most
     interval: Count = 4  # steps between adaptations
-    x_flip: Amount = 1.0
-    rotate_90: Amount = 1.0
+    x_flip: Amount = 1.0  # mirrored
+    rotate_90: Amount = 1.0  # turned by a multiple of 90 degrees
     x_int: Amount = 1.0  # translation by whole pixels
-    scale: Amount = 1.0
-    rotate: Amount = 1.0
-    aniso: Amount = 1.0
+    scale: Amount = 1.0  # enlarged or reduced
+    rotate: Amount = 1.0  # turned by any angle
+    aniso: Amount = 1.0  # stretched in one direction
     x_frac: Amount = 1.0  # translation by fractions of a pixel
     brightness: Amount = 1.0
     contrast: Amount = 1.0
-    luma_flip: Amount = 1.0
-    hue: Amount = 1.0
+    luma_flip: Amount = 1.0  # light and dark exchanged, hue kept
+    hue: Amount = 1.0  # turned
     saturation: Amount = 1.0
-    image_filter: Amount = 0.0
-    noise: Amount = 0.0
-    cutout: Amount = 0.0
+    image_filter: Amount = 0.0  # a gain for each band of frequencies
+    noise: Amount = 0.0  # of every pixel
+    cutout: Amount = 0.0  # a grey square
 
     @property
     def reads_sign(self) -> bool:
