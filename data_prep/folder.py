@@ -8,6 +8,7 @@ of the image's folder, for classes; with --captions none there is no caption, fo
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from t2igan.errors import UserError, run_script
@@ -19,7 +20,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write; an earlier data set there is replaced")
     parser.add_argument("--size", type=int, default=64, help="side in pixels (default: %(default)s)")
     parser.add_argument(
-        "--captions", metavar="FILE|folders|none", help=".csv or .jsonl, whose missing images take the .txt beside them (default: all do)"
+        "--captions",
+        metavar="FILE|folders|none",
+        help="a .csv or .jsonl (images that it does not name take the .txt beside them); folders: the name of an image's folder; none: no "
+        "captions (default: the .txt beside each image)",
     )
     parser.add_argument("--held-out", type=float, default=0.05, help="fraction of images kept out of train (default: %(default)s)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -42,6 +46,12 @@ def main() -> None:
         row, image = report["captions_without_picture_files"][0], report["picture_example"]
         missing = report["captions_without_picture"]
         print(f"{captions.name} names {missing} file(s) that are not in the folder: {row!r}; it has {image!r}")
+    for merged in report.get("merged", ()):
+        print(f"one class, as its folders have one name: {merged}")
+    if classes := report.get("classes"):
+        print(f"{len(classes)} classes; in the recipe: text: {{kind: label, num_classes: {len(classes)}, names: {json.dumps([*classes])}}}")
+        if missing := [name for name, count in classes.items() if not count]:
+            print(f"without an image in train, for --held-out took all: {', '.join(missing)}")
     if report["passed_over"]:
         print(f"passed over: {in_words(report['passed_over'])}")
 

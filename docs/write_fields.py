@@ -22,44 +22,15 @@ OUT = Path(__file__).with_name("recipe.md")
 HEAD = """# The fields of a recipe
 
 A recipe is a YAML file. This page lists every field, from the comments of the code (`python docs/write_fields.py` writes it).
-`t2igan train RECIPE section.key=value` sets a field on the command line; a term of an objective is named by its kind, as in
+`t2igan train RECIPE section.key=value --out RUN` sets a field on the command line; a term of an objective is named by its kind, as in
 `objective.generator.matching.weight=0.5`. `RUN/recipe.yaml` has a run's recipe with every default written out.
 
-A field without a default must be given. *Over time* means a number or a schedule over the images seen
-([training.md](training.md#schedules)). An image is seen when D is shown it: `total_images` counts every visit. "Ours" marks what no paper
-has. Where a field takes one of several kinds, `kind:` names it and stands beside the kind's own fields.
+A field without a default must be given; a section with a default may be left out. *Over time* means a number or a schedule over the images
+seen ([training.md](training.md#schedules)). An image is seen when D is shown it: `total_images` counts every visit. "Ours" marks what no
+paper has. Where a section is of one of several kinds, `kind:` names the kind and stands beside the kind's own fields.
 """
-USUAL = {  # fields that have no comment where they stand, as they mean the same everywhere
-    "name": "of the recipe",
-    "seed": "of the initial weights and of every random number of the training",
-    "z_dim": "length of the latent z",
-    "style_dim": "length of a style",
-    "depth": "fully connected layers",
-    "lr_multiplier": "of the layers' learning rate",
-    "channels": "of the maps, a number for each stage or side",
-    "channel_base": "see above",
-    "channel_max": "see above",
-    "blocks": "in each stage",
-    "num_kernels": "the size of each convolution's bank",
-    "groups": "of the 3x3 convolutions",
-    "head_dim": "width of a head of attention",
-    "mlp_ratio": "width inside the network after attention, in widths of the map",
-    "conv_gain": "of what a block adds to the map",
-    "attention_gain": "of what attention adds to the map",
-    "self_attention": "depth, for each stage",
-    "cross_attention": "depth, for each stage",
-    "strategy": "how kernels are mixed; null: the cheapest for each layer",
-    "backend": "attention kernels",
-    "activation_checkpointing": "the backward pass computes each stage again, for less memory",
-    "max_tokens": "longer prompts are cut",
-    "num_classes": "numbered from 0",
-    "lr": "learning rate",
-    "betas": "of Adam",
-    "weight": "factor of the loss",
-    "weight_decay": "of AdamW",
-    "architecture": "Karras et al. 2020 (arXiv:1912.04958), section 4; growing: StyleGAN's way, configurations B to D",
-    "noise": "for every pixel of every map",
-}
+LEARNED = "Learned layers on the descriptors of a prompt; null without text."
+GROUPS = "What holds for the parameters whose names match a pattern; of several patterns that match, later ones override earlier ones."
 NUMBER = {Schedule: "number over time", float: "number", int: "whole number"}
 
 
@@ -70,11 +41,16 @@ def page() -> str:
         section("data", "The shards, and how they are read.", {"": config.DataConfig}, 2),
         section("text", "What turns prompts into tokens and vectors.", text.KINDS, 2),
         section("generator", "", {"": config.GeneratorConfig}, 2),
-        section("generator.adapter", "Learned layers on the descriptors of a prompt.", text.ADAPTERS, 3),
+        section(
+            "generator.adapter",
+            LEARNED + " Without `kind` it is `layers`.",
+            text.ADAPTERS,
+            3,
+        ),
         section("generator.style", "A latent and the prompt's vector to styles.", style.KINDS, 3),
         section("generator.synthesis", "Styles to images.", synthesis.KINDS, 3),
         section("discriminator", "", {"": config.DiscriminatorConfig}, 2),
-        section("discriminator.adapter", "As G's `layers`, with weights of its own.", {"": AdapterConfig}, 3),
+        section("discriminator.adapter", LEARNED + " They have no `kind`.", {"": AdapterConfig}, 3),
         section("discriminator.network", "", discriminator.KINDS, 3),
         section("augment", "What D's images go through, real and generated.", augment.KINDS, 2),
         section("objective", "", {"": config.ObjectiveConfig}, 2),
@@ -88,7 +64,12 @@ def page() -> str:
             {"": config.OptimizerConfig},
             3,
         ),
-        section("groups of an optimizer", "", {"": config.ParameterGroup}, 3),
+        section(
+            "groups of an optimizer",
+            GROUPS,
+            {"": config.ParameterGroup},
+            3,
+        ),
         section("training.ema", "The average of G's weights.", {"": config.EMAConfig}, 3),
         section("training.growth", "", {"": config.GrowthConfig}, 3),
         section("start", "", {"": config.StartConfig}, 2),
@@ -103,7 +84,7 @@ def section(title: str, introduction: str, kinds: dict[str, type], level: int, w
         lines += [introduction, ""]
     for kind, cls in kinds.items():
         if kind:
-            lines += [f"**kind: {kind}**. {summary(cls)}".rstrip(". ") + ".", ""]
+            lines += [*textwrap.wrap(f"**kind: {kind}**. {summary(cls)}.", 140, break_long_words=False, break_on_hyphens=False), ""]
         lines += table(cls, without)
         for name, inner in inner_sections(cls) if kind else ():
             lines += [f"Each of `{name}`:", "", *table(inner)]
@@ -137,7 +118,10 @@ def built_name(cls: type) -> str:
 
 def row(field: Field, cls: type) -> str:
     hints = get_type_hints(cls, include_extras=True)
-    cells = (f"`{field.name}`", values(hints[field.name], field), default(field), comment(cls, field.name))
+    meaning = comment(cls, field.name)
+    if type(None) in get_args(hints[field.name]):
+        meaning = meaning.replace("none:", "null:")  # Python's None, as YAML writes it
+    cells = (f"`{field.name}`", values(hints[field.name], field), default(field), meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -152,11 +136,9 @@ def values(hint: Any, field: Field | None = None) -> str:
         base, *marks = arguments
         needs = next((mark.needs for mark in marks if isinstance(mark, Range)), "")
         over_time = " over time" if base is Schedule else ""
-        return (
-            f"{needs}{over_time}"
-            if needs.startswith("a ")
-            else f"{NUMBER.get(base, values(base)).removesuffix(' over time')}, {needs}{over_time}"
-        )
+        if needs.startswith("a number"):
+            return needs.replace("a number", f"a number{over_time}", 1)
+        return needs if needs.startswith("a ") else f"{NUMBER.get(base, values(base)).removesuffix(' over time')}{over_time}, {needs}"
     if origin in (Union, types.UnionType):
         return " or ".join("null" if argument is type(None) else values(argument) for argument in arguments)
     if origin is Literal:
@@ -178,7 +160,7 @@ def default(field: Field) -> str:
     if field.default_factory is MISSING:
         return ""
     made = field.default_factory()
-    return "" if is_dataclass(made) and not isinstance(made, Schedule) else shown(made)
+    return "see below" if is_dataclass(made) and not isinstance(made, Schedule) else shown(made)
 
 
 def shown(value: Any) -> str:
@@ -193,7 +175,7 @@ def shown(value: Any) -> str:
 
 def comment(cls: type, name: str) -> str:
     """What is written beside a field, or above it, in the class that declares it."""
-    owner = next(base for base in cls.__mro__ if name in vars(base).get("__annotations__", {}))
+    owner = next(base for base in cls.__mro__ if name in inspect.get_annotations(base))
     source = textwrap.dedent(inspect.getsource(owner))
     lines = source.splitlines()
     node = next(n for n in ast.parse(source).body[0].body if isinstance(n, ast.AnnAssign) and n.target.id == name)
@@ -203,7 +185,7 @@ def comment(cls: type, name: str) -> str:
         if not line.strip().startswith("# "):
             break
         above.insert(0, line.strip().removeprefix("# "))
-    return beside[1] if beside else " ".join(above) or USUAL.get(name, "")
+    return beside[1] if beside else " ".join(above)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ class DataConfig(PartConfig):
     shards: str  # a folder of .tar files, one file, or a pattern with {00000..00099}
     workers: Whole = 0  # processes that decode; 0 decodes in the training process
     cache_captions: bool | None = None  # whether text features are kept on disk; none: of at most 100,000 images
-    caption_dropout: ShareBelow1 = 0.0  # of the visits to an image, those without its caption: for upsamplers that are to work without one
+    caption_dropout: ShareBelow1 = 0.0  # share of the visits that leave out the caption: for upsamplers that are to work without one
     images_per_caption: Count = 1  # Ours: so many consecutive images share their first caption, where the data set has so many of it
-    mirror: bool = False  # half of the visits, by chance, show images mirrored; never for images with text or captions with left and right
+    mirror: bool = False  # half of the visits, by chance, show images mirrored; not where images or captions know left and right
 
     def check(self, context: CheckContext) -> None:
         if self.images_per_caption > 1 and not context.token_dim:
@@ -49,7 +49,7 @@ class DiscriminatorConfig:
 class TermConfig(PartConfig):
     kind: str
     options: Any
-    weight: AmountOverTime = constant(1.0)
+    weight: AmountOverTime = constant(1.0)  # factor of the loss
     every: Count = 1  # steps from one time it is due to the next; the weight is multiplied by it
     after: Whole = 0  # images seen before it is first due
 
@@ -72,9 +72,9 @@ class ParameterGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    lr: AmountOverTime = constant(0.0025)
-    betas: tuple[ShareBelow1OverTime, ...] = (constant(0.0), constant(0.99))
-    weight_decay: Amount = 0.0
+    lr: AmountOverTime = constant(0.0025)  # learning rate
+    betas: tuple[ShareBelow1OverTime, ...] = (constant(0.0), constant(0.99))  # two, of AdamW
+    weight_decay: Amount = 0.0  # of AdamW
     warmup: Whole = 0  # images over which the rate rises from 0
     groups: tuple[ParameterGroup, ...] = ()  # parameters that are treated otherwise
 
@@ -96,7 +96,7 @@ class GrowthConfig:
     start: Count = 4  # px
     hold: Count = 600_000  # images for which a side stays as it is
     fade: Count = 600_000  # images over which the next side fades in
-    batches: tuple[Count, ...] = ()  # images per step at each side, `start` first; none: `training.batch` at every side
+    batches: tuple[Count, ...] = ()  # images per step at each side, `start` first; empty: `training.batch` at every side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class TrainingConfig(PartConfig):
     sample_every: Count = 100_000  # images
     keep_checkpoints: Count = 2  # newest ones
     max_skipped_steps: Count = 20  # in a row, by gradients that are not finite; then the run stops
-    prompts: tuple[str, ...] = ()  # of the sample grids at every `sample_every`
+    prompts: tuple[str, ...] = ()  # of the sample grids at every `sample_every`; empty: captions of the data
 
     def check(self, context: CheckContext) -> None:
         if self.total_images < self.batch:
@@ -159,7 +159,7 @@ class StartConfig(PartConfig):
 class Recipe:
     """A system, its data and its training, whole."""
 
-    name: str
+    name: str  # of the recipe
     resolution: int  # px, a power of two
     data: DataConfig
     generator: GeneratorConfig
@@ -169,4 +169,4 @@ class Recipe:
     text: Any = of_kind(text.KINDS)
     augment: Any = of_kind(augment.KINDS, default_factory=NoAugmentConfig)
     start: StartConfig | None = None
-    seed: Seed = 0
+    seed: Seed = 0  # of the initial weights and of every random number of the training

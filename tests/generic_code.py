@@ -51,7 +51,7 @@ def attributes(cls: type) -> set[str]:
     """Everything that an object of a class has: names of the class, fields, and what its `__init__` assigns to self."""
     names = set(dir(cls))
     for base in cls.__mro__:
-        names |= set(vars(base).get("__annotations__", {}))
+        names |= set(inspect.get_annotations(base))
         if "__init__" in vars(base) and base.__module__.startswith("t2igan") and not hasattr(base, "__dataclass_fields__"):
             tree = ast.parse(textwrap.dedent(inspect.getsource(base.__init__)))
             names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}

@@ -154,3 +154,11 @@ def make_fake_inputs(descriptors):
         return LossInputs(TrainingTime(0), batch, fake, Verdict((torch.zeros(2, 1),), (1.0,)))
 
     return make
+
+
+def test_the_router_computes_in_float32_under_autocast():
+    experts, x, style = Experts(16, 8, experts=4, ratio=2), torch.randn(2, 16, 16), torch.randn(2, 8)
+    _, exact = experts(x, style)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, loss = experts(x, style)
+    assert loss.dtype == torch.float32 and torch.equal(loss, exact)

@@ -36,8 +36,21 @@ def test_every_kind_and_every_field_of_the_recipes_is_there(page, root):
 
 
 def test_every_field_has_its_meaning(page):
-    """But the sections, whose meaning is a heading, and switches that are named by what they do."""
-    bare = set(re.findall(r"^\| `(\w+)` \| .* \|  \|$", page, re.MULTILINE))
-    sections = {"data", "generator", "discriminator", "objective", "training", "text", "augment", "start", "views", "ema"}
-    sections |= {"generator_optimizer", "discriminator_optimizer", "adapter", "style", "synthesis", "network"}
-    assert bare <= sections | {"saturation", "contrast", "brightness"}
+    """But the sections, whose meaning is a heading."""
+    bare = set(re.findall(r"^\| `(\w+)` \| (.*) \| .* \|  \|$", page, re.MULTILINE))
+    assert {values for _, values in bare} <= {
+        "a section",
+        "a section or null",
+        "a section of one kind",
+        "a section of one kind or null",
+        "list of terms",
+    }
+
+
+def test_values_that_a_meaning_names_exist(page):
+    """`bilinear: ...` stands only where a field takes `bilinear`."""
+    for values, meaning in re.findall(r"^\| `\w+` \| (.*?) \| .*? \| (.+) \|$", page, re.MULTILINE):
+        allowed = set(re.findall(r"`(\w+)`", values)) | ({"null"} if "null" in values else set())
+        named = set(re.findall(r"(?:^|[;,:] )(\w+): ", meaning)) - {"Ours", "empty"}
+        if "`" in values or "null" in values:
+            assert named <= allowed | {"px"}, (values, meaning)

@@ -57,6 +57,8 @@ def read_images(shards: Shards, size: int, tick: Tick = lambda done, total: None
             skipped += 1
         tick(done, len(numbers))
     distinct = len({own[0] for own in captions_of})
+    if not captions_of and skipped:
+        raise UserError("a CLIP learns which caption fits an image, and no sample of these shards has an image with a caption")
     if distinct < 2:
         found = f"{len(captions_of)} readable images with {distinct} distinct primary captions"
         raise UserError(f"a CLIP learns which caption fits an image, but these shards have {found}; give shards with at least 2")

@@ -51,7 +51,7 @@ class ADAConfig(AugmentConfig):
     """Each transform fires, per image, with its own factor times the common probability."""
 
     probability: ShareOverTime = constant(0.0)  # the common one; where there is a target, what it starts from
-    # The mean of sign D(real) to which the probability adapts; none: it follows its schedule alone
+    # the mean of sign D(real) to which the probability adapts; none: it follows its schedule alone
     target: Annotated[float, Range("a number between -1 and 1", above=-1, below=1)] | None = None
     ramp_images: Count = 500_000  # images that it takes to go from 0 to 1, at most
     interval: Count = 4  # steps between adaptations
@@ -62,11 +62,11 @@ class ADAConfig(AugmentConfig):
     rotate: Amount = 1.0  # turned by any angle
     aniso: Amount = 1.0  # stretched in one direction
     x_frac: Amount = 1.0  # translation by fractions of a pixel
-    brightness: Amount = 1.0
-    contrast: Amount = 1.0
+    brightness: Amount = 1.0  # added
+    contrast: Amount = 1.0  # multiplied
     luma_flip: Amount = 1.0  # light and dark exchanged, hue kept
     hue: Amount = 1.0  # turned
-    saturation: Amount = 1.0
+    saturation: Amount = 1.0  # multiplied
     image_filter: Amount = 0.0  # a gain for each band of frequencies
     noise: Amount = 0.0  # of every pixel
     cutout: Amount = 0.0  # a grey square

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def describe(recipe: Recipe) -> dict:
-    """Parameters and FLOPs of a recipe's parts, without what its optimizers freeze among the trainable ones.
+    """Parameters and FLOPs of a recipe's parts; what its optimizers freeze does not count as trainable.
 
     Raises:
         UserError: a group of an optimizer matches no parameter.

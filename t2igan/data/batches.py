@@ -42,7 +42,7 @@ class TrainingBatches(Dataset):
         images_per_caption: this many consecutive images share their primary caption, as far as the data set has so many of it
             (CaptionGroups); half of these groups, by chance, show it on all their images, the others any caption of each image.
         caption_dropout: share of the captions that are left out.
-        mirror: whether every second visit to an image, by chance, shows it mirrored.
+        mirror: whether half of the visits, by chance, show images mirrored.
         stream: batches of another stream are in another order and take other captions.
     """
 

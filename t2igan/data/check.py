@@ -41,6 +41,7 @@ class Findings:
 
     def report(self) -> dict:
         """The findings as JSON holds them."""
+        missing = [] if len(self.missing_captions) == self.samples else self.missing_captions  # systems without text need none
         duplicates = [places for places in self.places.values() if len(places) > 1]
         return {
             "shards": self.shards,
@@ -50,8 +51,9 @@ class Findings:
             "passed_over": dict(self.passed_over),
             "undecodable": len(self.undecodable),
             "undecodable_examples": self.undecodable[:MAX_LISTED],
-            "missing_captions": len(self.missing_captions),
-            "missing_captions_examples": self.missing_captions[:MAX_LISTED],
+            "without_captions": self.samples > 0 and len(self.missing_captions) == self.samples,
+            "missing_captions": len(missing),
+            "missing_captions_examples": missing[:MAX_LISTED],
             "sizes": {f"{width}x{height}": count for (width, height), count in self.sizes.most_common(MAX_LISTED)},
             "captions_per_picture": summarize(self.captions_per_image),
             "caption_words": summarize(self.caption_words),

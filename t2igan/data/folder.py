@@ -45,6 +45,8 @@ class Counts:
     passed_over: Counter = field(default_factory=Counter)
     enlarged: int = 0
     captions: int = 0
+    classes: Counter | None = None  # images in train of each class, where folders are classes
+    merged: list[str] = field(default_factory=list)  # classes that several folders have
     sheet: list = field(default_factory=list)
 
 
@@ -68,8 +70,9 @@ def import_folder(
         captioned = [(path, []) for path in images]
     elif captions == "folders":
         captioned = captions_of_folders(images, folder, counts)
+        counts.classes = Counter({caption: 0 for _, (caption,) in captioned})
         if not captioned:
-            raise UserError(f"all {len(images)} images lie in {folder} itself; --captions folders needs a folder for each class below it")
+            raise UserError(f"all {len(images)} images lie in {folder} itself; --captions folders needs below it a folder for each class")
     else:
         captioned = find_captions(images, folder, read_table(captions) if captions else {}, counts)
         if not captioned:
@@ -147,9 +150,17 @@ def find_captions(images: list[Path], folder: Path, table: dict[str, list[str]],
 
 
 def captions_of_folders(images: list[Path], folder: Path, counts: Counts) -> list[Captioned]:
-    """Images with the name of the folder they lie in; `counts` lists those that lie in `folder` itself."""
-    counts.without_caption = [shown(path.relative_to(folder)) for path in images if path.parent == folder]
-    return [(path, clean_captions([shown(Path(path.parent.name))])) for path in images if path.parent != folder]
+    """Images with the name of the folder they lie in; `counts` lists those without one, and folders of one name, which are one class."""
+    found = {path: [] if path.parent == folder else clean_captions([shown(Path(path.parent.name))]) for path in images}
+    counts.without_caption = [shown(path.relative_to(folder)) for path, captions in found.items() if not captions]
+    captioned = [(path, captions) for path, captions in found.items() if captions]
+    folders: dict[str, set[Path]] = {}
+    for path, (name,) in captioned:
+        folders.setdefault(name.casefold(), set()).add(path.parent)
+    for name, places in sorted(folders.items()):
+        if len(places) > 1:
+            counts.merged.append(f"{name!r}: {', '.join(sorted(shown(place.relative_to(folder)) for place in places))}")
+    return captioned
 
 
 def captions_beside(image: Path) -> list[str]:
@@ -203,6 +214,8 @@ def samples(captioned: list[Captioned], folder: Path, split: str, size: int, cou
         square = center_square(image, size)
         counts.written[split] += 1
         counts.captions += len(captions)
+        if counts.classes is not None:
+            counts.classes[captions[0]] += split == "train"
         counts.enlarged += min(image.size) < size
         if len(counts.sheet) < ON_SHEET:
             counts.sheet.append((captions[0] if captions else "", [square]))
@@ -224,6 +237,7 @@ def make_report(images: list[Path], folder: Path, size: int, counts: Counts) -> 
         "picture_example": shown(images[0].relative_to(folder)),
         "splits": {split: counts.written[split] for split in ("train", "held_out")},
         "captions": counts.captions,
+        **({} if counts.classes is None else {"classes": dict(sorted(counts.classes.items())), "merged": counts.merged}),
         "smaller_than_size": counts.enlarged,
         "passed_over": dict(counts.passed_over),
         **{name: len(files) for name, files in listed.items()},

@@ -24,10 +24,10 @@ def read_table(path: Path) -> dict[str, list[str]]:
         UserError: there is no such file, it is neither .csv nor .jsonl, it is not text, columns are missing, or a row does not fit.
     """
     if not path.is_file():
-        raise UserError(f"no caption file {path}; give --captions a .csv or .jsonl")
+        raise UserError(f"no caption file {path}; give --captions a .csv or .jsonl, or the word folders or none")
     readers = {".csv": _csv_rows, ".jsonl": _json_rows}
     if path.suffix.lower() not in readers:
-        raise UserError(f"{path.name} is neither .csv nor .jsonl; --captions takes one of the two")
+        raise UserError(f"{path.name} is neither .csv nor .jsonl; --captions takes one of the two, or the word folders or none")
     table: dict[str, list[str]] = {}
     for line, row in readers[path.suffix.lower()](path):
         place = f"{path.name}, line {line}"

@@ -30,7 +30,7 @@ from t2igan.types import CheckContext, ImagePyramid, ImageSet, TextDescriptors, 
 class GigaGANDiscriminatorConfig(DiscriminatorNetworkConfig):
     """One entry per stage, 4 px first. The defaults are the paper's discriminator of the 64 px text-to-image system."""
 
-    channels: tuple[Count, ...] = (1536, 1536, 1024, 512, 256)
+    channels: tuple[Count, ...] = (1536, 1536, 1024, 512, 256)  # of the maps
     blocks: tuple[Whole, ...] = (1, 2, 2, 2, 2)  # of two 3x3 convolutions; a stage's last one halves the side; 0: one strided convolution
     self_attention: tuple[Whole, ...] = (0, 2, 2, 1, 0)  # depth
     inputs: tuple[Count, ...] = (64, 32, 16, 8, 4)  # sides of the levels that enter, finest first
@@ -39,8 +39,8 @@ class GigaGANDiscriminatorConfig(DiscriminatorNetworkConfig):
     output_weights: tuple[Amount, ...] = (0.01, 0.01, 0.01, 0.01, 1.0)  # of each place of reading
     head_depth: Count = 4  # modulated 1x1 convolutions per prediction
     head_dim: Count = 32  # of attention
-    conv_gain: Positive = 0.4
-    attention_gain: Positive = 0.3
+    conv_gain: Positive = 0.4  # of what a block adds to the map
+    attention_gain: Positive = 0.3  # of what attention adds to the map
     minibatch_std: Whole = 0  # group size of the minibatch standard deviation at 4 px; 0: none
     minibatch_strided: bool = True  # groups as in the releases; false: of neighbours, which data.images_per_caption gives one caption
     backend: Backend = "auto"  # attention kernels

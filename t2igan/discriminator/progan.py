@@ -28,7 +28,7 @@ class ProGANDiscriminatorConfig(DiscriminatorNetworkConfig):
     """`channels` has one entry per side, 4 px first. The defaults are the paper's at 1024 px."""
 
     grows: ClassVar[bool] = True
-    channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64, 32, 16)
+    channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of the maps
     minibatch_std: Count = 4  # images per group
     condition: Literal["projection", "classes"] = "projection"  # classes: a logit for each class of a label, as AC-GAN has them
 

@@ -25,8 +25,8 @@ from t2igan.types import CheckContext, ImageSet, TextDescriptors, TextDims, Verd
 class R3GANDiscriminatorConfig(DiscriminatorNetworkConfig):
     """One entry per stage, 4 px first. The defaults are the paper's FFHQ 64 px discriminator."""
 
-    channels: tuple[Count, ...] = (768, 768, 768, 768, 384)
-    groups: tuple[Count, ...] = (96, 96, 96, 96, 48)
+    channels: tuple[Count, ...] = (768, 768, 768, 768, 384)  # of the maps
+    groups: tuple[Count, ...] = (96, 96, 96, 96, 48)  # of the 3x3 convolutions
     blocks: Count = 2  # per stage
     half_precision_stages: Whole = 4  # the finest so many stages compute in bf16 where training does; the coarser ones in fp32
 

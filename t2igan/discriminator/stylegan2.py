@@ -31,8 +31,8 @@ HALF = math.sqrt(0.5)
 class StyleGAN2DiscriminatorConfig(DiscriminatorNetworkConfig):
     """`channels` has one entry per stage, 4 px first. The defaults are configuration F at 1024 px."""
 
-    channels: tuple[Count, ...] = (512, 512, 512, 512, 512, 256, 128, 64, 32)
-    architecture: Architecture = "residual"
+    channels: tuple[Count, ...] = (512, 512, 512, 512, 512, 256, 128, 64, 32)  # of the maps
+    architecture: Architecture = "residual"  # section 4
     minibatch_std: Count = 4  # images per group
     mapping_depth: Count = 8  # layers of the condition's mapping network
     clamp: Positive | None = 256.0  # of activations, by their absolute value; none: unbounded

@@ -75,7 +75,7 @@ class PointOfView(PartConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGANXLDiscriminatorConfig(DiscriminatorNetworkConfig):
-    views: tuple[PointOfView, ...]
+    views: tuple[PointOfView, ...]  # points of view, each on a frozen network
     mixed: tuple[Count, ...] = (64, 128, 256, 512)  # channels of the maps mixed across channels, finest first
     head_channels: tuple[Count, ...] = (64, 128, 256, 512)  # of a head's maps, as their sides halve
     head_blocks: Whole = 1  # blocks that halve the coarsest map; each finer one has one more

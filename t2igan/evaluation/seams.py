@@ -43,7 +43,7 @@ def measure_seams(
     begins = tile_starts(side, min(tile, side), overlap, upsampler.multiple)
     if len(begins) < 2:
         raise UserError(f"a mosaic of {side} px is one tile; choose a larger one")
-    image = mosaic(Shards(data), side, cell)
+    image = mosaic(Shards(data, captioned=False), side, cell)
     tiled = upsampler.upsample_tensor(image, tile=tile, overlap=overlap)
     whole = upsampler.upsample_tensor(image, tile=side)
     difference = (tiled - whole).abs()[0] * 127.5

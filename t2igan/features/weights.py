@@ -29,7 +29,8 @@ class WeightFile:
         path = given or Path(torch.hub.get_dir()) / "checkpoints" / self.name
         if not path.is_file():
             where = f"no weights at {given}" if given else f"{self.name} is not in {path.parent}"
-            raise UserError(f"{where}; get {self.url}{self.name} and put it there, or give its path by the option that --help names")
+            there = "put it there, or give its path (the option that --help names, or the recipe's field)"
+            raise UserError(f"{where}; get {self.url}{self.name} and {there}")
         return path
 
 

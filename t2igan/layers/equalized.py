@@ -73,9 +73,8 @@ class EqualizedConv2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
         weight, bias = self.weight * self.gain, scaled(self.bias, self.output_gain)
-        if (
-            self.padding == 0 and x.shape[2:] == weight.shape[2:]
-        ):  # one place: a product of matrices, on a CPU six times as fast (192 channels)
+        # One place: a product of matrices, on a CPU six times as fast (192 channels)
+        if self.padding == 0 and x.shape[2:] == weight.shape[2:]:
             y = F.linear(x.movedim(1, -1).flatten(1), weight.movedim(1, -1).flatten(1), bias)
             return y[:, :, None, None]
         return F.conv2d(x, weight, bias, self.stride, self.padding)

@@ -20,7 +20,7 @@ def signed(verdict: Verdict) -> Float[Tensor, " b"]:
 
 @dataclass(frozen=True)
 class WassersteinConfig(TermOptions):
-    drift: Amount = 0.001  # times the mean square of D's logits on real images, which would otherwise wander
+    drift: Amount = 0.001  # times the mean square of D's logits on real images, which would otherwise wander; D's alone
 
     def build(self) -> "Wasserstein":
         return Wasserstein(self)

@@ -18,7 +18,7 @@ from t2igan.types import TextDescriptors
 
 @dataclass(frozen=True)
 class LatentConfig(StyleConfig):
-    z_dim: Count = 64
+    z_dim: Count = 64  # length of the latent z
     text_dim: Count = 64  # of the embedded text
 
     def build(self, text_dim: int) -> "LatentStyle":

@@ -19,10 +19,10 @@ from t2igan.types import CheckContext, TextDescriptors
 
 @dataclass(frozen=True)
 class MappingConfig(StyleConfig):
-    z_dim: Count = 128
-    style_dim: Count = 1024
+    z_dim: Count = 128  # length of the latent z
+    style_dim: Count = 1024  # length of a style
     depth: Whole = 4  # fully connected layers
-    lr_multiplier: Positive = 0.01
+    lr_multiplier: Positive = 0.01  # of the layers' learning rate
     num_clusters: Whole = 0  # Ours: the first entries of z also choose, by argmax, one of so many learned vectors; 0 leaves z as it is
 
     def check(self, context: CheckContext) -> None:

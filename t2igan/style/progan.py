@@ -17,7 +17,7 @@ from t2igan.types import TextDescriptors
 
 @dataclass(frozen=True)
 class ProGANLatentConfig(StyleConfig):
-    z_dim: Count = 512
+    z_dim: Count = 512  # length of the latent z
 
     def build(self, text_dim: int) -> "ProGANLatent":
         return ProGANLatent(self, text_dim)

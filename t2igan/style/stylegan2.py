@@ -19,11 +19,11 @@ from t2igan.types import TextDescriptors
 
 @dataclass(frozen=True)
 class StyleGAN2MappingConfig(StyleConfig):
-    z_dim: Count = 512
-    style_dim: Count = 512
-    depth: Count = 8
-    lr_multiplier: Positive = 0.01
-    mixing: Share = 0.9  # of the images of a step, whose finer stages take the style of another latent
+    z_dim: Count = 512  # length of the latent z
+    style_dim: Count = 512  # length of a style
+    depth: Count = 8  # fully connected layers
+    lr_multiplier: Positive = 0.01  # of the layers' learning rate
+    mixing: Share = 0.9  # share of images whose finer stages take the style of another latent
 
     def build(self, text_dim: int) -> "StyleGAN2Mapping":
         return StyleGAN2Mapping(self, text_dim)

@@ -19,9 +19,9 @@ from t2igan.types import TextDescriptors
 
 @dataclass(frozen=True)
 class StyleGANTMappingConfig(StyleConfig):
-    z_dim: Count = 64
-    depth: Count = 2
-    lr_multiplier: Positive = 0.01
+    z_dim: Count = 64  # length of the latent z
+    depth: Count = 2  # fully connected layers
+    lr_multiplier: Positive = 0.01  # of the layers' learning rate
     # Ours: a factor of the text, whose entries the paper leaves as small as those of a vector of length 1; the root of its width makes
     # them as large as those of z
     text_scale: Positive = 1.0

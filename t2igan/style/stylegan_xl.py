@@ -20,10 +20,10 @@ from t2igan.types import CheckContext, PrepareContext, TextDescriptors
 
 @dataclass(frozen=True)
 class StyleGANXLMappingConfig(StyleConfig):
-    z_dim: Count = 64
-    style_dim: Count = 512
-    depth: Count = 2
-    lr_multiplier: Positive = 0.01
+    z_dim: Count = 64  # length of the latent z
+    style_dim: Count = 512  # length of a style
+    depth: Count = 2  # fully connected layers
+    lr_multiplier: Positive = 0.01  # of the layers' learning rate
     class_embeddings: str | None = None  # a file of data_prep/class_embeddings.py; none: no table, the descriptor itself is projected
     embedding_width: Count = 320  # of the file's rows
 

@@ -37,16 +37,16 @@ PER_STAGE = ("channels", "blocks", "num_kernels", "attention", "experts")
 class AuroraSynthesisConfig(SynthesisConfig):
     """One entry per stage, 4 px first. The defaults are the release's for 64 px."""
 
-    channels: tuple[Count, ...] = (1600, 1600, 1024, 512, 256)
+    channels: tuple[Count, ...] = (1600, 1600, 1024, 512, 256)  # of the maps
     blocks: tuple[Count, ...] = (3, 3, 3, 2, 2)  # of two convolutions each
     num_kernels: tuple[Count, ...] = (1, 1, 2, 4, 8)  # the size of each convolution's bank
     attention: tuple[Whole, ...] = (0, 2, 2, 2, 1)  # layers after every block; 0: none
     experts: tuple[Count, ...] = (1, 4, 8, 16, 16)  # of each of these layers; read where there are any
-    head_dim: Count = 64
-    mlp_ratio: Count = 4
+    head_dim: Count = 64  # width of a head of attention
+    mlp_ratio: Count = 4  # width inside the network after attention, in widths of the map
     deformable_below: Whole = 32  # px: second convolutions of smaller stages choose where they read; 0: none does
     conv_gain: Positive = 0.4  # of a block's sum
-    attention_gain: Positive = 0.3
+    attention_gain: Positive = 0.3  # of what attention adds to the map
     backend: Backend = "auto"  # attention kernels
     activation_checkpointing: bool = False  # the backward pass computes each stage again, for less memory
 

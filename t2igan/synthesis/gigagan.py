@@ -30,16 +30,16 @@ RGB_INIT = 0.2  # the stages' images add up: at 1 their sum starts far outside [
 class GigaGANSynthesisConfig(SynthesisConfig):
     """One entry per stage, 4 px first. The defaults are the paper's 64 px text-to-image generator."""
 
-    channels: tuple[Count, ...] = (1600, 1600, 1024, 512, 256)
+    channels: tuple[Count, ...] = (1600, 1600, 1024, 512, 256)  # of the maps
     blocks: tuple[Count, ...] = (3, 3, 3, 2, 2)  # of two 3x3 adaptive convolutions each
     num_kernels: tuple[Count, ...] = (1, 1, 2, 4, 8)  # N, the size of each convolution's bank
     self_attention: tuple[Whole, ...] = (0, 2, 2, 1, 0)  # depth
     cross_attention: tuple[Whole, ...] = (0, 2, 2, 1, 0)  # depth
-    head_dim: Count = 32
-    mlp_ratio: Count = 4
+    head_dim: Count = 32  # width of a head of attention
+    mlp_ratio: Count = 4  # width inside the network after attention, in widths of the map
     input: Literal["constant", "style"] = "constant"  # the 4x4 map: learned, or a linear function of the style
-    conv_gain: Positive = 0.4  # residual gains
-    attention_gain: Positive = 0.3
+    conv_gain: Positive = 0.4  # of what a block adds to the map
+    attention_gain: Positive = 0.3  # of what attention adds to the map
     strategy: Strategy | None = None  # how kernels are mixed; none: the cheapest for each layer
     backend: Backend = "auto"  # attention kernels
     activation_checkpointing: bool = False  # the backward pass computes each stage again, for less memory

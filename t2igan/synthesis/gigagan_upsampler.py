@@ -32,17 +32,17 @@ class GigaGANUpsamplerConfig(SynthesisConfig):
     num_downsamples: Count = 3  # blocks on the way down, each to half the side
     noise: Amount = 0.1  # largest standard deviation of the noise on them in training, for images in [-1, 1]
     channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64)  # the way down has those of its sides
-    blocks: tuple[Count, ...] = (3, 2, 2, 1, 1, 1, 1)
-    num_kernels: tuple[Count, ...] = (2, 4, 8, 8, 8, 8, 8)
-    self_attention: tuple[Whole, ...] = (2, 2, 1, 1, 0, 0, 0)
-    cross_attention: tuple[Whole, ...] = (2, 2, 1, 1, 0, 0, 0)
-    head_dim: Count = 32
-    mlp_ratio: Count = 4
-    conv_gain: Positive = 0.4
-    attention_gain: Positive = 0.3
-    strategy: Strategy | None = None
-    backend: Backend = "auto"
-    activation_checkpointing: bool = False
+    blocks: tuple[Count, ...] = (3, 2, 2, 1, 1, 1, 1)  # of two 3x3 adaptive convolutions each
+    num_kernels: tuple[Count, ...] = (2, 4, 8, 8, 8, 8, 8)  # the size of each convolution's bank
+    self_attention: tuple[Whole, ...] = (2, 2, 1, 1, 0, 0, 0)  # depth
+    cross_attention: tuple[Whole, ...] = (2, 2, 1, 1, 0, 0, 0)  # depth
+    head_dim: Count = 32  # width of a head of attention
+    mlp_ratio: Count = 4  # width inside the network after attention, in widths of the map
+    conv_gain: Positive = 0.4  # of what a block adds to the map
+    attention_gain: Positive = 0.3  # of what attention adds to the map
+    strategy: Strategy | None = None  # how kernels are mixed; none: the cheapest for each layer
+    backend: Backend = "auto"  # attention kernels
+    activation_checkpointing: bool = False  # the backward pass computes each stage again, for less memory
 
     starts_from_image: ClassVar[bool] = True
 

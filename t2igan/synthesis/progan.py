@@ -26,7 +26,7 @@ class ProGANSynthesisConfig(SynthesisConfig):
     """`channels` has one entry per side, 4 px first. The defaults are the paper's at 1024 px."""
 
     grows: ClassVar[bool] = True
-    channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64, 32, 16)
+    channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of the maps
     upsampling: Literal["nearest", "bilinear"] = "nearest"  # bilinear: configuration B of StyleGAN (Karras et al. 2019, arXiv:1812.04948)
 
     def check(self, context: CheckContext) -> None:

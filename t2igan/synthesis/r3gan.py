@@ -24,7 +24,7 @@ from t2igan.types import CheckContext, ImagePyramid, TextDescriptors
 class R3GANSynthesisConfig(SynthesisConfig):
     """One entry per stage, 4 px first. The defaults are the paper's FFHQ 64 px generator."""
 
-    channels: tuple[Count, ...] = (768, 768, 768, 768, 384)
+    channels: tuple[Count, ...] = (768, 768, 768, 768, 384)  # of the maps
     groups: tuple[Count, ...] = (96, 96, 96, 96, 48)  # of the 3x3 convolutions, which have twice the channels
     blocks: Count = 2  # per stage
     half_precision_stages: Whole = 4  # the finest so many stages compute in bf16 where training does; the coarser ones in fp32

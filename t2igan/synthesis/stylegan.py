@@ -27,9 +27,9 @@ class StyleGANSynthesisConfig(SynthesisConfig):
     """`channels` has one entry per side, 4 px first. The defaults are the paper's at 1024 px."""
 
     grows: ClassVar[bool] = True
-    channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64, 32, 16)
+    channels: tuple[Count, ...] = (512, 512, 512, 512, 256, 128, 64, 32, 16)  # of the maps
     input: Literal["constant", "style"] = "constant"  # style: a fully connected layer makes the first map of the style (configuration C)
-    noise: bool = True
+    noise: bool = True  # added to every map, at every pixel
 
     def check(self, context: CheckContext) -> None:
         check_stages(self, ("channels",), resolutions(context.resolution))

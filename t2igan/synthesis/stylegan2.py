@@ -32,8 +32,8 @@ Architecture = Literal["skip", "residual", "original"]
 class StyleGAN2SynthesisConfig(SynthesisConfig):
     """`channels` has one entry per stage, 4 px first. The defaults are configuration F at 1024 px."""
 
-    channels: tuple[Count, ...] = (512, 512, 512, 512, 512, 256, 128, 64, 32)
-    architecture: Literal["skip", "residual", "original", "growing"] = "skip"
+    channels: tuple[Count, ...] = (512, 512, 512, 512, 512, 256, 128, 64, 32)  # of the maps
+    architecture: Literal["skip", "residual", "original", "growing"] = "skip"  # section 4; growing: StyleGAN's way, configurations B to D
     clamp: Positive | None = 256.0  # of activations and images, by their absolute value (arXiv:2006.06676, appendix D); none: unbounded
 
     @property

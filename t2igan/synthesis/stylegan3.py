@@ -34,8 +34,8 @@ class StyleGAN3SynthesisConfig(SynthesisConfig):
     """A layer of cutoff f has channel_base / (2 f) channels, at most channel_max. The defaults are configuration T at 1024 px."""
 
     layers: Count = 14  # besides the last one, which makes the image
-    channel_base: Count = 32768
-    channel_max: Count = 512
+    channel_base: Count = 32768  # see above
+    channel_max: Count = 512  # see above
     equivariance: Literal["translation", "rotation"] = "translation"  # rotation: 1x1 kernels, and filters without a direction
     clamp: Positive | None = 256.0  # of activations and images, by their absolute value; none: unbounded
     magnitude_half_life: Count = 20_000  # images, of the running mean by which a layer's input is scaled

@@ -36,8 +36,8 @@ TO_RGB_INIT = 0.1
 class StyleGANTSynthesisConfig(SynthesisConfig):
     """A stage of side s has channel_base / s channels, at most channel_max. The defaults are the release's for sizes of one's own."""
 
-    channel_base: Count = 32768
-    channel_max: Count = 512
+    channel_base: Count = 32768  # see above
+    channel_max: Count = 512  # see above
     blocks: Count = 2  # residual blocks of every stage, of two convolutions each
     groups: Count = 32  # of GroupNorm; fewer where a stage has fewer channels
     clamp: Positive | None = 256.0  # of activations and images, by their absolute value; none: unbounded

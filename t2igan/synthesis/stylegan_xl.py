@@ -25,8 +25,8 @@ class StyleGANXLSynthesisConfig(SynthesisConfig):
     stem_resolution: Count = 16  # px
     stem_layers: Count = 10  # besides the one that makes the image; the paper counts it too
     head_layers: tuple[Count, ...] = ()  # likewise, of the head for each doubling after the stem
-    channel_base: Count = 65536
-    channel_max: Count = 1024
+    channel_base: Count = 65536  # see above
+    channel_max: Count = 1024  # see above
     stem_kernel: Literal[1, 3] = 3  # px; the release builds 3
     equivariance: Literal["translation", "rotation"] = "translation"  # rotation: 1x1 kernels, and filters without a direction
     clamp: Positive | None = 256.0  # of activations and images, by their absolute value; none: unbounded

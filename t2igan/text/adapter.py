@@ -22,7 +22,7 @@ from t2igan.types import CheckContext, PartConfig, PrepareContext, TextDescripto
 class AdapterConfig(PartConfig):
     depth: Whole = 4  # transformer layers
     width: Count | None = None  # of the learned layers and so of their descriptors; none: the tower's
-    head_dim: Count = 64
+    head_dim: Count = 64  # width of a head of attention
     pooling: Literal["eos", "pooled"] = "eos"  # where the global descriptor comes from: the end-of-text state, or the tower's pooled vector
 
     def check(self, context: CheckContext) -> None:

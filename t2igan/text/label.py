@@ -15,7 +15,7 @@ from t2igan.types import CheckContext, TextDescriptors, Tokens
 
 @dataclass(frozen=True)
 class LabelTextConfig(TextConfig):
-    num_classes: Count
+    num_classes: Count  # numbered from 0
     names: tuple[str, ...] = ()  # of the classes, in the order of their numbers; without names, prompts are class numbers
 
     def check(self, context: CheckContext) -> None:
@@ -88,4 +88,4 @@ class LabelText(TextEncoder):
 
 
 def normalised(name: str) -> str:
-    return name.strip().casefold()
+    return " ".join(name.split()).casefold()

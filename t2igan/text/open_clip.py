@@ -26,7 +26,7 @@ class OpenClipTextConfig(TextConfig):
     model: str  # a name that open_clip knows (ViT-L-14), local-dir:FOLDER or hf-hub:ORG/REPO
     token_dim: Count  # the tower's width
     text_dim: Count  # of CLIP's embedding
-    max_tokens: Count = 77
+    max_tokens: Count = 77  # longer prompts are cut
     pretrained: str | None = None  # open_clip's tag (openai) or a weight file, for a model given by name
     layer: int = -2  # the block whose token states are the local descriptors; -2 is the penultimate one
 

@@ -24,7 +24,7 @@ from t2igan.types import TextDescriptors, Tokens
 class TransformersTextConfig(TextConfig):
     model: str  # a folder, package:NAME/SUB for a folder inside an installed package, or a hub name
     token_dim: Count  # the tower's width
-    max_tokens: Count
+    max_tokens: Count  # longer prompts are cut
     pool: Literal["mean", "last"] = "mean"  # mean of the token states at unit length (sentence encoders), or the last true token (CLIP)
     layer: int = -1  # whose hidden states are the local descriptors; -1 the last (after the final norm), -2 the penultimate
     sha256: str | None = None  # of model.safetensors, checked on load

@@ -49,11 +49,17 @@ def given(group: ParameterGroup) -> dict[str, float | bool]:
 
 
 def freeze(module: nn.Module, config: OptimizerConfig, where: str) -> None:
-    """Takes the gradients from the parameters that the recipe freezes; before the network is wrapped for several processes."""
+    """Takes the gradients from the parameters that the recipe freezes; before the network is wrapped for several processes.
+
+    Raises:
+        UserError: that leaves nothing to train.
+    """
     parameters = dict(module.named_parameters())
     for name, values in settings(module, config, where).items():
         if values["frozen"]:
             parameters[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise UserError(f"{where}.groups freezes every parameter; leave something to train")
 
 
 def optimizer_groups(module: nn.Module, config: OptimizerConfig, where: str) -> list[dict]:
@@ -63,8 +69,6 @@ def optimizer_groups(module: nn.Module, config: OptimizerConfig, where: str) -> 
     for name, values in settings(module, config, where).items():
         if parameters[name].requires_grad:
             groups.setdefault((values["lr"], values["weight_decay"]), []).append(parameters[name])
-    if not groups:
-        raise UserError(f"{where}.groups freezes every parameter; leave something to train")
     return [{"params": members, "lr_factor": lr, "weight_decay": decay} for (lr, decay), members in groups.items()]
 
 

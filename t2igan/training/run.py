@@ -235,8 +235,7 @@ class Run:
         data = self.dataset[0]
         batch = data[0] if isinstance(data, tuple) else data
         rows, captions = self.runner().preview(list(self.config.prompts), batch.images, batch.primary_captions)
-        if rows:
-            report.grid(self.trainer.images, rows, captions)
+        report.grid(self.trainer.images, rows, captions)
 
     def runner(self):
         """The averaged generator, ready for prompts or for images."""

@@ -34,7 +34,7 @@ def images(tmp_path) -> Path:
 def made(tmp_path):
     """made(folder, ...) -> ({file: (pixels, record)} over all splits, report)."""
 
-    def make(folder: Path, size: int = 16, table: Path | None = None, held_out: float = 0.0):
+    def make(folder: Path, size: int = 16, table: Path | str | None = None, held_out: float = 0.0):
         report = import_folder(folder, tmp_path / "out", size, table, held_out)
         found = {}
         for split in (split for split in ("train", "held_out") if (tmp_path / "out" / split).is_dir()):
@@ -306,14 +306,23 @@ def test_a_class_is_the_name_of_its_folder(tmp_path, made):
         "more/sea  lion/a.png": ["sea lion"],
     }
     assert report["without_caption_files"] == ["loose.png"]
+    assert report["classes"] == {"cat": 1, "sea lion": 1} and report["merged"] == []
+
+
+def test_folders_of_one_name_are_one_class(tmp_path, made):
+    for name in ("a/cat", "b/Cat", "b/\u200b"):
+        save(tmp_path / "in" / name / "a.png", "red")
+    _, report = made(tmp_path / "in", table="folders")
+    assert report["merged"] == ["'cat': a/cat, b/Cat"]
+    assert report["without_caption_files"] == ["b/\u200b/a.png"], "a name that shows nothing is none"
 
 
 def test_classes_need_folders(images, made):
-    with pytest.raises(UserError, match=r"lie in .* itself; --captions folders needs a folder for each class"):
+    with pytest.raises(UserError, match=r"lie in .* itself; --captions folders needs below it a folder for each class"):
         made(images, table="folders")
 
 
-def test_systems_without_text_need_no_captions(tmp_path, made):
+def test_systems_without_text_need_no_captions(tmp_path):
     save(tmp_path / "in" / "a.png").with_suffix(".txt").write_text("left aside")
     save(tmp_path / "in" / "b.png")
     import_folder(tmp_path / "in", tmp_path / "out", 16, "none")

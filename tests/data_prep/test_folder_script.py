@@ -71,9 +71,17 @@ def test_what_was_left_out_is_told(run_script, images, tmp_path):
 
 
 def test_captions_may_be_classes_or_none(run_script, refused, images, tmp_path):
-    assert "needs a folder for each class" in refused("folder.py", images, "--out", tmp_path / "out", "--captions", "folders")
+    assert "needs below it a folder for each class" in refused("folder.py", images, "--out", tmp_path / "out", "--captions", "folders")
     (images.parent / "classes").mkdir()
     images.rename(images.parent / "classes" / "greys")
     for captions, count in (("folders", 12), ("none", 0)):
         done = run_script("folder.py", images.parent / "classes", "--out", tmp_path / "out", "--captions", captions, "--held-out", 0)
         assert f"12 images in train, 0 in held_out; {count} captions" in done.stdout, done.stderr
+        assert ('text: {kind: label, num_classes: 1, names: ["greys"]}' in done.stdout) == (captions == "folders")
+    (images.parent / "classes" / "rare").mkdir()
+    (images.parent / "classes" / "greys" / "p00.png").rename(images.parent / "classes" / "rare" / "p00.png")
+    shares = [["--held-out", share] for share in (0.4, 0.5)]
+    told = [
+        run_script("folder.py", images.parent / "classes", "--out", tmp_path / "out", "--captions", "folders", *s).stdout for s in shares
+    ]
+    assert ["without an image in train, for --held-out took all: rare" in text for text in told] == [False, True]
