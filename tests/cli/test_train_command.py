@@ -41,7 +41,7 @@ def test_no_command_and_an_unknown_one_end_with_code_2(capsys):
 
 
 def test_train_leaves_a_whole_run_folder(run, tiny):
-    assert {path.name for path in run.iterdir()} == {"recipe.yaml", "metrics.jsonl", "tensorboard", "checkpoints", "model"}
+    assert {path.name for path in run.iterdir()} == {"recipe.yaml", "metrics.jsonl", "tensorboard", "samples", "checkpoints", "model"}
     assert [json.loads(line)["images"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [8, 16]
     resolved = yaml.safe_load((run / "recipe.yaml").read_text())
     assert resolved["training"]["keep_checkpoints"] == 2 and resolved["resolution"] == 16, "with the defaults written out"
