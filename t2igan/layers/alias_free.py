@@ -2,7 +2,7 @@
 
 Karras et al. 2021 (arXiv:2106.12423), section 3.1 ("nonlinearity") and appendix D. Filters are linear maps whose adjoints are filters, and
 the slopes of the nonlinearity can be read off its result: that map alone is kept for the backward pass, and no map with zeros between its
-values exists.
+values exists. In bf16 a CPU multiplies by the filters' matrices: depthwise convolutions there take several times as long.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from t2igan.layers.equalized import LRELU_GAIN, LRELU_SLOPE
-from t2igan.layers.fir import separable
+from t2igan.layers.fir import resample_channels_last, separable
 from t2igan.layers.linear_map import LinearMap
 from t2igan.layers.low_pass import low_pass, radial_low_pass
 
 TAPS = 6  # of a filter, times the factor by which it changes the rate
+WIDEST = 192  # px, of a map inside up to which products with matrices are faster
 
 
 class _Filtered(torch.autograd.Function):
@@ -51,9 +52,9 @@ def scaled(g: Tensor, activated: Tensor, bound: float | None) -> Tensor:
     return torch.ops.aten.leaky_relu_backward.grad_input(g, activated, LRELU_SLOPE, True, grad_input=g)
 
 
-def planar(x: Float[Tensor, "b c h w"], taps: Float[Tensor, "k k"], conv: Callable, stride: int, padding: int) -> Tensor:
+def planar(x: Float[Tensor, "b c h w"], taps: Float[Tensor, "k k"], conv: Callable, stride: int) -> Tensor:
     channels = x.shape[1]
-    return conv(x, taps.to(x.dtype).expand(channels, 1, -1, -1), stride=stride, padding=padding, groups=channels)
+    return conv(x, taps.to(x.dtype).expand(channels, 1, -1, -1), stride=stride, groups=channels)
 
 
 class FilteredNonlinearity(nn.Module):
@@ -89,6 +90,13 @@ class FilteredNonlinearity(nn.Module):
         self.crop = ((sides[0] - 1) * self.up + TAPS * self.up - wide) // 2  # of what the filter up makes, on each side
         self.bound = None if clamp is None else clamp / LRELU_GAIN
         self.radial = radial
+        self.by_matrices = wide <= WIDEST
+        if self.by_matrices:
+            enlarged = F.conv_transpose1d(torch.eye(sides[0])[:, None], self.up_taps[None, None], stride=self.up, padding=self.crop)
+            self.register_buffer("up_matrix", enlarged[:, 0].T.contiguous(), persistent=False)
+            if not radial:
+                reduced = F.conv1d(torch.eye(wide)[:, None], self.down_taps[None, None], stride=self.down)
+                self.register_buffer("down_matrix", reduced[:, 0].T.contiguous(), persistent=False)
 
     def forward(self, x: Float[Tensor, "b c h h"]) -> Float[Tensor, "b c h2 h2"]:
         if torch.is_grad_enabled() and x.requires_grad:
@@ -100,14 +108,30 @@ class FilteredNonlinearity(nn.Module):
         y = F.leaky_relu_(self.enlarge(x), LRELU_SLOPE)
         return y if self.bound is None else y.clamp_(-self.bound, self.bound)
 
+    def multiplies(self, x: Tensor) -> bool:
+        """Whether filters of this map are products with matrices."""
+        return self.by_matrices and x.device.type == "cpu" and x.dtype == torch.bfloat16
+
     def enlarge(self, x: Tensor) -> Tensor:
+        if self.multiplies(x):
+            return resample_channels_last(x, self.up_matrix)
         return separable(x, self.up_taps, F.conv_transpose2d, self.up, self.crop)
 
     def enlarge_adjoint(self, x: Tensor) -> Tensor:
+        if self.multiplies(x):
+            return resample_channels_last(x, self.up_matrix.T)
         return separable(x, self.up_taps, F.conv2d, self.up, self.crop)
 
     def reduce(self, x: Tensor) -> Tensor:
-        return (planar if self.radial else separable)(x, self.down_taps, F.conv2d, self.down, 0)
+        if self.radial:
+            return planar(x, self.down_taps, F.conv2d, self.down)
+        if self.multiplies(x):
+            return resample_channels_last(x, self.down_matrix)
+        return separable(x, self.down_taps, F.conv2d, self.down)
 
     def reduce_adjoint(self, x: Tensor) -> Tensor:
-        return (planar if self.radial else separable)(x, self.down_taps, F.conv_transpose2d, self.down, 0)
+        if self.radial:
+            return planar(x, self.down_taps, F.conv_transpose2d, self.down)
+        if self.multiplies(x):
+            return resample_channels_last(x, self.down_matrix.T)
+        return separable(x, self.down_taps, F.conv_transpose2d, self.down)

@@ -148,8 +148,8 @@ class StyleGAN3Layer(nn.Module):
     def forward(self, x: Float[Tensor, "b i h h"], style: Float[Tensor, "b style_dim"], training: bool) -> Float[Tensor, "b o h2 h2"]:
         y = self.conv(x, style)
         if self.magnitude is not None:
-            y = y * self.magnitude(training, x).to(x.dtype)
-        y = y + self.bias.to(x.dtype)
+            y = y * self.magnitude(training, x).to(y.dtype)
+        y = y + self.bias.to(y.dtype)
         if self.nonlinearity is not None:
             return self.nonlinearity(y)
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)

@@ -64,3 +64,25 @@ def test_without_a_bound_nothing_is_clamped():
     layer = nonlinearity((38, 36), (16, 16), clamp=None)
     x = 1e4 * torch.randn(1, 2, 38, 38, dtype=torch.float64)
     assert torch.allclose(layer(x), reference(layer, x, 36)) and layer(x).abs().max() > 1000
+
+
+@pytest.mark.parametrize("radial", [False, True])
+@pytest.mark.parametrize(("sides", "rates"), CASES)
+def test_products_with_matrices_are_the_same_filters(sides, rates, radial, monkeypatch):
+    layer = nonlinearity(sides, rates, radial, clamp=1.5)
+    x = torch.randn(2, 3, sides[0], sides[0], dtype=torch.float64, requires_grad=True)
+    expected, weight = layer(x), torch.randn(2, 3, sides[1], sides[1], dtype=torch.float64)
+    asked = []
+    monkeypatch.setattr(FilteredNonlinearity, "multiplies", lambda self, x: not asked.append(x.dtype))
+    found = layer(x)
+    assert asked and torch.allclose(found, expected, atol=1e-6)  # matrices are made in float32
+    (one,), (other,) = (torch.autograd.grad((out * weight).sum(), x) for out in (found, expected))
+    assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_half_precision_on_a_cpu_takes_the_matrices():
+    layer = FilteredNonlinearity((38, 36), (16, 16), (3.0, 5.0), (2.5, 4.0), False, 256.0)
+    x = torch.randn(2, 3, 38, 38)
+    assert layer.multiplies(x.bfloat16()) and not layer.multiplies(x)
+    assert not FilteredNonlinearity((1044, 1024), (1024, 1024), (3.0, 5.0), (2.5, 4.0), False, 256.0).multiplies(x.bfloat16())
+    assert (layer(x.bfloat16()) - layer(x)).abs().max() < 0.03 * layer(x).abs().max()
