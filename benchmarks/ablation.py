@@ -19,17 +19,16 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.lineage import scaled  # noqa: E402
+from benchmarks.lengths import logged_often, of_length, pace  # noqa: E402
 from benchmarks.seeds import LaunchError, launch, train_command  # noqa: E402
 from t2igan.errors import UserError, run_script  # noqa: E402
 
-PACE_STEPS, WARM_STEPS = 60, 5  # of the run that measures a pace, and of those at its beginning that do not count
+PACE_STEPS = 60  # of the run that measures a pace
 SCRIPTS = ("drawings", "emoji")  # of eval/
 
 
@@ -130,7 +129,7 @@ def train_and_score(name: str, overrides: list[str], arguments: argparse.Namespa
     if not (folder / "pace.json").is_file():
         shutil.rmtree(folder / "short", ignore_errors=True)  # of an interrupted study
         short = of_length(recipe, PACE_STEPS * recipe.training.batch)
-        write_text(folder / "short.yaml", dump_recipe(replace(short, training=replace(short.training, log_every=1))))
+        write_text(folder / "short.yaml", dump_recipe(logged_often(short)))
         launch(train_command(str(folder / "short.yaml"), [], arguments.processes, folder / "short"), quiet)
         write_json(folder / "pace.json", {"images_per_second": pace(folder / "short")})
     images = round(json.loads((folder / "pace.json").read_text())["images_per_second"] * 60 * arguments.minutes)
@@ -141,20 +140,6 @@ def train_and_score(name: str, overrides: list[str], arguments: argparse.Namespa
     score = [sys.executable, str(ROOT / f"eval/{arguments.score}.py"), "--model", str(run), "--data", str(arguments.data)]
     launch([*score, "--scorer", str(arguments.scorer), "--out", str(run / "result.json")], os.environ | {"PYTHONPATH": str(ROOT)})
     write_json(folder / "figures.json", flat(json.loads((run / "result.json").read_text())))
-
-
-def of_length(recipe, images: int):
-    """The recipe for another number of images, in whole steps; everything that is measured in images stretches with it."""
-    images = max(1, round(images / recipe.training.batch)) * recipe.training.batch
-    long = scaled(recipe, images / recipe.training.total_images)
-    return replace(long, training=replace(long.training, total_images=images))
-
-
-def pace(run: Path) -> float:
-    """Images per second of a short run, without its first steps."""
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    warm, last = records[min(WARM_STEPS, len(records) - 2)], records[-1]
-    return (last["images"] - warm["images"]) / (last["seconds"] - warm["seconds"])
 
 
 def flat(scores: dict, path: str = "") -> dict[str, float]:

@@ -145,7 +145,8 @@ class FlowSampler:
         self.resolution, self.steps, self.guidance = resolution, steps, guidance
 
     @classmethod
-    def load(cls, recipe, folder: Path, steps: int) -> "FlowSampler":
+    def load(cls, recipe, folder: Path | None, steps: int) -> "FlowSampler":
+        """What `train` left in a folder; None: random weights."""
         import torch
 
         from t2igan.text.cache import CaptionEncoder, default_cache
@@ -153,7 +154,8 @@ class FlowSampler:
         encoder = recipe.text.build()
         encoder.load_pretrained()
         network = build_network(recipe.resolution, encoder.token_dim)
-        network.load_state_dict(torch.load(folder / "checkpoint.pt", map_location="cpu")["ema"])
+        if folder is not None:
+            network.load_state_dict(torch.load(folder / "checkpoint.pt", map_location="cpu")["ema"])
         return cls(network, CaptionEncoder(encoder, default_cache()), recipe.resolution, steps)
 
     def sample_tensor(self, prompts: list[str], seeds: list[int], truncation: float = 1.0, batch: int = 64):

@@ -1,12 +1,13 @@
 """The whole lineage side by side: every system at emoji size with text, on the same images, encoder, trainer and scores.
 
     make demo            # data and CLIPs
-    python benchmarks/lineage.py --images 120000 --minutes 30 --out runs/lineage
+    python benchmarks/lineage.py --images 120000 --minutes 20 --processes 1 --out runs/lineage
 
-Each system is trained twice: (a) for the same number of images, (b) for the same minutes, whose images are counted by the pace of (a).
-Schedules, warm-ups and growth stretch with the length. Beside them stands what a user would take instead, a flow-matching U-Net
-(benchmarks/flow.py) of the same minutes, sampled in 1, 4 and 16 steps. The result is OUT/result.json, OUT/table.md and OUT/row.png, a row
-of samples for each system. What is finished is kept: an interrupted study goes on where it stopped.
+A short training measures each system's pace and draws with it, all in one go on one machine: run that study with nothing beside it
+(`--studies pace`). Then each system is trained twice: (a) for the same number of images, (b) for the same minutes, whose images are counted
+by the pace. Schedules, warm-ups and growth stretch with the length. Beside them stands what a user would take instead, a flow-matching
+U-Net (benchmarks/flow.py) of the same minutes, sampled in 1, 4 and 16 steps. The result is OUT/result.json, OUT/table.md and OUT/row.png, a
+row of samples for each system. What is finished is kept: an interrupted study goes on where it stopped.
 """
 
 import argparse
@@ -33,10 +34,12 @@ SYSTEMS = {  # recipes of configs/, each begun by the one before
     "r3gan": ("emoji_r3gan_32",),
     "aurora": ("emoji_aurora_32",),
 }
+STUDIES = ("pace", "a", "b")
 FLOW = "flow_matching"
 FLOW_RECIPE = "emoji_32"  # whose data, text encoder and batch the U-Net takes
 STEPS = (1, 4, 16)
-IN_IMAGES = ("total_images", "hold", "fade", "warmup", "after", "ramp_images")  # fields of a recipe that stretch with its length
+ORDER = (*SYSTEMS, *(f"{FLOW}_{steps}" for steps in STEPS))
+PACE_IMAGES = 4800  # of the trainings that measure a pace
 PROMPTS = ("red heart", "green apple", "cat face", "rose", "bus", "airplane", "grinning face", "strawberry, openmoji style")
 DRAWN, ROUNDS = 64, 3  # images of a round, to time drawing
 COLUMNS = ("system", "run", "images", "minutes", "train img/s", "draw img/s", "G params", "Fréchet", "R@1", "R@5", "comp.", "div.", "cover")
@@ -45,9 +48,9 @@ COLUMNS = ("system", "run", "images", "minutes", "train img/s", "draw img/s", "G
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=120_000, help="of study (a) (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=30.0, help="of study (b) (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=20.0, help="of study (b) (default: %(default)s)")
     parser.add_argument("--systems", nargs="+", choices=[*SYSTEMS, FLOW], default=[*SYSTEMS, FLOW], help="default: all")
-    parser.add_argument("--studies", nargs="+", choices=["a", "b"], default=["a", "b"], help="default: both")
+    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=STUDIES, help="default: all")
     parser.add_argument("--data", type=Path, default=Path("data/emoji_32"), help="folder made by data_prep/emoji.py (default: %(default)s)")
     parser.add_argument("--scorer", type=Path, default=Path("runs/scorer_32"), help="CLIP that scores (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1), help="of a training (default: %(default)s)")
@@ -58,36 +61,10 @@ def main() -> None:
         if not path.is_dir():
             raise UserError(f"no folder {path}; make demo makes data and CLIPs")
     study = Study(arguments)
-    for name in arguments.systems:
-        for part in arguments.studies:
-            if name != FLOW:
-                study.gan(name, part)
-            elif part == "b":
-                study.flow()
-        study.write()
-
-
-def scaled(config, factor: float):
-    """A recipe, or a section of it, for a training of another length: schedules, growth and warm-ups; half-lives stay."""
-    from dataclasses import fields, is_dataclass, replace
-
-    from t2igan.schedule import Schedule
-
-    def longer(images: int) -> int:
-        return max(1, round(images * factor)) if images else 0
-
-    if isinstance(config, Schedule):
-        until = max(longer(config.until), longer(config.begin) + 1)
-        return replace(config, begin=longer(config.begin), until=until, later=tuple((longer(at), value) for at, value in config.later))
-    if isinstance(config, tuple):
-        return tuple(scaled(item, factor) for item in config)
-    if not is_dataclass(config):
-        return config
-    values = {f.name: getattr(config, f.name) for f in fields(config)}
-    return replace(
-        config,
-        **{name: longer(value) if name in IN_IMAGES and type(value) is int else scaled(value, factor) for name, value in values.items()},
-    )
+    for part in arguments.studies:
+        for name in arguments.systems:
+            study.run(name, part)
+            study.write()
 
 
 def lengths(recipes: list, images: int) -> list[int]:
@@ -110,58 +87,107 @@ class Study:
         self.arguments, self.out = arguments, arguments.out
         self.quiet = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
 
+    def has(self, part: str, name: str) -> bool:
+        return (self.out / part / name / "figures.json").is_file()
+
+    def row(self, part: str, name: str) -> dict:
+        return json.loads((self.out / part / name / "figures.json").read_text())
+
+    def run(self, name: str, part: str) -> None:
+        """One study of one system, once."""
+        if part == "pace":
+            self.pace(name)
+        elif name != FLOW:
+            self.gan(name, part)
+        elif part == "b":
+            self.flow()
+
+    def pace(self, name: str) -> None:
+        """Images per second of training and of drawing; parameters. The U-Net's training has a clock of its own."""
+        from benchmarks.flow import FlowSampler
+        from benchmarks.lengths import pace
+        from t2igan.inference.pipeline import Pipeline
+        from t2igan.recipe import load_recipe
+        from t2igan.text.cache import default_cache
+
+        if name == FLOW:
+            for steps in STEPS:
+                if not self.has("pace", f"{FLOW}_{steps}"):
+                    sampler = FlowSampler.load(load_recipe(ROOT / f"configs/{FLOW_RECIPE}.yaml"), None, steps)
+                    self.write_pace(f"{FLOW}_{steps}", sampler.network, sampler)
+        elif not self.has("pace", name):
+            runs, counts = self.train(name, self.out / "pace" / name, PACE_IMAGES, often=True)
+            seconds = sum(count / pace(run) for run, count in zip(runs, counts, strict=True))
+            pipeline = Pipeline.load(runs[-1], "cpu", default_cache())
+            self.write_pace(name, pipeline.generator, pipeline, images_per_second=sum(counts) / seconds)
+
+    def write_pace(self, name: str, network, sampler, **found) -> None:
+        from benchmarks.training import cpu_name
+        from t2igan.files import write_json
+
+        found |= {"drawn_per_second": draw_speed(sampler), "parameters": sum(p.numel() for p in network.parameters())}
+        write_json(self.out / "pace" / name / "figures.json", {"machine": cpu_name()} | found)
+
     def gan(self, name: str, part: str) -> None:
         """Trains a system for one of the studies and scores it."""
-        from dataclasses import replace
-
-        from t2igan.recipe import dump_recipe, load_recipe
+        from t2igan.inference.pipeline import Pipeline
+        from t2igan.text.cache import default_cache
 
         folder = self.out / part / name
-        if (folder / "figures.json").is_file():
+        if self.has(part, name):
             return
-        recipes = [load_recipe(ROOT / f"configs/{recipe}.yaml") for recipe in SYSTEMS[name]]
         images = self.arguments.images if part == "a" else self.images_in_minutes(name)
-        runs = []
-        for recipe, count in zip(recipes, lengths(recipes, images), strict=True):
+        runs, _ = self.train(name, folder, images)
+        launch(score_command(runs[-1], self.arguments.data, self.arguments.scorer), os.environ | {"PYTHONPATH": str(ROOT)})
+        result = json.loads((runs[-1] / "result.json").read_text())
+        self.save(folder, result, self.facts(runs), Pipeline.load(runs[-1], "cpu", default_cache()))
+
+    def train(self, name: str, folder: Path, images: int, often: bool = False) -> tuple[list[Path], list[int]]:
+        """The runs of a system's recipes in `folder`, each begun by the one before, and the images of each.
+
+        Args:
+            images: of all runs together.
+            often: a line in the log for every step.
+        """
+        from dataclasses import replace
+
+        from benchmarks.lengths import logged_often, of_length
+        from t2igan.files import write_text
+        from t2igan.recipe import dump_recipe, load_recipe
+
+        recipes = [load_recipe(ROOT / f"configs/{recipe}.yaml") for recipe in SYSTEMS[name]]
+        runs, counts = [], lengths(recipes, images)
+        for recipe, count in zip(recipes, counts, strict=True):
             run = folder / recipe.name
-            long = scaled(recipe, count / recipe.training.total_images)
-            long = replace(long, training=replace(long.training, total_images=count))
+            long = of_length(recipe, count)
+            if often:
+                long = logged_often(long)
             if runs:
                 long = replace(long, start=replace(long.start, run=str(runs[-1])))
             if not (run / "model").is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
-                file = folder / f"{recipe.name}.yaml"
-                file.write_text(dump_recipe(long))
-                launch(train_command(str(file), [], self.arguments.processes, run), self.quiet)
+                write_text(folder / f"{recipe.name}.yaml", dump_recipe(long))
+                launch(train_command(str(folder / f"{recipe.name}.yaml"), [], self.arguments.processes, run), self.quiet)
             runs.append(run)
-        launch(score_command(runs[-1], self.arguments.data, self.arguments.scorer), os.environ | {"PYTHONPATH": str(ROOT)})
-        self.write_figures(folder, json.loads((runs[-1] / "result.json").read_text()), self.pace(runs), runs[-1])
+        return runs, counts
 
     def images_in_minutes(self, name: str) -> int:
-        """How many images fit into the minutes of study (b) at the pace of study (a)."""
-        file = self.out / "a" / name / "figures.json"
-        if not file.is_file():
-            raise UserError(f"the pace of {name} is not known; run study a first")
-        return round(json.loads(file.read_text())["images_per_second"] * 60 * self.arguments.minutes)
+        """How many images fit into the minutes of study (b)."""
+        if not self.has("pace", name):
+            raise UserError(f"the pace of {name} is not known; run --studies pace first")
+        return round(self.row("pace", name)["images_per_second"] * 60 * self.arguments.minutes)
 
-    def pace(self, runs: list[Path]) -> dict[str, float]:
+    def facts(self, runs: list[Path]) -> dict[str, float]:
         """Images and minutes of a chain of runs, together."""
         from t2igan.inference.run_log import training_facts
 
         facts = [training_facts(run) for run in runs]
-        return {"images": sum(f["images_seen"] for f in facts), "minutes": sum(f["minutes"] for f in facts)}
+        return {"images": sum(f["images_seen"] for f in facts), "minutes": round(sum(f["minutes"] for f in facts), 2)}
 
-    def write_figures(self, folder: Path, result: dict, pace: dict, run: Path) -> None:
-        from t2igan.inference.pipeline import Pipeline
-        from t2igan.text.cache import default_cache
-
-        pipeline = Pipeline.load(run, "cpu", default_cache())
-        parameters = sum(p.numel() for p in pipeline.generator.parameters())
-        self.save(folder, result, pace, parameters, pipeline)
-
-    def save(self, folder: Path, result: dict, pace: dict, parameters: int, sampler) -> None:
+    def save(self, folder: Path, result: dict, facts: dict, sampler) -> None:
         """Figures of a system, and its samples of PROMPTS."""
         from t2igan.data.images import save_image
+        from t2igan.files import write_json
         from t2igan.grids import sheet
 
         found = figures(result)
@@ -171,10 +197,9 @@ class Study:
             **{"r_at_5": result["train"]["r_at_5"] / result["train"]["real_r_at_5"]},
             **{"compositions": result["held_out_compositions"]["r_at_1"], "coverage": result["style_coverage"]["generated"]},
         }
-        speed = {"images_per_second": pace["images"] / 60 / pace["minutes"], "drawn_per_second": draw_speed(sampler)}
         folder.mkdir(parents=True, exist_ok=True)
         save_image(sheet(pictures(sampler), list(PROMPTS), columns=len(PROMPTS), scale=2), folder / "row.png")
-        (folder / "figures.json").write_text(json.dumps(pace | speed | {"parameters": parameters} | found, indent=2) + "\n")
+        write_json(folder / "figures.json", facts | found)
 
     def flow(self) -> None:
         """Trains the U-Net for the minutes of study (b) and scores it in 1, 4 and 16 steps."""
@@ -191,29 +216,25 @@ class Study:
         clip = ClipScorer(f"local-dir:{self.arguments.scorer}", cache=default_cache())
         clip.load_pretrained()
         for steps in STEPS:
-            folder = self.out / "b" / f"{FLOW}_{steps}"
-            if (folder / "figures.json").is_file():
-                continue
-            sampler = FlowSampler.load(recipe, run, steps)
-            result = SplitScores(read_splits(self.arguments.data, recipe.resolution), clip, sampler).run()
-            pace = {"images": facts["images"], "minutes": facts["minutes"]}
-            self.save(folder, result, pace, facts["parameters"], sampler)
+            if not self.has("b", f"{FLOW}_{steps}"):
+                sampler = FlowSampler.load(recipe, run, steps)
+                result = SplitScores(read_splits(self.arguments.data, recipe.resolution), clip, sampler).run()
+                self.save(self.out / "b" / f"{FLOW}_{steps}", result, {"images": facts["images"], "minutes": facts["minutes"]}, sampler)
 
     def write(self) -> None:
         """result.json, table.md and row.png of everything that is finished."""
         from PIL import Image
 
         from t2igan.data.images import save_image
+        from t2igan.files import write_json
 
-        order = [*SYSTEMS, *(f"{FLOW}_{steps}" for steps in STEPS)]
-        found = {(part, name): self.out / part / name for part in "ab" for name in order}
-        found = {key: folder for key, folder in found.items() if (folder / "figures.json").is_file()}
-        rows = {key: json.loads((folder / "figures.json").read_text()) for key, folder in found.items()}
-        result = {part: {name: row for (p, name), row in rows.items() if p == part} for part in "ab"}
-        (self.out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+        found = {part: {name: self.row(part, name) for name in ORDER if self.has(part, name)} for part in STUDIES}
+        write_json(self.out / "result.json", found)
+        rows = {(part, name): at_pace(row, found["pace"].get(name)) for part in "ab" for name, row in found[part].items()}
+        rows = {key: row for key, row in rows.items() if row}
         (self.out / "table.md").write_text(table(rows))
         print(table(rows), flush=True)
-        shown = [Image.open(folder / "row.png") for (part, name), folder in found.items() if part == "a" or name.startswith(FLOW)]
+        shown = [Image.open(self.out / part / name / "row.png") for part, name in rows if part == "a" or name.startswith(FLOW)]
         if shown:
             canvas = Image.new("RGB", (max(image.width for image in shown), sum(image.height for image in shown)), "white")
             top = 0
@@ -240,6 +261,15 @@ def draw_speed(sampler) -> float:
         sampler.sample_tensor(prompts, list(range(DRAWN // len(prompts))))
         times.append(time.perf_counter() - began)
     return DRAWN / statistics.median(times[1:])
+
+
+def at_pace(row: dict, pace: dict | None) -> dict | None:
+    """A row with the speeds of the study of paces, and the minutes that its training takes at that pace; None: not known yet."""
+    if pace is None:
+        return None
+    speeds = {name: pace[name] for name in ("drawn_per_second", "parameters")}
+    images_per_second = pace.get("images_per_second", row["images"] / 60 / row["minutes"])
+    return row | speeds | {"images_per_second": images_per_second, "minutes": row["images"] / 60 / images_per_second}
 
 
 def table(rows: dict[tuple[str, str], dict]) -> str:

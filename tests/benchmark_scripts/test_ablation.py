@@ -45,22 +45,6 @@ def test_bad_variants_are_one_line(content, said, ablation, tmp_path):
         ablation.read_variants(file)
 
 
-def test_a_recipe_of_another_length_ends_in_whole_steps_with_its_schedules(ablation):
-    from t2igan.recipe import load_recipe
-
-    recipe = load_recipe(ROOT / "configs/emoji_32.yaml")
-    short = ablation.of_length(recipe, 10_001)
-    assert short.training.total_images == 10_008 and short.training.batch == 24
-    assert short.training.generator_optimizer.lr(10_008) == pytest.approx(recipe.training.generator_optimizer.lr(118_000), rel=1e-2)
-
-
-def test_the_pace_leaves_out_the_first_steps(ablation, tmp_path):
-    seconds = [10 + i if i < ablation.WARM_STEPS else 10 + ablation.WARM_STEPS + (i - ablation.WARM_STEPS) / 2 for i in range(60)]
-    lines = [json.dumps({"images": 8 * (i + 1), "seconds": at}) for i, at in enumerate(seconds)]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    assert ablation.pace(tmp_path) == pytest.approx(16, rel=0.03)
-
-
 def test_scores_of_either_script_fill_the_table(ablation):
     drawings = {
         "images_seen": 1200,
