@@ -57,6 +57,8 @@ def measure(path: str, overrides: list[str], batch: int, precision: str, rounds:
     from benchmarks.gigagan_clock import ceiling, counted
     from benchmarks.gigagan_ours import our_run, write_noise
     from t2igan.recipe import load_recipe
+    from t2igan.system import num_clusters
+    from t2igan.training.clusters import Clusters
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -66,6 +68,8 @@ def measure(path: str, overrides: list[str], batch: int, precision: str, rounds:
         own += [f"training.total_images={TOO_LONG}", f"training.precision={precision}"]
         recipe = load_recipe(path, [*overrides, *own])
         run = our_run(recipe, Path(folder) / "run")
+        if num_clusters(recipe):  # noise has none
+            run.trainer.clusters = Clusters((0,) * len(run.dataset.shards), frozenset())
         works = Works(run.trainer, run.dataset[0])
         rows, peak = works.rows(), ceiling(precision)
         seconds: dict[str, list[float]] = {name: [] for name in rows}
