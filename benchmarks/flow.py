@@ -2,8 +2,8 @@
 
     torchrun --standalone --nproc_per_node 2 benchmarks/flow.py configs/emoji_32.yaml --minutes 30 --out runs/flow
 
-Data, resolution, batch, text encoder and the order of the images are the recipe's. The time counts from the first step; an interrupted
-training continues where its last checkpoint was. benchmarks/lineage.py calls it, and scores what it makes in 1, 4 and 16 steps.
+Data, resolution, batch, precision, text encoder and the order of the images are the recipe's. The time counts from the first step; an
+interrupted training continues where its last checkpoint was. benchmarks/lineage.py calls it, and scores what it makes in 1, 4 and 16 steps.
 Lipman et al. 2023 (arXiv:2210.02747); guidance without a classifier: Ho and Salimans 2022 (arXiv:2207.12598).
 """
 
@@ -62,7 +62,7 @@ def velocity(network, x, t, text):
 def flow_loss(network, images, noise, t, text):
     """Mean squared error of the velocity along the straight line from noise (t = 0) to the images (t = 1)."""
     at = t[:, None, None, None]
-    return (velocity(network, (1 - at) * noise + at * images, t, text) - (images - noise)).square().mean()
+    return (velocity(network, (1 - at) * noise + at * images, t, text).float() - (images - noise)).square().mean()
 
 
 def train(recipe, minutes: float, out: Path) -> None:
@@ -77,10 +77,12 @@ def train(recipe, minutes: float, out: Path) -> None:
     from t2igan.schedule import constant
     from t2igan.text.cache import CaptionEncoder, default_cache
     from t2igan.training.ema import EMA
+    from t2igan.training.precision import faster_in_bf16
 
     torch.set_flush_denormal(True)
     torch.manual_seed(recipe.seed)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    half = faster_in_bf16(accelerator.device) if recipe.training.precision == "auto" else recipe.training.precision == "bf16"
     encoder = recipe.text.build()
     encoder.load_pretrained()
     encode_text = CaptionEncoder(encoder, default_cache(), accelerator.device)
@@ -108,7 +110,8 @@ def train(recipe, minutes: float, out: Path) -> None:
         draws = Draws(recipe.seed, part.positions.to(accelerator.device))
         text = encode_text(part.captions).to(accelerator.device)
         noise = draws.normal("noise", 3, recipe.resolution, recipe.resolution)
-        loss = flow_loss(model, part.images.to(accelerator.device), noise, draws.uniform("time", 1)[:, 0], text)
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=half):
+            loss = flow_loss(model, part.images.to(accelerator.device), noise, draws.uniform("time", 1)[:, 0], text)
         for group in optimizer.param_groups:
             group["lr"] = LR * min(1, (images + batch) / WARMUP) * max(0.02, min(1, 2 * (1 - seconds / (60 * minutes))))
         optimizer.zero_grad()
