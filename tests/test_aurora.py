@@ -107,7 +107,7 @@ def test_a_block_is_the_scaled_sum_of_its_path_and_its_skip(randomised):
 
 def small(**options):
     sizes = {"channels": (8, 8, 8), "blocks": (1, 2, 1), "num_kernels": (1, 2, 1), "attention": (0, 1, 1), "experts": (1, 2, 3)}
-    return AuroraSynthesisConfig(**sizes | {"head_dim": 4, "mlp_ratio": 1} | options)
+    return AuroraSynthesisConfig(**sizes | {"attention_width": None, "head_dim": 4, "mlp_ratio": 1} | options)
 
 
 def test_images_come_at_every_side_with_the_loss_of_the_experts(randomised, descriptors):
@@ -123,6 +123,21 @@ def test_images_come_at_every_side_with_the_loss_of_the_experts(randomised, desc
     assert torch.allclose(again(styles, [text] * 3).finest, network(styles, [text] * 3).finest, atol=1e-5)
 
 
+def test_the_defaults_have_the_releases_size():
+    """The specification: 1111 million parameters, 539 million of them in experts and routers."""
+    with torch.device("meta"):
+        network = AuroraSynthesisConfig().build(64, 1024, 1024)
+    sizes = {name: p.numel() for name, p in network.named_parameters()}
+    assert sum(size for name, size in sizes.items() if ".experts." in name) == 538_789_032
+    assert sum(sizes.values()) == pytest.approx(1111e6, rel=0.01), "the first block has a convolution more, attention fewer projections"
+
+
+def test_attention_may_have_a_width_of_its_own(randomised, descriptors):
+    network = randomised(small(attention_width=12).build(16, 6, 12))
+    assert network.stages["8"].attention[0].into.weight.shape == (12, 8) and network.stages["8"].attention[0].out.weight.shape == (8, 12)
+    assert network(torch.randn(2, 3, 6), [descriptors([2, 4])] * 3).finest.isfinite().all()
+
+
 def test_words_change_the_image(randomised, descriptors):
     network, styles = randomised(small().build(16, 6, 12)), torch.randn(1, 3, 6)
     one, other = (network(styles, [descriptors([3])] * 3).finest for _ in range(2))
@@ -135,6 +150,8 @@ def test_what_does_not_fit_is_refused(make_fake_inputs):
         small(experts=(1, 2)).check(CheckContext(16, (16, 8, 4)))
     with pytest.raises(ValueError, match="channels has 8 in a stage with attention, needs a multiple of head_dim 3"):
         small(head_dim=3).check(CheckContext(16, (16, 8, 4)))
+    with pytest.raises(ValueError, match="attention_width is 6, needs a multiple of head_dim 4"):
+        small(attention_width=6).check(CheckContext(16, (16, 8, 4)))
     with pytest.raises(UserError, match=r"has the term routing, and generator\.synthesis has no experts; leave it out"):
         RoutingConfig().build().generator(make_fake_inputs(None))
     assert float(RoutingConfig().build().generator(make_fake_inputs(torch.tensor(3.0)))) == 3

@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 from shrink import shrink, timm_file
 from tiny import ROOT, run_of
 
-from t2igan.config import StartConfig
 from t2igan.data.class_embeddings import class_embeddings, save_class_embeddings
 from t2igan.data.images import decode, to_signed
 from t2igan.data.shards import Shards
@@ -22,6 +21,7 @@ from t2igan.layers.class_embedding import ClassEmbedding
 from t2igan.objective.classifier_guidance import ClassifierGuidanceConfig
 from t2igan.recipe import load_recipe
 from t2igan.style.stylegan_xl import StyleGANXLMappingConfig
+from t2igan.synthesis.base import SynthesisConfig
 from t2igan.synthesis.stylegan_xl import StyleGANXLSynthesisConfig, grown_rows
 from t2igan.system import build_generator
 from t2igan.text.label import LabelTextConfig
@@ -156,12 +156,32 @@ def test_the_stem_and_the_mapping_network_stay_and_the_rest_trains(runs):
     assert open_model(runs[2][0])(["thing 1"])[0][0].size == (64, 64)
 
 
-def test_a_stem_of_another_size_is_refused_in_one_line(runs, kit, tmp_path):
-    small = shrink(load_recipe(ROOT / "configs/emoji_stylegan_xl_32.yaml"), kit)
-    wider = replace(small.generator, synthesis=replace(small.generator.synthesis, channel_max=6))
-    run = run_of(replace(small, generator=wider, start=StartConfig(run=str(runs[0][0]))), tmp_path)
-    with pytest.raises(UserError, match=r"start\.run .* has synthesis\.\S+ in another shape .* the stages that both have must be equal"):
-        run.begin()
+@pytest.fixture
+def begin(runs, kit, tmp_path):
+    """begin(number, side, **changes of the synthesis) -> begins the recipe of that side with the weights of run `number`."""
+
+    def make(number, side, **changes):
+        recipe = load_recipe(ROOT / f"configs/emoji_stylegan_xl_{side}.yaml")
+        small, start = shrink(recipe, kit), replace(recipe.start, run=str(runs[number][0]))
+        generator = replace(small.generator, synthesis=replace(small.generator.synthesis, **changes))
+        run_of(replace(small, generator=generator, start=start), tmp_path / "run").begin()
+
+    return make
+
+
+def test_a_stem_of_another_kind_or_resolution_is_refused_in_one_line(begin, runs):
+    stem = runs[0][1].recipe.generator.synthesis
+    with pytest.raises(UserError, match=r"channel_max is 6, and start\.run was trained with \d+; a stem stays as it was trained"):
+        begin(0, 32, channel_max=6)
+    more = stem.stem_layers + 2
+    with pytest.raises(UserError, match=rf"synthesis: stem_layers is {more}, and start\.run was trained with {stem.stem_layers}; a stem"):
+        begin(0, 32, stem_layers=more)
+    with pytest.raises(UserError, match=r"start\.run .* \(generator\) has no synthesis\.layers\.32_\S+, which the recipe freezes; start"):
+        begin(0, 64)
+    with pytest.raises(UserError, match=r"head_layers is \[5, 4\], needs to begin with that of start\.run, \[\d\]"):
+        begin(1, 64, head_layers=(5, 4))
+    with pytest.raises(ValueError, match=r"kind stylegan_xl grows from a run of its own kind"):
+        stem.check_start(SynthesisConfig())
 
 
 # ---------------------------------------------------------------------------------------------------- discriminator

@@ -42,8 +42,9 @@ class AuroraSynthesisConfig(SynthesisConfig):
     num_kernels: tuple[Count, ...] = (1, 1, 2, 4, 8)  # the size of each convolution's bank
     attention: tuple[Whole, ...] = (0, 2, 2, 2, 1)  # layers after every block; 0: none
     experts: tuple[Count, ...] = (1, 4, 8, 16, 16)  # of each of these layers; read where there are any
+    attention_width: Count | None = 512  # of what these layers work on, between two 1x1 convolutions; none: the map's channels
     head_dim: Count = 64  # width of a head of attention
-    mlp_ratio: Count = 4  # width inside the network after attention, in widths of the map
+    mlp_ratio: Count = 4  # width inside an expert, in widths of what it takes
     deformable_below: Whole = 32  # px: second convolutions of smaller stages choose where they read; 0: none does
     conv_gain: Positive = 0.4  # of a block's sum
     attention_gain: Positive = 0.3  # of what attention adds to the map
@@ -56,7 +57,10 @@ class AuroraSynthesisConfig(SynthesisConfig):
     def check(self, context: CheckContext) -> None:
         check_stages(self, PER_STAGE, resolutions(context.resolution))
         for channels, depth in zip(self.channels, self.attention, strict=True):
-            check_heads(channels, self.head_dim, depth)
+            if self.attention_width is None:
+                check_heads(channels, self.head_dim, depth)
+        if self.attention_width is not None and any(self.attention) and self.attention_width % self.head_dim:
+            raise ValueError(f"attention_width is {self.attention_width}, needs a multiple of head_dim {self.head_dim}")
 
     def build(self, resolution: int, style_dim: int, token_dim: int) -> "AuroraSynthesis":
         return AuroraSynthesis(self, style_dim, token_dim)
@@ -86,19 +90,20 @@ class ExpertAttention(nn.Module):
 
     def __init__(self, channels: int, style_dim: int, token_dim: int, depth: int, experts: int, config: AuroraSynthesisConfig):
         super().__init__()
+        width = config.attention_width or channels
         self.norm = RMSNorm(channels)
-        self.into, self.out = EqualizedLinear(channels, channels), EqualizedLinear(channels, channels, weight_init=0.0)
+        self.into, self.out = EqualizedLinear(channels, width), EqualizedLinear(width, channels, weight_init=0.0)
         options = {"head_dim": config.head_dim, "backend": config.backend, "out_init": 1.0}
         self.layers = nn.ModuleList()
         for _ in range(depth):
             parts = {
-                "self_norm": RMSNorm(channels),
-                "self_attention": L2SelfAttention(channels, **options),
-                "expert_norm": RMSNorm(channels),
-                "experts": Experts(channels, style_dim, experts, config.mlp_ratio),
+                "self_norm": RMSNorm(width),
+                "self_attention": L2SelfAttention(width, **options),
+                "expert_norm": RMSNorm(width),
+                "experts": Experts(width, style_dim, experts, config.mlp_ratio),
             }
             if token_dim:
-                parts |= {"cross_norm": RMSNorm(channels), "cross_attention": CrossAttention(channels, token_dim, **options)}
+                parts |= {"cross_norm": RMSNorm(width), "cross_attention": CrossAttention(width, token_dim, **options)}
             self.layers.append(nn.ModuleDict(parts))
         self.gain = config.attention_gain
 

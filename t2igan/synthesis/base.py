@@ -28,6 +28,9 @@ class SynthesisConfig(PartConfig):
         """The side of the images that it starts from, in px; None where it starts from styles alone."""
         return None
 
+    def check_start(self, earlier: "SynthesisConfig") -> None:
+        """Raises ValueError where layers of the same names and shapes as in `earlier`, whose weights they take, compute something else."""
+
     def build(self, resolution: int, style_dim: int, token_dim: int) -> "SynthesisNetwork":
         """The network; `token_dim` is the width of the local text descriptors, 0 where there is no text."""
         raise TypeError(f"{type(self).__name__} builds no network")

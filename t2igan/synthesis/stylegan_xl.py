@@ -17,6 +17,8 @@ from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
 from t2igan.synthesis.stylegan3 import CRITICAL, FIRST_CUTOFF, FIRST_STOP, LayerSpec, StyleGAN3Layer, render, table_from
 from t2igan.types import CheckContext, ImagePyramid, Stage, TextDescriptors
 
+OF_THE_STEM = ("stem_resolution", "stem_layers", "channel_base", "channel_max", "stem_kernel", "equivariance")  # and of all heads
+
 
 @dataclass(frozen=True)
 class StyleGANXLSynthesisConfig(SynthesisConfig):
@@ -43,6 +45,16 @@ class StyleGANXLSynthesisConfig(SynthesisConfig):
         few = [count for count in (self.stem_layers, *self.head_layers) if count <= CRITICAL]
         if few:
             raise ValueError(f"head_layers or stem_layers is {few[0]}, needs {CRITICAL + 1} or more: the last {CRITICAL} are replaced")
+
+    def check_start(self, earlier: SynthesisConfig) -> None:
+        if not isinstance(earlier, StyleGANXLSynthesisConfig):
+            raise ValueError("kind stylegan_xl grows from a run of its own kind, and start.run has another one")
+        for name in OF_THE_STEM:
+            mine, theirs = getattr(self, name), getattr(earlier, name)
+            if mine != theirs:
+                raise ValueError(f"{name} is {mine}, and start.run was trained with {theirs}; a stem stays as it was trained")
+        if self.head_layers[: len(earlier.head_layers)] != earlier.head_layers:
+            raise ValueError(f"head_layers is {list(self.head_layers)}, needs to begin with that of start.run, {list(earlier.head_layers)}")
 
     def build(self, resolution: int, style_dim: int, token_dim: int) -> "StyleGANXLSynthesis":
         return StyleGANXLSynthesis(self, style_dim)

@@ -25,7 +25,7 @@ from t2igan.training.clusters import Clusters, find_clusters
 from t2igan.training.precision import use_deterministic_kernels
 from t2igan.training.processes import accelerator, check_agreement, checksum, share_weights
 from t2igan.training.report import Report
-from t2igan.training.start import start_from
+from t2igan.training.start import check_meaning, start_from
 from t2igan.training.trainer import Trainer
 from t2igan.types import PrepareContext
 
@@ -162,6 +162,7 @@ class Run:
         """What a new run starts from: another run's weights, and cluster labels that all processes share."""
         if self.recipe.start is not None:
             start = self.recipe.start
+            check_meaning(start, self.recipe.generator.synthesis)
             copied = start_from(start, self.trainer.generator, self.trainer.ema.model, self.trainer.discriminator)
             for part, what in copied.items():
                 self.accelerator.print(f"{part} begins with {start.run}: {what}")

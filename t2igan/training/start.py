@@ -13,6 +13,8 @@ from t2igan.config import StartConfig
 from t2igan.errors import UserError
 from t2igan.inference.hub import resolve
 from t2igan.inference.model_folder import DISCRIMINATOR, WEIGHTS, model_folder
+from t2igan.recipe import load_recipe
+from t2igan.synthesis.base import SynthesisConfig
 from t2igan.training.checkpoint import Checkpoints
 
 Tensors = dict[str, torch.Tensor]
@@ -41,7 +43,7 @@ def start_from(config: StartConfig, generator: nn.Module, average: nn.Module, di
     and G begins with the average: a warm start with a model.
 
     Raises:
-        UserError: no checkpoint there, tensors of other shapes under the same name, or none that fits.
+        UserError: no checkpoint there, tensors of other shapes under the same name, none that fits, or none for what the recipe freezes.
     """
     tensors = read_model(config.run) if config.fitting else read_checkpoint(config.run, "start.run")
     copied = {}
@@ -56,7 +58,26 @@ def start_from(config: StartConfig, generator: nn.Module, average: nn.Module, di
                 fixed = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
                 source = source | {name: value for name, value in tensors["ema"].items() if name in fixed or config.average}
             copied[name] = copy_matching(source, module, f"start.run {config.run} ({name})", config.fitting)
+            if module is not average:
+                check_frozen(module, copied[name], f"start.run {config.run} ({name})")
     return copied
+
+
+def check_frozen(module: nn.Module, copied: Copied, where: str) -> None:
+    """Raises UserError where a parameter that the recipe freezes has not been taken: it would stay random."""
+    random = [name for name, parameter in module.named_parameters() if not parameter.requires_grad and name not in copied.taken]
+    if random:
+        raise UserError(f"{where} has no {random[0]}, which the recipe freezes; start from a run that has trained it")
+
+
+def check_meaning(config: StartConfig, synthesis: SynthesisConfig) -> None:
+    """Raises UserError where the other run's layers, under the names and shapes of this one's, compute something else."""
+    if config.fitting or "generator" not in config.parts or not (Path(config.run).expanduser() / "recipe.yaml").is_file():
+        return
+    try:
+        synthesis.check_start(load_recipe(Path(config.run).expanduser()).generator.synthesis)
+    except ValueError as error:
+        raise UserError(f"generator.synthesis: {error}") from None
 
 
 def read_checkpoint(run: str, named: str) -> Mapping[str, Tensors]:
