@@ -1,7 +1,7 @@
 """The mean features of every class of a labelled set, which StyleGAN-XL's class embeddings begin with.
 
     python data_prep/class_embeddings.py --recipe configs/stylegan_xl_imagenet_16.yaml --data data/imagenet_256/train \
-        --weights weights/tf_efficientnet_lite0.safetensors --out weights/imagenet_class_embeddings.safetensors
+        --weights hf-hub:timm/tf_efficientnet_lite0.in1k --out weights/imagenet_class_embeddings.safetensors
 
 The recipe names the classes. Any model of timm serves: its width stands in the recipe as embedding_width.
 """
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, required=True, help="whose text section names the classes")
     parser.add_argument("--data", required=True, help="labelled shards")
     parser.add_argument("--model", default="tf_efficientnet_lite0", help="a model of timm (default: %(default)s)")
-    parser.add_argument("--weights", type=Path, required=True, help="its file")
+    parser.add_argument("--weights", required=True, help="its file, or hf-hub:ORG/REPO")
     parser.add_argument("--layer", type=int, default=4, help="which of its maps is averaged (default: %(default)s, the coarsest)")
     parser.add_argument("--size", type=int, default=224, help="px, at which images are read (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help=".safetensors to write")

@@ -18,11 +18,21 @@ TRAINER_LINES = 200  # the training step, for every system
 
 # A room imports only rooms to its left. Leaves that know nothing of GANs come first.
 ORDER = [
-    "memory", "errors", "files", "plain_text", "grids", "schedule", "ranges", "draws", "types", "layers", "text", "features", "style",
-    "synthesis", "pyramid", "augment", "discriminator", "objective", "config", "growth", "recipe", "system", "data", "metrics", "inference",
+    "memory", "errors", "files", "hub", "plain_text", "grids", "schedule", "ranges", "draws", "types", "layers", "text", "features",
+    "style", "synthesis", "pyramid", "augment", "discriminator", "objective", "config", "growth", "recipe", "system", "data", "metrics", "inference",
     "official", "evaluation", "training", "commands", "cli", "__main__",
 ]  # fmt: skip
-LEAVES = {"memory", "errors", "files", "plain_text", "grids", "schedule", "draws", "types"}  # they import errors only, and errors memory
+LEAVES = {
+    "memory",
+    "errors",
+    "files",
+    "hub",
+    "plain_text",
+    "grids",
+    "schedule",
+    "draws",
+    "types",
+}  # they import errors only, and errors memory
 DRAWS_FROM_ACCELERATE = ("t2igan/training/", "t2igan/metrics/", "eval/", "data_prep/", "benchmarks/", "tests/")
 
 

@@ -10,6 +10,8 @@ from t2igan.augment.blur import BlurConfig
 from t2igan.commands.show import describe
 from t2igan.draws import Draws
 from t2igan.errors import UserError
+from t2igan.layers.alias_free import TAPS
+from t2igan.metrics.equivariance import decibels, limited, rotation, shifted, turned
 from t2igan.recipe import load_recipe
 from t2igan.synthesis.stylegan3 import StyleGAN3SynthesisConfig, WholeAdaptiveConv2d, layer_table
 from t2igan.system import check_recipe
@@ -35,10 +37,23 @@ def test_the_table_of_layers_is_the_releases():
     for base, most, expected in ((32768, 512, T_256), (65536, 1024, R_256)):
         rows = layer_table(StyleGAN3SynthesisConfig(channel_base=base, channel_max=most), 256)
         assert [row.channels for row in rows] == expected
-    assert [row.channels for row in layer_table(StyleGAN3SynthesisConfig(), 1024)] == T_1024
-    network = StyleGAN3SynthesisConfig(channel_base=512, channel_max=8).build(256, 5, 0)
-    assert [i for i, layer in enumerate(network.layers[:-1]) if layer.nonlinearity.up == 4] == [3, 5, 7, 10]
-    assert network.num_styles == 16
+    rows = layer_table(StyleGAN3SynthesisConfig(), 1024)
+    assert [row.channels for row in rows] == T_1024
+    assert [row.side - row.rate for row in rows] == [20] * 13 + [0] * 2
+    for side, by_four in ((256, [3, 5, 7, 10]), (1024, [2, 4, 5, 7, 9, 10])):
+        network = StyleGAN3SynthesisConfig(channel_base=4 * side, channel_max=8).build(side, 5, 0)
+        assert [i for i, layer in enumerate(network.layers[:-1]) if layer.nonlinearity.up == 4] == by_four
+        assert network.num_styles == 16
+
+
+def test_margins_are_cut_as_the_release_pads():
+    """The specification: what is added before and after a map with zeros between its values; layers up by 2, by 4, the last but one."""
+    published = {"translation": [(9, 8), (-6, -9), (-11, -12)], "rotation": [(11, 10), (-2, -5), (-9, -10)]}
+    for equivariance, pads in published.items():
+        config = StyleGAN3SynthesisConfig(channel_base=512, channel_max=8, equivariance=equivariance)
+        parts = [layer.nonlinearity for layer in config.build(256, 5, 0).layers[:-1]]
+        found = [(TAPS * part.up - 1 - part.crop, TAPS * part.up - part.up - part.crop) for part in parts]
+        assert found == [{2: pads[0], 4: pads[1]}[part.up] for part in parts[:-1]] + [pads[2]]
 
 
 @pytest.mark.parametrize("name", [name for name, _ in PUBLISHED])
@@ -81,6 +96,31 @@ def test_a_translated_transform_translates_the_image(equivariance):
     error = float((moved[:, :, :-2, 3:] - still[:, :, 2:, :-3]).detach().square().mean())
     assert 10 * math.log10(4 / error) > 55 and float(still.detach().std()) > 10 * math.sqrt(error)
     assert not torch.allclose(moved, still, atol=float(still.detach().std()) / 10)
+
+
+def test_an_untrained_network_moves_and_turns_as_published():
+    """EQ-T above 55 dB, EQ-R above 30 dB, configuration R in fp32, by the metrics' own filters, at the contrast of a trained network."""
+    network = small(64, layers=10, channel_base=2048, channel_max=32, equivariance="rotation")
+    styles, angle, across, down = torch.randn(4, 12, 8), 0.4, 5.0, -3.0
+
+    def moved(transform):
+        network.fourier_input.transform.copy_(transform)
+        with torch.no_grad():
+            return network(styles, []).finest * contrast
+
+    def ratio(found, expected) -> float:
+        known = found[1] * expected[1]
+        difference = (found[0] - expected[0]).square() * known
+        return decibels(float(difference.sum()), float(known.sum()) * 3 * len(styles))
+
+    contrast = 1.0
+    contrast = 0.5 / float(moved(torch.eye(3)).std())
+    still, everywhere = moved(torch.eye(3)), torch.ones(64, 64)
+    shift, turn = torch.eye(3), torch.eye(3)
+    shift[:2, 2], turn[:2, :2] = torch.tensor([-across / 64, -down / 64]), rotation(-angle).float()
+    assert ratio((moved(shift), everywhere), shifted(still, across, down)) > 55
+    assert ratio(limited(moved(turn), angle), turned(still, angle)) > 30
+    assert ratio(limited(still, angle), turned(still, angle)) < 30, "an image that does not turn is far off"
 
 
 # ---------------------------------------------------------------------------------------------------- magnitudes
@@ -144,4 +184,7 @@ def test_impossible_sizes_are_refused_in_one_line(root):
         check_recipe(recipe, recipe.text.build())
     recipe = load_recipe(root / "configs/stylegan3_t_256.yaml", ["generator.synthesis.layers=2"])
     with pytest.raises(UserError, match="layers is 2, needs 3 or more"):
+        check_recipe(recipe, recipe.text.build())
+    recipe = load_recipe(root / "configs/stylegan3_t_256.yaml", ["generator.synthesis.channel_base=100"])
+    with pytest.raises(UserError, match="channel_base is 100, and resolution is 256: the last layers would have no channel"):
         check_recipe(recipe, recipe.text.build())

@@ -10,16 +10,16 @@ from t2igan.discriminator.stylegan_t import StyleGANTDiscriminatorConfig, TokenH
 from t2igan.draws import Draws
 from t2igan.errors import UserError
 from t2igan.features.vision_tokens import VisionTokens
+from t2igan.recipe import load_recipe
 from t2igan.style.stylegan_t import StyleGANTMappingConfig
 from t2igan.synthesis.stylegan_t import ResidualLayer, SecondOrderStyle, StyleGANTSynthesisConfig
 from t2igan.types import CheckContext, ImagePyramid, ImageSet, PrepareContext, TextDims
 
-FULL = StyleGANTSynthesisConfig(channel_base=65536, channel_max=2048, blocks=3)
-LITE = StyleGANTSynthesisConfig(channel_base=32768, channel_max=512, blocks=2)
 PUBLISHED = [
-    (FULL, {64: 975_547_691, 256: 1_016_428_351, 512: 1_020_489_289}),
-    (LITE, {64: 74_548_515, 256: 85_694_899, 512: 87_036_539}),
+    ("full", {64: 975_547_691, 256: 1_016_428_351, 512: 1_020_489_289}),
+    ("lite", {64: 74_548_515, 256: 85_694_899, 512: 87_036_539}),
 ]
+RECIPES = [f"{preset}_{rest}" for preset in ("full", "lite") for rest in ("64", "64_phase2", "256", "512")]
 W = 64 + 768
 
 
@@ -27,10 +27,33 @@ def count(module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-@pytest.mark.parametrize(("config", "sizes"), PUBLISHED, ids=["full", "lite"])
-def test_synthesis_has_the_releases_parameters(config, sizes):
+@pytest.mark.parametrize(("preset", "sizes"), PUBLISHED)
+def test_synthesis_has_the_releases_parameters(preset, sizes, root):
+    recipes = {resolution: load_recipe(root / f"configs/stylegan_t_{preset}_{resolution}.yaml") for resolution in sizes}
     with torch.device("meta"):
-        assert {resolution: count(config.build(resolution, W, 768)) for resolution in sizes} == sizes
+        assert {r: count(recipe.generator.synthesis.build(recipe.resolution, W, 768)) for r, recipe in recipes.items()} == sizes
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_have_the_published_presets(name, root):
+    recipe = load_recipe(root / f"configs/stylegan_t_{name}.yaml")
+    training, first, second = recipe.training, name.endswith("_64"), "phase2" in name
+    assert (training.batch, training.ema.half_life(0), training.discriminator_optimizer.lr(0)) == (2048, 640_000, 0.002)
+    assert training.generator_optimizer.lr(0) == (3e-6 if second else 0.002) and training.generator_optimizer.betas[1](0) == 0.99
+    assert [term.kind for term in recipe.objective.discriminator] == ["hinge"]
+    hinge, guidance = recipe.objective.generator
+    assert (hinge.kind, guidance.kind) == ("hinge", "clip_spherical")
+    assert (guidance.weight(0), guidance.options.crop) == (50 if second else 0.2, None if recipe.resolution == 64 else 64)
+    frozen = [group.match for group in training.generator_optimizer.groups if group.frozen]
+    assert frozen == ([] if first else ["mapper.*", "synthesis.*"] if second else ["adapter.*"])
+    augment = recipe.augment
+    if first:
+        assert [augment.sigma(images) for images in (0, 500_000, 10**6, 10**8)] == [32, 16, 0, 0]
+    elif not second:
+        assert (augment.side, augment.probability) == (224, 0.5)
+    colours = augment.then if first else augment if second else augment.first
+    assert [getattr(colours, part) for part in ("brightness", "saturation", "contrast", "translation", "cutout")] == [1, 1, 0.5, 0.125, 0.2]
+    assert (colours.probability(0), colours.fill) == (1, "zeros")
 
 
 def test_the_mapping_network_has_the_releases_parameters_and_text_goes_around_it(descriptors):
@@ -171,6 +194,18 @@ def test_the_heads_have_the_releases_parameters():
     assert sum(map(count, unconditional)) == 7_753_600 - 5 * (768 * 64 + 64 + 63 * 384 + 63)
 
 
+@pytest.mark.slow
+def test_the_published_network_has_980_logits_of_an_image(descriptors, root):
+    network = load_recipe(root / "configs/stylegan_t_lite_64.yaml").discriminator.network
+    D = network.build(64, None, TextDims(768, 768))
+    D.prepare(PrepareContext("cpu", list, None, weights=False))
+    one = ImageSet(ImagePyramid((torch.randn(1, 3, 64, 64),)), (torch.arange(1),))
+    with torch.no_grad():
+        ((verdict,),) = D([one], descriptors([2], text_dim=768))
+    assert D.names == ("block2", "block5", "block8", "block11", "embedding")
+    assert [logit.shape for logit in verdict.logits] == [(1, 196)] * 5
+
+
 def test_every_token_of_every_layer_votes(randomised, descriptors):
     D, text = judge(randomised), descriptors([2, 2, 2])
     images = ImageSet(ImagePyramid((torch.randn(2, 3, 16, 16),)), (torch.tensor([0, 1]), torch.tensor([1, 2])))
@@ -216,10 +251,14 @@ def test_without_text_a_head_has_one_number_for_each_token(randomised, descripto
 
 
 def test_what_does_not_fit_is_refused_in_one_line(randomised, tmp_path):
-    with pytest.raises(UserError, match=r"the weights of vit_small_patch16_224.dino are not given; get model.safetensors from https"):
+    with pytest.raises(
+        UserError, match=r"weights of vit_small_patch16_224.dino are not given; write hf-hub:timm/vit_small_patch16_224.dino, or get"
+    ):
         VisionTokens(None, "vit_small_patch16_224.dino", ("block0",)).load_pretrained()
-    with pytest.raises(UserError, match=r"no weights at .*gone.pth; get model.safetensors"):
-        VisionTokens(tmp_path / "gone.pth", "vit_small_patch16_224.dino", ("block0",)).load_pretrained()
+    with pytest.raises(
+        UserError, match=r"no weights at .*gone.pth; write hf-hub:timm/vit_small_patch16_224.dino, or get model.safetensors from https"
+    ):
+        VisionTokens(str(tmp_path / "gone.pth"), "vit_small_patch16_224.dino", ("block0",)).load_pretrained()
     with pytest.raises(UserError, match="timm has no model 'vit_smal'"):
         VisionTokens(None, "vit_smal", ("block0",))
     D = judge(randomised, widths=(24, 24, 16))
@@ -231,6 +270,7 @@ def test_what_does_not_fit_is_refused_in_one_line(randomised, tmp_path):
     for options, message in (
         ({"layers": (2, 0)}, "in rising order"),
         ({"widths": (3, 4)}, "widths has 2 entries, needs one for each of block2"),
+        ({"model": "local-dir:x", "widths": (3,), "side": 64}, "side is 64, and a CLIP brings its own; leave it out"),
     ):
         with pytest.raises(ValueError, match=message):
             StyleGANTDiscriminatorConfig(**options).check(context)

@@ -1,7 +1,6 @@
 """StyleGAN-XL as a system: published tables and counts, growth over three runs, projected heads, classes as features."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -107,6 +106,9 @@ def test_what_does_not_fit_is_refused_in_one_line():
         (judge_config(views=(view(widths=(1, 2)),)), "views.0.widths has 2 entries, needs 4, or one for all"),
         (judge_config(views=(view(reassemble=(1,)),)), "views.0.reassemble has 1 entries, needs 4, or none"),
         (judge_config(class_embeddings="x"), "class_embeddings needs class labels"),
+        (judge_config(embedding_width=4), "embedding_width is given without class_embeddings; give both or neither"),
+        (judge_config(views=(view(model="local-dir:x", weights="y"),)), "views.0.weights is y, and a CLIP brings its own; leave it out"),
+        (StyleGANXLMappingConfig(embedding_width=4), "embedding_width is given without class_embeddings"),
         (judge_config(head_blocks=2), "head_blocks is 2, needs 0 or 1"),
         (judge_config(views=(view(side=64),)), "views.0.side is 64, and test_efficientnet reads images by a rule of its own"),
     ]
@@ -316,7 +318,7 @@ def test_class_embeddings_are_the_means_of_features(kit):
     shards = Shards(str(kit.shards))
     names = sorted({shards.read(number).captions[0] for number in range(len(shards))})
     model, weights = timm_file(kit, "test_efficientnet", 1000)
-    network = ImageMaps(Path(weights), model, ("block4",))
+    network = ImageMaps(weights, model, ("block4",))
     network.load_pretrained()
     encoder = LabelTextConfig(num_classes=len(names), names=tuple(names)).build()
     rows = class_embeddings(shards, encoder, network, "block4", 32)
@@ -340,5 +342,9 @@ def test_images_are_read_as_the_networks_rules_say(name, sides):
 def test_a_network_that_timm_lacks_or_without_weights_is_refused():
     with pytest.raises(UserError, match="timm has no model 'efficient'"):
         ImageMaps(None, "efficient", ("block1",))
-    with pytest.raises(UserError, match=r"the weights of test_vit are not given; get model.safetensors from https"):
+    with pytest.raises(
+        UserError, match=r"weights of test_vit are not given; write hf-hub:timm/test_vit\.r160_in1k, or get model"
+    ):
         ImageMaps(None, "test_vit", ("block1",)).load_pretrained()
+    with pytest.raises(UserError, match=r"test_efficientnet has no layer 'block9'; its layers are block0, block1"):
+        ImageMaps(None, "test_efficientnet", ("block1", "block9"))

@@ -6,7 +6,6 @@ Sauer et al. 2023 (arXiv:2301.09515), section 3.2 and Fig. 3.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -31,14 +30,9 @@ REACH = 9  # tokens that a head's second convolution sees
 @dataclass(frozen=True, kw_only=True)
 class StyleGANTDiscriminatorConfig(DiscriminatorNetworkConfig):
     model: str = "vit_small_patch16_224.dino"  # a vision transformer of timm; or (Ours) a CLIP, local-dir:FOLDER or hf-hub:ORG/REPO
-    weights: str | None = None  # the file of timm's model; a run cannot begin without one
+    weights: str | None = None  # the file of timm's model, or hf-hub:ORG/REPO; a run cannot begin without
     side: Count | None = None  # px, at which timm's model reads images; none: its own
-    layers: tuple[Whole, ...] = (
-        2,
-        5,
-        8,
-        11,
-    )  # counted from 0, whose tokens a head reads each; of timm's model one more reads the embedding
+    layers: tuple[Whole, ...] = (2, 5, 8, 11)  # from 0 on, whose tokens a head reads each; of timm's model one more reads the embedding
     widths: tuple[Count, ...] = (384,)  # of the tokens of each head; one number: of all
     channels: Count = 64  # of the projection on the text
     group: Count = 8  # images over which a head's features are normalised
@@ -52,6 +46,9 @@ class StyleGANTDiscriminatorConfig(DiscriminatorNetworkConfig):
             raise ValueError(f"layers is {list(self.layers)}, needs numbers of layers, each once, in rising order")
         if len(self.widths) not in (1, len(self.names)):
             raise ValueError(f"widths has {len(self.widths)} entries, needs one for each of {', '.join(self.names)}, or one for all")
+        for name in ("weights", "side"):
+            if self.of_clip and getattr(self, name):
+                raise ValueError(f"{name} is {getattr(self, name)}, and a CLIP brings its own; leave it out")
         super().check(context)
 
     @property
@@ -68,7 +65,7 @@ class StyleGANTDiscriminatorConfig(DiscriminatorNetworkConfig):
             return ClipScorer(self.model, layers=self.names)
         from t2igan.features.vision_tokens import VisionTokens  # timm takes seconds to load, which every other command is spared
 
-        return VisionTokens(None if self.weights is None else Path(self.weights), self.model, self.names, self.side)
+        return VisionTokens(self.weights, self.model, self.names, self.side)
 
     def build(self, resolution: int, adapter: nn.Module | None, text: TextDims) -> "StyleGANTDiscriminator":
         return StyleGANTDiscriminator(self, resolution, adapter, text.pooled if adapter is None else adapter.width)

@@ -18,7 +18,7 @@ from t2igan.discriminator.base import DiscriminatorNetwork, DiscriminatorNetwork
 from t2igan.errors import UserError
 from t2igan.features.base import BLOCK, FeatureNetwork
 from t2igan.features.open_clip import ClipScorer
-from t2igan.layers.class_embedding import ClassEmbedding
+from t2igan.layers.class_embedding import ClassEmbedding, check_table
 from t2igan.layers.frozen import Frozen
 from t2igan.layers.local_norm import LocalBatchNorm
 from t2igan.layers.precision import full_precision
@@ -35,7 +35,7 @@ class PointOfView(PartConfig):
     """A frozen network and the maps that are read of it, finest first, each of half the side of the one before."""
 
     model: str  # a name of timm; or (Ours) a CLIP, local-dir:FOLDER or hf-hub:ORG/REPO
-    weights: str | None = None  # the file of timm's model; a run cannot begin without one
+    weights: str | None = None  # the file of timm's model, or hf-hub:ORG/REPO; a run cannot begin without
     side: Count | None = None  # px, at which a CLIP's ResNet makes its maps; none: the network's own rule
     layers: tuple[Whole, ...]  # four: timm's numbers of a model's maps, or a CLIP's layers, counted from 0
     widths: tuple[Count, ...]  # of the maps; one number: of all
@@ -59,6 +59,8 @@ class PointOfView(PartConfig):
             return f"reassemble has {len(self.reassemble)} entries, needs {SCALES}, or none"
         if self.side and not self.of_clip:
             return f"side is {self.side}, and {self.model} reads images by a rule of its own; leave it out"
+        if self.weights and self.of_clip:
+            return f"weights is {self.weights}, and a CLIP brings its own; leave it out"
         return None
 
     @property
@@ -70,7 +72,7 @@ class PointOfView(PartConfig):
             return ClipScorer(self.model, layers=self.names, side=self.side)
         from t2igan.features.image_maps import ImageMaps  # timm takes seconds to load, which every other command is spared
 
-        return ImageMaps(None if self.weights is None else Path(self.weights), self.model, self.names)
+        return ImageMaps(self.weights, self.model, self.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class StyleGANXLDiscriminatorConfig(DiscriminatorNetworkConfig):
     head_kernel: Count = 4  # px, of the last convolution
     group: Count = 8  # images over which a head's features are normalised
     class_embeddings: str | None = None  # a file of data_prep/class_embeddings.py; none: no table, the descriptor itself is projected
-    embedding_width: Count = 320  # of the file's rows
+    embedding_width: Count | None = None  # of the file's rows
 
     @property
     def any_side(self) -> bool:
@@ -101,6 +103,7 @@ class StyleGANXLDiscriminatorConfig(DiscriminatorNetworkConfig):
             raise ValueError(f"head_blocks is {self.head_blocks}, needs 0 or 1, as head_channels has four entries")
         if self.class_embeddings and not context.num_classes:
             raise ValueError("class_embeddings needs class labels (text: {kind: label, ...}); leave it out")
+        check_table(self.class_embeddings, self.embedding_width)
         super().check(context)
 
     def build(self, resolution: int, adapter: nn.Module | None, text: TextDims) -> "StyleGANXLDiscriminator":
@@ -178,8 +181,7 @@ class MapHead(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(DownBlock(a, b, config.group) for a, b in zip(widths, widths[1:], strict=False))
         self.out = SpectralConv2d(widths[-1], PROJECTION if text_dim else 1, config.head_kernel, bias=False)
-        width = config.embedding_width if config.class_embeddings else None
-        self.embed = ClassEmbedding(text_dim, width, PROJECTION) if text_dim else None
+        self.embed = ClassEmbedding(text_dim, config.embedding_width, PROJECTION) if text_dim else None
 
     def features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o _"]:
         for block in self.blocks:

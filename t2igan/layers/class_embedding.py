@@ -15,6 +15,13 @@ from t2igan.errors import UserError
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 
 
+def check_table(file: str | None, width: int | None) -> None:
+    """Raises ValueError where a recipe gives one of `class_embeddings` and `embedding_width` without the other."""
+    if (file is None) != (width is None):
+        given, other = ("class_embeddings", "embedding_width") if width is None else ("embedding_width", "class_embeddings")
+        raise ValueError(f"{given} is given without {other}; give both or neither")
+
+
 class ClassEmbedding(nn.Module):
     """One-hot labels through the table, or the descriptors of captions as they are, to vectors.
 

@@ -4,7 +4,6 @@ Sauer et al. 2022 (arXiv:2202.00273), section 3.2 ("classifier guidance").
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -20,7 +19,7 @@ from t2igan.types import CheckContext, PrepareContext
 @dataclass(frozen=True)
 class ClassifierGuidanceConfig(TermOptions):
     model: str = "deit_small_distilled_patch16_224"  # a classifier of timm
-    weights: str | None = None  # its file; a run cannot begin without one
+    weights: str | None = None  # its file, or hf-hub:ORG/REPO; a run cannot begin without
     classes: Count = 1000  # that it knows, in the order of the labels
 
     def check(self, context: CheckContext) -> None:
@@ -41,9 +40,7 @@ class ClassifierGuidance(Term):
         super().__init__()
         from t2igan.features.image_maps import ImageMaps  # timm takes seconds to load, which every other command is spared
 
-        self.classifier = Frozen(
-            ImageMaps(None if config.weights is None else Path(config.weights), config.model, (LOGITS,), config.classes)
-        )
+        self.classifier = Frozen(ImageMaps(config.weights, config.model, (LOGITS,), config.classes))
 
     def prepare(self, context: PrepareContext) -> None:
         """Loads the classifier."""

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from t2igan.layers.class_embedding import ClassEmbedding
+from t2igan.layers.class_embedding import ClassEmbedding, check_table
 from t2igan.layers.equalized import EqualizedLinear, lrelu
 from t2igan.layers.normalize import unit_rms
 from t2igan.ranges import Count, Positive
@@ -25,11 +25,12 @@ class StyleGANXLMappingConfig(StyleConfig):
     depth: Count = 2  # fully connected layers
     lr_multiplier: Positive = 0.01  # of the layers' learning rate
     class_embeddings: str | None = None  # a file of data_prep/class_embeddings.py; none: no table, the descriptor itself is projected
-    embedding_width: Count = 320  # of the file's rows
+    embedding_width: Count | None = None  # of the file's rows
 
     def check(self, context: CheckContext) -> None:
         if self.class_embeddings and not context.num_classes:
             raise ValueError("class_embeddings needs class labels (text: {kind: label, ...}); leave it out")
+        check_table(self.class_embeddings, self.embedding_width)
 
     def build(self, text_dim: int) -> "StyleGANXLMapping":
         return StyleGANXLMapping(self, text_dim)
@@ -41,8 +42,7 @@ class StyleGANXLMapping(StyleNetwork):
     def __init__(self, config: StyleGANXLMappingConfig, text_dim: int):
         super().__init__(config.z_dim, config.style_dim)
         self.file = config.class_embeddings
-        width = config.embedding_width if self.file else None
-        self.embed = ClassEmbedding(text_dim, width, config.z_dim) if text_dim else None
+        self.embed = ClassEmbedding(text_dim, config.embedding_width, config.z_dim) if text_dim else None
         widths = [config.z_dim * (2 if text_dim else 1)] + [config.style_dim] * config.depth
         self.layers = nn.ModuleList(
             EqualizedLinear(a, b, lr_multiplier=config.lr_multiplier) for a, b in zip(widths, widths[1:], strict=False)

@@ -45,9 +45,16 @@ class StyleGAN3SynthesisConfig(SynthesisConfig):
             raise ValueError(f"kind stylegan3 makes images of 16 px or more, and resolution is {context.resolution}")
         if self.layers <= CRITICAL:
             raise ValueError(f"layers is {self.layers}, needs {CRITICAL + 1} or more: the last {CRITICAL} have the image's cutoff")
+        check_channels(self.channel_base, context.resolution)
 
     def build(self, resolution: int, style_dim: int, token_dim: int) -> "StyleGAN3Synthesis":
         return StyleGAN3Synthesis(self, resolution, style_dim)
+
+
+def check_channels(channel_base: int, resolution: int) -> None:
+    """Raises ValueError where the last layers, whose cutoff is half the resolution, would have no channel."""
+    if not round(channel_base / resolution):
+        raise ValueError(f"channel_base is {channel_base}, and resolution is {resolution}: the last layers would have no channel")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,16 @@ from t2igan.draws import Draws
 from t2igan.layers.fourier import FourierInput
 from t2igan.ranges import Count, Positive
 from t2igan.synthesis.base import SynthesisConfig, SynthesisNetwork
-from t2igan.synthesis.stylegan3 import CRITICAL, FIRST_CUTOFF, FIRST_STOP, LayerSpec, StyleGAN3Layer, render, table_from
+from t2igan.synthesis.stylegan3 import (
+    CRITICAL,
+    FIRST_CUTOFF,
+    FIRST_STOP,
+    LayerSpec,
+    StyleGAN3Layer,
+    check_channels,
+    render,
+    table_from,
+)
 from t2igan.types import CheckContext, ImagePyramid, Stage, TextDescriptors
 
 OF_THE_STEM = ("stem_resolution", "stem_layers", "channel_base", "channel_max", "stem_kernel", "equivariance")  # and of all heads
@@ -42,6 +51,7 @@ class StyleGANXLSynthesisConfig(SynthesisConfig):
                 f"head_layers has {len(self.head_layers)} entries, which make {made} px of a stem of {self.stem_resolution} px, "
                 f"and resolution is {context.resolution}"
             )
+        check_channels(self.channel_base, context.resolution)
         few = [count for count in (self.stem_layers, *self.head_layers) if count <= CRITICAL]
         if few:
             raise ValueError(f"head_layers or stem_layers is {few[0]}, needs {CRITICAL + 1} or more: the last {CRITICAL} are replaced")

@@ -11,7 +11,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import timm
 from PIL import Image
+from safetensors.torch import save
 from tiny import command, environment
 
 from t2igan.inference.hub import resolve
@@ -24,6 +26,19 @@ import sys
 from t2igan.errors import run_script
 from t2igan.inference.hub import resolve
 run_script(lambda: print(resolve(sys.argv[1])))
+"""
+
+FEATURES = """
+import sys
+from t2igan.errors import run_script
+from t2igan.features.image_maps import ImageMaps
+
+def main():
+    network = ImageMaps(sys.argv[1], "test_vit", ("block1",))
+    network.load_pretrained()
+    print(network.digest)
+
+run_script(main)
 """
 
 
@@ -77,6 +92,8 @@ def hub(folder):
     files = {file.name: file.read_bytes() for file in (folder / "model").iterdir()}
     files["optimizer.bin"] = b"not to be downloaded"
     repositories = {"org/tiny": files, "org/halved": {"config.json": files["config.json"], "notes.txt": b"no weights"}}
+    repositories["org/bare"] = {"notes.txt": b"no weights", "README.md": b"x"}
+    repositories["org/vit"] = {"model.safetensors": save(timm.create_model("test_vit").state_dict())}
     handler = type("TinyHub", (Hub,), {"repositories": repositories, "requests": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -169,10 +186,22 @@ def test_a_name_that_the_hub_does_not_allow_is_one_line(hub, line_of):
     assert "the hub allows no such name" in line_of(hub[0], sys.executable, "-c", RESOLVE, "org/a--b")
 
 
+def test_weights_of_a_feature_network_come_from_the_hub(hub, nobody, process, line_of):
+    done = process(hub[0], sys.executable, "-c", FEATURES, "hf-hub:org/vit")
+    assert done.returncode == 0, done.stderr
+    again = process(nobody, sys.executable, "-c", FEATURES, "hf-hub:org/vit")
+    assert again.stdout == done.stdout != "", "from its cache, where the hub cannot be reached" + again.stderr
+    line = line_of(hub[0], sys.executable, "-c", FEATURES, "hf-hub:org/missing")
+    assert line.startswith("error: model.safetensors of org/missing is not in the hub's cache, and the hub has no model of that name")
+    assert "is not in the hub's cache, and the hub cannot be reached" in line_of(nobody, sys.executable, "-c", FEATURES, "hf-hub:org/other")
+    line = line_of(hub[0], sys.executable, "-c", FEATURES, "hf-hub:org/bare")
+    assert line == "error: org/bare on the hub has no model.safetensors; choose another repository"
+
+
 def test_a_folder_is_never_looked_up(tmp_path, monkeypatch):
     """Nor is a path that has not the form of a hub id."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("t2igan.inference.hub.download", None)
+    monkeypatch.setattr("t2igan.inference.hub.download_folder", None)
     (tmp_path / "org" / "tiny").mkdir(parents=True)
     for path in ("org/tiny", tmp_path / "missing", "missing", "./org/missing", "../org", "a/b/c", "~/model", "org/"):
         assert str(resolve(path)) == str(path).removeprefix("./").removesuffix("/")
