@@ -19,8 +19,8 @@ TRAINER_LINES = 200  # the training step, for every system
 # A room imports only rooms to its left. Leaves that know nothing of GANs come first.
 ORDER = [
     "memory", "errors", "files", "hub", "plain_text", "grids", "schedule", "ranges", "draws", "types", "layers", "text", "features",
-    "style", "synthesis", "pyramid", "augment", "discriminator", "objective", "config", "growth", "recipe", "system", "data", "metrics", "inference",
-    "official", "evaluation", "training", "commands", "cli", "__main__",
+    "style", "synthesis", "pyramid", "augment", "discriminator", "objective", "config", "growth", "recipe", "system", "data", "metrics",
+    "inference", "official", "evaluation", "training", "commands", "cli", "__main__",
 ]  # fmt: skip
 LEAVES = {
     "memory",

@@ -342,9 +342,7 @@ def test_images_are_read_as_the_networks_rules_say(name, sides):
 def test_a_network_that_timm_lacks_or_without_weights_is_refused():
     with pytest.raises(UserError, match="timm has no model 'efficient'"):
         ImageMaps(None, "efficient", ("block1",))
-    with pytest.raises(
-        UserError, match=r"weights of test_vit are not given; write hf-hub:timm/test_vit\.r160_in1k, or get model"
-    ):
+    with pytest.raises(UserError, match=r"weights of test_vit are not given; write hf-hub:timm/test_vit\.r160_in1k, or get model"):
         ImageMaps(None, "test_vit", ("block1",)).load_pretrained()
     with pytest.raises(UserError, match=r"test_efficientnet has no layer 'block9'; its layers are block0, block1"):
         ImageMaps(None, "test_efficientnet", ("block1", "block9"))

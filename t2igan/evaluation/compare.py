@@ -13,12 +13,12 @@ from t2igan.plain_text import parse_json
 def read_result(path: Path) -> dict:
     """Raises UserError where the file is not a zero-shot result."""
     if not path.is_file():
-        raise UserError(f"no result at {path}; eval/zero_shot_coco.py --out writes one")
+        raise UserError(f"no result at {path}; --out of eval/zero_shot_coco.py or eval/fid.py writes one")
     try:
         result = parse_json(path.read_text(encoding="utf-8"))
         return {name: dict(result[name]) for name in ("protocol", "model", "metrics", "run")}
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is no result of eval/zero_shot_coco.py; give the file that its --out names") from None
+        raise UserError(f"{path} is no result of eval/zero_shot_coco.py or eval/fid.py; give the file that its --out names") from None
 
 
 def compare(a: dict, b: dict) -> str:

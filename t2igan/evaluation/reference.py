@@ -16,14 +16,20 @@ from t2igan.plain_text import parse_json
 
 @dataclass(frozen=True)
 class Reference:
-    """Shards made by data_prep/coco.py, and the hash of their pixels and captions, which does not depend on the machine."""
+    """Shards, and a hash of their content, which does not depend on the machine."""
 
     shards: Shards
     content: str
 
 
+def read_shards(pattern: str) -> Reference:
+    """Any shards, with captions or without. Raises UserError where there are none."""
+    shards = Shards(pattern, captioned=False)
+    return Reference(shards, shards.fingerprint)
+
+
 def read_reference(folder: Path) -> Reference:
-    """Raises UserError where the folder is not a reference, or not a complete one."""
+    """What data_prep/coco.py made. Raises UserError where the folder is not a reference, or not a complete one."""
     try:
         report = parse_json((folder / "report.json").read_text(encoding="utf-8"))
         content, images = report["content_sha256"], report["pictures"]
@@ -41,6 +47,17 @@ def read_records(shards: Shards) -> Iterator[Record]:
         with naming_broken(shards, number):
             record = shards.read(number)
         yield record
+
+
+def read_captions_of(shards: Shards) -> list[list[str]]:
+    """The captions of every image, in order. Raises UserError where an image has none, or they are broken."""
+    found = []
+    for number in range(len(shards)):
+        with naming_broken(shards, number):
+            found.append(shards.captions(number))
+        if not found[-1][0]:
+            raise UserError(f"sample {number} of {shards.files[0].parent} has no caption, which the model takes as its prompt")
+    return found
 
 
 def read_images(shards: Shards, side: int) -> Iterator[tuple[UInt8[Tensor, "3 r r"], Record]]:

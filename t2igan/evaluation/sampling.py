@@ -18,9 +18,9 @@ from t2igan.data.images import png_bytes, to_pil
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shard
 from t2igan.errors import UserError
-from t2igan.evaluation.reference import Reference, read_records
+from t2igan.evaluation.reference import Reference, read_captions_of, read_records
 from t2igan.files import write_json
-from t2igan.inference.pipeline import Pipeline, model_folder
+from t2igan.inference.pipeline import NO_PROMPT, Pipeline, model_folder
 from t2igan.metrics.chunks import CHUNK_SIZE, DistributedState, broadcast_from_main, run_in_chunks
 from t2igan.metrics.protocol import Protocol, SampleRequest, captions_hash, given_requests, sample_requests
 from t2igan.plain_text import read_json, read_text
@@ -60,18 +60,18 @@ class GeneratedImages:
         folder = model_folder(self.model)
         pipeline = Pipeline.load(folder, state.device, default_cache())
         pipeline.encode_text.max_truncation_warnings = int(state.is_main_process)  # one warning for thousands of long captions
-        requests = broadcast_from_main(partial(self.requests, reference, protocol, count), state)
+        requests = broadcast_from_main(partial(self.requests, reference, protocol, count, pipeline.conditional), state)
         digest = broadcast_from_main(partial(model_hash, folder, pipeline.encode_text.encoder), state)
         return Sampler(self, pipeline, requests, digest, state)
 
-    def requests(self, reference: Reference, protocol: Protocol, count: int | None) -> list[SampleRequest]:
-        """What to generate."""
+    def requests(self, reference: Reference, protocol: Protocol, count: int | None, conditional: bool) -> list[SampleRequest]:
+        """What to generate; a model that is not conditional takes no prompt."""
         if self.captions:
             lines = read_captions(self.captions)
             if lines and (count or 0) > len(lines):
                 raise UserError(f"--count is {count}, {self.captions} has {len(lines)} captions")
             return given_requests(lines[:count], self.seed)
-        captions = [record.captions for record in read_records(reference.shards)]
+        captions = read_captions_of(reference.shards) if conditional else [[NO_PROMPT]]
         return sample_requests(captions, protocol, count or protocol.images, self.seed)
 
 
@@ -97,7 +97,7 @@ class Sampler:
         with stage("pictures"):
             files = partial(shard_file, folder)
             self.generated = run_in_chunks(len(self.requests), files, self.write_chunk, self.state, "generating")
-        shards = Shards(str(folder))
+        shards = Shards(str(folder), captioned=self.pipeline.conditional)
         if len(shards) != len(self.requests):
             raise UserError(f"{folder} holds {len(shards)} images, not {len(self.requests)}; remove {work}")
         return shards
@@ -134,7 +134,7 @@ class StoredImages:
 
     def build(self, reference: Reference, protocol: Protocol, count: int | None, state: DistributedState) -> "StoredSet":
         """Opens the shards. Raises UserError where they do not hold `count` images."""
-        shards = Shards(self.shards)
+        shards = Shards(self.shards, captioned=False)
         if count not in (None, len(shards)):
             raise UserError(f"--count is {count}, but {self.shards} holds {len(shards)} images")
         return StoredSet(shards, {"pictures": self.shards})

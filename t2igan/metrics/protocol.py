@@ -1,7 +1,7 @@
-"""The published protocols for zero-shot COCO: "FID-30k" is one name for several numbers that must not be compared with each other.
+"""The published protocols: "FID-30k" is one name for several numbers that must not be compared with each other.
 
-Both compare 30,000 images generated from val2014's captions with all 40,504 images of val2014, centre-cropped to the short side and
-reduced to 256 px by Pillow's Lanczos; they differ in everything below.
+Two are for zero-shot COCO: both compare 30,000 images generated from val2014's captions with all 40,504 images of val2014, centre-cropped
+to the short side and reduced to 256 px by Pillow's Lanczos; they differ in everything below. The third is for any set of images.
 """
 
 import hashlib
@@ -30,10 +30,13 @@ class Protocol:
     repeats: bool  # whether a reference image may be sampled more than once
     native: bool  # whether images below 256 px are compared at their size, with real ones reduced to it; otherwise all are at 256 px
     images: int = 30_000
+    largest: int | None = REFERENCE_SIDE  # px, at which larger images are compared; None: at their own size
 
     def side(self, resolution: int) -> int:
         """The size at which generated images of `resolution` are compared with real ones."""
-        return min(resolution, REFERENCE_SIDE) if self.native else REFERENCE_SIDE
+        if self.largest is None:
+            return resolution
+        return min(resolution, self.largest) if self.native else self.largest
 
     def with_extractor(self, extractor: str | None) -> "Protocol":
         if extractor and extractor not in EXTRACTORS:
@@ -51,6 +54,8 @@ PROTOCOLS = {
     "stylegan_t": Protocol("stylegan_t", "torch_fidelity", "ViT-g-14", "laion2b_s12b_b42k", "", False, repeats=True, native=True),
     # Kang et al. 2023 (arXiv:2303.05511), section 4, and its evaluation code
     "gigagan": Protocol("gigagan", "clean_fid", "ViT-B-32-quickgelu", "openai", "A photo depicts", True, repeats=False, native=False),
+    # Karras et al. 2020 (arXiv:2006.06676) and releases after it: labels as often as the set has them, all real images, as they are
+    "stylegan": Protocol("stylegan", "torch_fidelity", "ViT-B-32-quickgelu", "openai", "", True, True, True, 50_000, largest=None),
 }
 
 

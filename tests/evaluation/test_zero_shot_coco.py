@@ -23,10 +23,11 @@ from t2igan.config import Recipe
 from t2igan.data.images import png_bytes
 from t2igan.data.shards import Shards
 from t2igan.data.write import Sample, write_shards
+from t2igan.evaluation.by_protocol import Evaluation, Settings, table
 from t2igan.evaluation.compare import compare
 from t2igan.evaluation.networks import WEIGHTED, parse_weights
+from t2igan.evaluation.reference import read_reference
 from t2igan.evaluation.sampling import GeneratedImages, StoredImages
-from t2igan.evaluation.zero_shot import Settings, ZeroShot, table
 from t2igan.inference.model_folder import save_model
 from t2igan.metrics.chunks import distributed_state
 from t2igan.metrics.images import ImageSet
@@ -174,8 +175,9 @@ def test_killed_and_resumed_by_two_processes(whole, setting):
 
 def evaluate(setting: Setting, source: GeneratedImages | StoredImages, protocol: str, metrics: tuple, out: str, count: int | None) -> dict:
     weights = parse_weights(setting.weights)
-    settings = Settings(source, setting.folder / "data", PROTOCOLS[protocol], setting.folder / out, metrics, weights, count, force=True)
-    return ZeroShot(settings, distributed_state()).run()
+    reference = read_reference(setting.folder / "data")
+    settings = Settings(source, reference, PROTOCOLS[protocol], setting.folder / out, metrics, weights, count, force=True)
+    return Evaluation(settings, distributed_state()).run()
 
 
 @pytest.fixture

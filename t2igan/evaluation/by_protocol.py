@@ -1,4 +1,4 @@
-"""Zero-shot COCO by a published protocol: images and a reference to a result, with everything that its numbers depend on.
+"""Images and a reference to a result by a published protocol, with everything that its numbers depend on.
 
 Images and features are kept in a folder beside the result and are not made twice, so an interrupted evaluation resumes.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from t2igan.errors import UserError
 from t2igan.evaluation.networks import build_networks
-from t2igan.evaluation.reference import Reference, read_reference
+from t2igan.evaluation.reference import Reference
 from t2igan.evaluation.sampling import GeneratedImages, Images, StoredImages
 from t2igan.features.base import FeatureNetwork
 from t2igan.features.open_clip import ClipScorer
@@ -38,7 +38,7 @@ class Settings:
     """What to compute, and from what."""
 
     source: GeneratedImages | StoredImages
-    reference: Path  # folder made by data_prep/coco.py
+    reference: Reference
     protocol: Protocol
     out: Path  # result.json; images and features go to the folder of the same name beside it
     metrics: tuple[str, ...] = ("fid", "clip_score")
@@ -58,7 +58,7 @@ class Settings:
         return self.out.with_suffix("")
 
 
-class ZeroShot:
+class Evaluation:
     """One evaluation, in all processes that share it."""
 
     def __init__(self, settings: Settings, state: DistributedState):
@@ -75,10 +75,13 @@ class ZeroShot:
                 model can show that later than the first minutes.
         """
         self.check_work_folder()
-        reference = read_reference(self.settings.reference)
+        reference = self.settings.reference
         self.load_networks()
         source = self.settings.source.build(reference, self.protocol, self.settings.count, self.state)
         self.check_counts(len(source.captions), len(reference.shards))
+        if "clip" in self.networks and not all(source.captions):
+            name = next(name for name, metric in self.metrics.items() if metric.network == "clip")
+            raise UserError(f"{name} compares images with their captions, and some have none; leave it out")
         sets = self.image_sets(source, reference)
         features = self.extract(sets)
         if "clip" in self.networks:
