@@ -29,11 +29,13 @@ def main() -> None:
     from t2igan.data.class_embeddings import class_embeddings, save_class_embeddings
     from t2igan.data.shards import Shards  # here, because --help needs no torch
     from t2igan.features.image_maps import ImageMaps
+    from t2igan.inference.device import default_device
     from t2igan.recipe import load_recipe
 
     layer = f"block{arguments.layer}"
     network = ImageMaps(arguments.weights, arguments.model, (layer,))
     network.load_pretrained()
+    network.to(default_device())
     encoder = load_recipe(arguments.recipe).text.build()
     rows = class_embeddings(Shards(arguments.data), encoder, network, layer, arguments.size)
     save_class_embeddings(rows, arguments.out)

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     truncate.add_argument("--values", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="0 is the mean, 1 as trained")
     truncate.add_argument("--towards", choices=("prompt", "global", "both"), default="prompt", help="the mean of the prompt, or of all")
 
-    move = edits.add_parser("move", help="translate, turn and enlarge, where the model can (StyleGAN3)")
+    move = edits.add_parser("move", help="translate, turn and enlarge, where the model starts from Fourier features")
     move.add_argument("model", help=MODEL)
     move.add_argument("prompts", nargs="*", metavar="prompt", help=NO_TEXT)
     move.add_argument("--translate", type=float, nargs=2, default=[0.0, 0.0], metavar=("RIGHT", "DOWN"), help="in widths of the image")

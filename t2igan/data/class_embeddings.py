@@ -22,7 +22,7 @@ def class_embeddings(shards: Shards, encoder: TextEncoder, network: FeatureNetwo
 
     Args:
         encoder: labels to one-hot vectors.
-        network: frozen, with `layer` among its features.
+        network: frozen, with `layer` among its features; images go to its device.
         size: px, at which images are read.
 
     Raises:
@@ -31,7 +31,7 @@ def class_embeddings(shards: Shards, encoder: TextEncoder, network: FeatureNetwo
     classes = encoder.num_classes
     if not classes:
         raise UserError("class embeddings need class labels; the recipe's text must be of kind label")
-    sums, counts = None, torch.zeros(classes)
+    sums, counts, device = None, torch.zeros(classes), next(network.parameters()).device
     for first in tqdm(range(0, len(shards), BATCH), "images", delay=5, disable=None, leave=False):
         images, numbers = [], []
         for number in range(first, min(first + BATCH, len(shards))):
@@ -43,7 +43,7 @@ def class_embeddings(shards: Shards, encoder: TextEncoder, network: FeatureNetwo
             numbers.append(int(encoder.tokenize(record.captions[:1]).ids[0, 0]))
         if not images:
             continue
-        features = network(to_signed(torch.stack(images)))[layer].flatten(2).mean(2).double()
+        features = network(to_signed(torch.stack(images).to(device)))[layer].flatten(2).mean(2).double().cpu()
         sums = torch.zeros(classes, features.shape[1], dtype=torch.float64) if sums is None else sums
         sums.index_add_(0, torch.tensor(numbers), features)
         counts += torch.bincount(torch.tensor(numbers), minlength=classes)

@@ -27,10 +27,13 @@ def pipeline(folder):
 
 @pytest.fixture(scope="module")
 def alias_free(kit, tmp_path_factory):
-    synthesis = {"kind": "stylegan3", "layers": 6, "channel_base": 512, "channel_max": 16}
+    return alias_free_pipeline(kit, tmp_path_factory.mktemp("alias_free"))
+
+
+def alias_free_pipeline(kit, folder, **options) -> Pipeline:
+    synthesis = {"kind": "stylegan3", "layers": 6, "channel_base": 512, "channel_max": 16} | options
     recipe = parse(Recipe, stylegan2_recipe(kit, generator__synthesis=synthesis), "")
     torch.manual_seed(4)
-    folder = tmp_path_factory.mktemp("alias_free")
     save_model(folder / "model", build_system(recipe).generator, recipe, {"images_seen": 1})
     return Pipeline.load(folder, "cpu")
 
@@ -173,6 +176,13 @@ def test_a_film_begins_at_the_image_and_moves_it(alias_free):
     (zoomed,) = edit.move(alias_free, A, [3], steps=1, zoom=1.5)
     (turned,) = edit.move(alias_free, A, [3], steps=1, degrees=90.0)
     assert len({image.tobytes() for image in (row[0], zoomed[1], turned[1])}) == 3
+
+
+def test_a_quarter_turn_is_the_image_turned_clockwise(kit, tmp_path):
+    """Of configuration R, whose kernels and filters have no direction."""
+    ((upright, lying),) = edit.move(alias_free_pipeline(kit, tmp_path, equivariance="rotation"), A, [3], steps=1, degrees=90.0)
+    before, after = (torch.tensor(list(image.convert("L").tobytes())).view(16, 16).float() for image in (upright, lying))
+    assert (after - torch.rot90(before, -1)).abs().max() <= 2 < (after - before).abs().max()
 
 
 def test_what_cannot_be_moved_is_refused(pipeline, alias_free):

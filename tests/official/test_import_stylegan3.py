@@ -10,6 +10,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from releases import W, Z, add_mapping, as_network, fc, imported, lrelu, mapped
 from scipy.signal import firwin, kaiser_atten, kaiser_beta
 from scipy.signal.windows import kaiser
@@ -162,8 +163,11 @@ def test_an_imported_generator_is_the_equations(kernel, equivariance, clamp, tmp
 def test_it_is_sampled_and_moved_as_any_other(tmp_path):
     imported(tmp_path, random_state())
     main(["sample", str(tmp_path / "run"), "--seeds", "0-1", "--out", str(tmp_path / "x.png")])
-    main(["edit", "move", str(tmp_path / "run"), "--zoom", "2", "--steps", "2", "--out", str(tmp_path / "film.webp")])
+    movement = ["--translate", "0.25", "-0.1", "--rotate", "90", "--zoom", "2", "--steps", "2"]
+    for name in ("film.webp", "grid.png"):
+        main(["edit", "move", str(tmp_path / "run"), *movement, "--out", str(tmp_path / name)])
     assert (tmp_path / "x.png").is_file() and (tmp_path / "film.webp").is_file()
+    assert Image.open(tmp_path / "grid.png").width >= 3 * 64, "an image of each step, and the first"
     config = json.loads((tmp_path / "run/model/config.json").read_text())["generator"]
     assert config["synthesis"]["kind"] == "stylegan3" and config["synthesis"]["channel_base"] == 48 and config["style"]["mixing"] == 0
 

@@ -24,8 +24,24 @@ from tiny import (
 pytest_plugins = ["kit"]
 pytestmark = pytest.mark.slow
 ALIAS_FREE = {"kind": "stylegan3", "layers": 4, "channel_base": 256, "channel_max": 8, "magnitude_half_life": 20}
-STEPS = {"progan": 6, "stylegan2": 3, "stylegan3": 3, "stylegan_xl": 2, "stylegan_t": 3}  # of ProGAN two at 4 px, in the fade, and at 8 px
-MAKERS = {"progan": growing_recipe, "stylegan2": stylegan2_recipe, "stylegan_xl": stylegan_xl_recipe, "stylegan_t": stylegan_t_recipe}
+EXPERTS = {"kind": "aurora", "channels": [8, 8, 8], "blocks": [1, 1, 1], "num_kernels": [1, 2, 1], "attention": [0, 1, 1]}
+EXPERTS |= {"experts": [1, 2, 3], "attention_width": 8, "head_dim": 4, "mlp_ratio": 1}
+ROUTED = [{"kind": "nonsaturating"}, {"kind": "routing", "weight": 0.01}]
+
+
+def stylegan3_recipe(kit, **changes) -> dict:
+    return override(stylegan2_recipe(kit, **changes), generator__synthesis=ALIAS_FREE)
+
+
+def aurora_recipe(kit, **changes) -> dict:
+    return override(stylegan2_recipe(kit, **changes), generator__synthesis=EXPERTS, objective__generator=ROUTED)
+
+
+MAKERS = {
+    **{"progan": growing_recipe, "stylegan2": stylegan2_recipe, "stylegan3": stylegan3_recipe, "stylegan_xl": stylegan_xl_recipe},
+    **{"stylegan_t": stylegan_t_recipe, "aurora": aurora_recipe},
+}
+STEPS = dict.fromkeys(MAKERS, 3) | {"progan": 6, "stylegan_xl": 2}  # of ProGAN two at 4 px, in the fade, and at 8 px
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +52,6 @@ def recorded(kit, tmp_path_factory):
     recipes = {name: make(kit, **rates) for name, make in MAKERS.items()}
     for name, recipe in recipes.items():
         recipe["training"] |= {"micro_batch": 2} if name == "progan" else {"batch": 8, "micro_batch": 4}
-    recipes["stylegan3"] = override(recipes["stylegan2"], generator__synthesis=ALIAS_FREE)
     cases = {name: {"recipe": recipe, "sgd": True, "steps": STEPS[name]} for name, recipe in recipes.items()}
     folder = tmp_path_factory.mktemp("lineage")
     first, second = launch(cases, 2, folder)
@@ -53,7 +68,7 @@ def both_vanish(a: torch.Tensor, b: torch.Tensor, largest: float) -> bool:
 @pytest.mark.parametrize("case", STEPS)
 def test_two_processes_have_the_gradients_of_one(case, half, recorded):
     """WGAN-GP through growth; path lengths with their running mean, R1, an augmentation that adapts; running means of magnitudes;
-    frozen networks in D with statistics of groups, spectral norms, and a text tower that trains."""
+    frozen networks in D with statistics of groups, spectral norms, and a text tower that trains; experts and their router."""
     one, first, _ = recorded[case]
     for step in range(STEPS[case]):
         found = names(one, f"gradient/{step}/{half}/")
