@@ -53,10 +53,11 @@ class Family:
     fixed: dict = field(default_factory=dict)
 
     def describe(self, words: dict[str, str]) -> list[str]:
-        """The full caption, and one that leaves out the features."""
+        """The full caption, and one that leaves out the features, unless that is the full one of a picture without them."""
         listed = [words[name] for name in self.features if words[name]]
         joined = "" if not listed else " with " + (listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}")
-        captions = [self.caption.format(**words, features=features) for features in (joined, "")]
+        told = (joined,) if all("" in self.options[name].values for name in self.features) else (joined, "")
+        captions = [self.caption.format(**words, features=features) for features in told]
         return list(dict.fromkeys(with_articles(caption) for caption in captions))
 
 

@@ -85,12 +85,12 @@ def vocabulary(drawings: list[Drawing]) -> set[str]:
 def distinct(drawings: list[Drawing], cache: Path, processes: int, dropped: list[dict]) -> list[Drawing]:
     """Drops blanks and near duplicates, and notes them in `dropped`. Of two that look alike the held-out one stays."""
     draw_all(drawings, COMPARED, cache / "drawn", processes)
-    dropped += [row(drawing, "blank") for drawing in drawings if drawing.image is None]
-    drawings = [drawing for drawing in drawings if drawing.image is not None]
+    blank = [drawing for drawing in drawings if not drawing.file.stat().st_size]
+    dropped += [row(drawing, "blank") for drawing in blank]
+    drawings = without(drawings, blank)
     order = list(SOURCES)
     ranked = in_order(drawings, lambda drawing: (drawing.split == "train", order.index(drawing.source)))
-    images: list[Image.Image] = [drawing.image for drawing in ranked]
-    alike = drop_near_duplicates(ranked, images)
+    alike = drop_near_duplicates(ranked)
     dropped += [row(drawing, "near duplicate", like=f"{like.source}/{like.key}") for drawing, like in alike]
     return without(drawings, [drawing for drawing, _ in alike])
 
@@ -124,7 +124,7 @@ def sheet_rows(drawings: list[Drawing], sources: list[Source]) -> list[tuple[str
     """(source, some of its images), in the order of the sources."""
     rows = []
     for source in sources:
-        images = [drawing.image for drawing in drawings if drawing.source == source.name][:ON_SHEET]
+        images = [drawing.image for drawing in [drawing for drawing in drawings if drawing.source == source.name][:ON_SHEET]]
         if images:
             rows.append((source.name, images))
     return rows

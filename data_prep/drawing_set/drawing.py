@@ -1,6 +1,8 @@
 """One picture of the set, from its source to its split."""
 
+import io
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image
 
@@ -29,7 +31,13 @@ class Drawing:
     ground: str = "white"
     options: dict[str, str] = field(default_factory=dict)
     split: str = "train"
-    image: Image.Image | None = None
+    file: Path | None = None  # of the drawn picture, which stays on disk: tens of thousands would fill the memory
+
+    @property
+    def image(self) -> Image.Image | None:
+        """RGB; None if there is nothing to see."""
+        data = self.file.read_bytes()
+        return Image.open(io.BytesIO(data)).convert("RGB") if data else None
 
     @property
     def drawn_by_hand(self) -> bool:

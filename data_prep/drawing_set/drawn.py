@@ -22,7 +22,7 @@ VERSION = "1"  # of the drawing itself: counts when pictures of the same art cha
 
 
 def draw_all(drawings: list[Drawing], size: int, cache: Path, processes: int) -> None:
-    """Sets the image of every drawing, RGB `size` x `size`; None for art that is blank or that no renderer can read."""
+    """Sets the file of every drawing, RGB `size` x `size`; an empty one for art that is blank or that no renderer can read."""
     paths = [cache_path(drawing, size, cache) for drawing in drawings]
     missing = {path: drawing for drawing, path in zip(drawings, paths, strict=True) if not path.exists()}
     for folder in {path.parent for path in missing}:
@@ -32,8 +32,7 @@ def draw_all(drawings: list[Drawing], size: int, cache: Path, processes: int) ->
         for _ in tqdm(done, f"drawing at {size} px", len(missing), disable=not sys.stderr.isatty()):
             pass
     for drawing, path in zip(drawings, paths, strict=True):
-        data = path.read_bytes()
-        drawing.image = Image.open(io.BytesIO(data)).convert("RGB") if data else None
+        drawing.file = path
 
 
 def draw_one(drawing: Drawing, path: Path, size: int) -> None:

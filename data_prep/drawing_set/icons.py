@@ -11,6 +11,7 @@ from drawing_set.drawing import Drawing
 from drawing_set.names import Words, from_slug, is_usable, unicode_names
 from drawing_set.sources import Source
 
+BRANDS = {"Brand", "Logos"}  # categories of trademarks
 TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
 FLAG = re.compile(r"^flag-(for-)?(flag-)?")
 FURTHER = re.compile(r"-(one|two|three|four|five|six|seven|eight|nine)$")  # in icon-park, a further picture of a thing
@@ -27,8 +28,9 @@ def read_icons(source: Source, cache: Path) -> list[Drawing]:
     """The pictures of a set of coloured icons, the largest of a size each."""
     icons = IconSet(npm_package(source.package, cache, f"leave {source.name} out of --sources"))
     chosen: dict[str, str] = {}
+    brands = icons.of_categories(BRANDS)
     for slug in sorted(icons.slugs(), key=lambda slug: (_size(slug), slug)):
-        if not slug.endswith(("-duo", "-logo")):  # two colours only; a trademark
+        if not slug.endswith(("-duo", "-logo")) and slug not in brands:  # two colours only; trademarks
             chosen[re.sub(r"-(16|20|24|28|32|48)$", "", slug)] = slug
     named = ((slug, from_slug(FURTHER.sub("", slug) if source.name == "icon-park" else slug)) for slug in sorted(chosen.values()))
     return [_drawing(source, slug, name, (), icons) for slug, name in named if is_usable(name, slug)]
@@ -107,6 +109,5 @@ def _size(slug: str) -> int:
 
 
 def _drawing(source: Source, slug: str, name: str, aliases: tuple[str, ...], icons: IconSet) -> Drawing:
-    names = [name, *aliases]
-    captions = [caption for one in names for caption in (one, f"{one}, {source.style} style")]
+    captions = [caption for one in (name, *aliases) for caption in ((one,) if source.plain else ()) + (f"{one}, {source.style} style",)]
     return Drawing(source.name, slug, name, captions, icons.svg(slug))

@@ -10,7 +10,7 @@ from emoji_art.styles import bare, codepoints
 
 LONGEST_NAME = 48  # characters; longer titles describe a scene, or are no names
 SPELLING = {"pre": "", "lables": "labels", "labtop": "laptop", "clound": "cloud", "reciept": "receipt", "databse": "database"}
-MARKS = {"alt", "duo", "outline", "negative", "ii", "iii", "iv"}  # of a further picture, at the end of a slug
+MARKS = {"alt", "duo", "fill", "outline", "negative", "ii", "iii", "iv"}  # of a further picture, at the end of a slug
 LETTERS = {"x", "t", "u", "e"}  # that begin a word: x-ray, t-shirt, u-turn, e-mail
 COLOUR_WORDS = {"red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey", "gray", "gold", "silver"}
 # Words that name no thing by themselves

@@ -12,9 +12,9 @@ NEAR = 0.03  # root mean square difference at that size, pixels in [0, 1]; below
 BLOCK = 1024
 
 
-def drop_near_duplicates(drawings: list[Drawing], images: list[Image.Image]) -> list[tuple[Drawing, Drawing]]:
-    """(drawing to drop, the one that it looks like), for RGB images in the order of `drawings`; of two, the later one is dropped."""
-    pixels = np.stack([np.asarray(small(image), np.float32).ravel() / 255 for image in images])
+def drop_near_duplicates(drawings: list[Drawing]) -> list[tuple[Drawing, Drawing]]:
+    """(drawing to drop, the one that it looks like), in the order of `drawings`; of two, the later one is dropped."""
+    pixels = np.stack([np.asarray(small(drawing.image), np.float32).ravel() / 255 for drawing in drawings])
     squares = (pixels**2).sum(1)
     bound = NEAR**2 * pixels.shape[1]
     dropped: dict[int, int] = {}

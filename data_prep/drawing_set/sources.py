@@ -25,6 +25,7 @@ class Source:
         kind: EMOJI, ICONS, SILHOUETTES (one colour, which the caption names), CLIP_ART, TILES or AVATARS (drawn by a generator).
         package: where npm, Debian or pip finds it.
         style: how captions name its look; "" if they don't.
+        plain: whether captions may leave out the style; not of sets drawn in two colours, where apples and strawberries are blue.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Source:
     author: str
     home: str
     style: str = ""
+    plain: bool = True
 
 
 GOOGLE, MICROSOFT, STREAMLINE = "Google Inc", "Microsoft Corporation", "Streamline"
@@ -43,8 +45,8 @@ STREAMLINE_HOME = "https://github.com/webalys-hq/streamline-vectors"
 DICEBEAR_HOME = "https://github.com/dicebear/dicebear"
 
 
-def _npm(name: str, kind: str, version: str, license: str, author: str, home: str, style: str = "") -> Source:
-    return Source(name, kind, f"@iconify-json/{name}@{version}", license, author, home, style)
+def _npm(name: str, kind: str, version: str, license: str, author: str, home: str, style: str = "", plain: bool = True) -> Source:
+    return Source(name, kind, f"@iconify-json/{name}@{version}", license, author, home, style, plain)
 
 
 def _avatars(name: str) -> Source:
@@ -72,10 +74,12 @@ SOURCES = {
         _npm("flat-color-icons", ICONS, "1.2.3", "MIT", "Icons8", "https://github.com/icons8/flat-Color-icons", "flat"),
         _npm("meteocons", ICONS, "1.2.4", "MIT", "Bas Milius", "https://github.com/basmilius/weather-icons", "meteocons"),
         _npm("fluent-color", ICONS, "1.2.21", "MIT", MICROSOFT, "https://github.com/microsoft/fluentui-system-icons", "fluent icon"),
-        _npm("marketeq", ICONS, "1.2.2", "MIT", "Marketeq", "https://www.npmjs.com/package/@iconify-json/marketeq", "marketeq"),
-        _npm("streamline-freehand-color", ICONS, "1.2.2", "CC BY 4.0", STREAMLINE, STREAMLINE_HOME, "freehand"),
-        _npm("streamline-cyber-color", ICONS, "1.2.2", "CC BY 4.0", STREAMLINE, STREAMLINE_HOME, "cyber"),
-        _npm("icon-park", ICONS, "1.2.4", "Apache-2.0", "ByteDance", "https://github.com/bytedance/IconPark", "icon park"),
+        _npm(
+            "marketeq", ICONS, "1.2.2", "MIT", "Marketeq", "https://npmjs.com/package/@iconify-json/marketeq", "marketeq", plain=False
+        ),
+        _npm("streamline-freehand-color", ICONS, "1.2.2", "CC BY 4.0", STREAMLINE, STREAMLINE_HOME, "freehand", plain=False),
+        _npm("streamline-cyber-color", ICONS, "1.2.2", "CC BY 4.0", STREAMLINE, STREAMLINE_HOME, "cyber", plain=False),
+        _npm("icon-park", ICONS, "1.2.4", "Apache-2.0", "ByteDance", "https://github.com/bytedance/IconPark", "icon park", plain=False),
         _npm("game-icons", SILHOUETTES, "1.2.4", "CC BY 3.0", "GameIcons", "https://github.com/game-icons/icons"),
         _npm("healthicons", SILHOUETTES, "1.2.13", "MIT", "Resolve to Save Lives", "https://github.com/resolvetosavelives/healthicons"),
         _npm("maki", SILHOUETTES, "1.2.5", "CC0 1.0", "Mapbox", "https://github.com/mapbox/maki"),
@@ -98,4 +102,3 @@ SOURCES = {
     )
 }
 HELD_OUT_STYLE = "fxemoji"  # whose pictures nobody trains on
-FLAGS_OPTION = "flags"

@@ -10,7 +10,7 @@ from emoji_art.splits import fraction
 from drawing_set.avatars import is_combined
 from drawing_set.drawing import Drawing
 from drawing_set.silhouettes import is_composed
-from drawing_set.sources import AVATARS, CLIP_ART, EMOJI, HELD_OUT_STYLE, ICONS, SILHOUETTES, SOURCES
+from drawing_set.sources import AVATARS, EMOJI, HELD_OUT_STYLE, ICONS, SILHOUETTES, SOURCES, TILES
 
 SPLITS = {
     "train": "training",
@@ -21,7 +21,7 @@ SPLITS = {
     "held_out_style": f"every other picture of one style, {HELD_OUT_STYLE}",
 }
 PAIR_SHARE = 0.05  # of the (concept, style) pairs of emoji
-CONCEPT_SHARE = 0.03  # of the concepts that enough styles have
+CONCEPT_SHARE = 0.03  # of the concepts that enough styles have, and of things that no emoji shows
 STYLES_OF_CONCEPT = 5  # a concept that fewer styles have is not held out
 LEAKS = "names something held out"
 ORPHANS = "its thing is not in train"
@@ -40,7 +40,7 @@ def assign_splits(drawings: list[Drawing]) -> list[Drawing]:
         if SOURCES[drawing.source].kind == SILHOUETTES:
             by_thing[drawing.source, drawing.options["thing"]].append(drawing)
     for (_, thing), group in by_thing.items():
-        if is_composed(thing):
+        if is_composed(thing) and group[-1].split == "train":
             group[-1].split = "held_out_compositions"
     held_out = concepts | compositions | {d.name for d in drawings if d.split == "held_out_compositions"}
     known = {normalised(name) for name in held_out}
@@ -67,7 +67,7 @@ def split_of(drawing: Drawing, concepts: set[str], compositions: set[str]) -> st
         return "held_out_combinations" if is_combined(drawing.source, drawing.options) else "train"
     if drawing.name in compositions:
         return "held_out_compositions"
-    if kind in (EMOJI, ICONS, CLIP_ART) and drawing.name in concepts:
+    if drawing.options.get("thing", drawing.name) in concepts:
         return "held_out_concepts"
     if drawing.source == HELD_OUT_STYLE:
         return "held_out_style"
@@ -77,12 +77,21 @@ def split_of(drawing: Drawing, concepts: set[str], compositions: set[str]) -> st
 
 
 def choose_concepts(drawings: list[Drawing]) -> set[str]:
-    """The names held out whole: some of those that at least `STYLES_OF_CONCEPT` styles of emoji have."""
+    """The names held out whole, in every source: some of those that at least `STYLES_OF_CONCEPT` styles of emoji have.
+
+    Of tiles, icons and silhouettes, which have their own things, some that no emoji shows; of several words, so that few captions hold
+    them.
+    """
     styles: dict[str, set[str]] = defaultdict(set)
+    things = set()
     for drawing in drawings:
-        if SOURCES[drawing.source].kind == EMOJI:
+        kind = SOURCES[drawing.source].kind
+        if kind == EMOJI:
             styles[drawing.name].add(drawing.source)
-    return {name for name, found in styles.items() if len(found) >= STYLES_OF_CONCEPT and fraction("concept", name) < CONCEPT_SHARE}
+        elif kind in (TILES, ICONS, SILHOUETTES) and " " in drawing.options.get("thing", drawing.name):
+            things.add(drawing.options.get("thing", drawing.name))
+    candidates = {name for name, found in styles.items() if len(found) >= STYLES_OF_CONCEPT} | (things - set(styles))
+    return {name for name in candidates if fraction("concept", name) < CONCEPT_SHARE}
 
 
 def normalised(text: str) -> str:

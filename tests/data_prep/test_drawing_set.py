@@ -111,6 +111,28 @@ def test_of_icon_park_numbers_count_pictures_not_things(tmp_path):
     assert {drawing.name for drawing in read_icons(SOURCES["icon-park"], tmp_path)} == {"sofa", "two hands"}
 
 
+def test_trademarks_that_a_package_sorts_as_such_stay_out(tmp_path):
+    bodies = {name: disc("red") for name in ("apple", "apple-one", "windows")}
+    write_icons(tmp_path, "icon-park", bodies, categories={"Brand": ["apple", "windows"], "Foods": ["apple-one"]})
+    assert [drawing.key for drawing in read_icons(SOURCES["icon-park"], tmp_path)] == ["apple-one"]
+
+
+def test_sets_of_two_colours_are_always_named(tmp_path):
+    for source, captions in (("icon-park", ["sofa, icon park style"]), ("flat-color-icons", ["sofa", "sofa, flat style"])):
+        write_icons(tmp_path, source, {"sofa": disc("blue")})
+        assert read_icons(SOURCES[source], tmp_path)[0].captions == captions
+
+
+def test_what_an_animation_lets_appear_is_drawn(tmp_path):
+    drop = '<path fill="#00f" d="M2 2h4v4h-4z" opacity="0"><animateTransform attributeName="transform" dur="1s"/>'
+    drop += '<animate id="a" attributeName="opacity" values="0; 1; 0"/></path>'
+    hidden = '<path fill="#0f0" d="M9 9h4v4h-4z" opacity="0"/>'
+    write_icons(tmp_path, "meteocons", {"rain-fill": disc("#eee") + drop + hidden})
+    (found,) = read_icons(SOURCES["meteocons"], tmp_path)
+    pixels = np.asarray(draw(found.art, found.form, found.ground, 32)).astype(int)
+    assert found.name == "rain" and (pixels[..., 2] > pixels[..., 0] + 100).any() and not (pixels[..., 1] > pixels[..., 0] + 100).any()
+
+
 def test_of_an_icons_sizes_the_largest_is_taken_and_two_coloured_and_logos_are_not(tmp_path):
     bodies = {"beach-16": disc("red"), "beach-48": disc("blue"), "beach-20": disc("red"), "map-duo": disc("red"), "mail-logo": disc("red")}
     write_icons(tmp_path, "fluent-color", bodies)
@@ -202,6 +224,10 @@ def test_captions_name_what_the_generator_was_told(family):
         missing = [word for word in drawing.options.values() if word and word not in drawing.captions[0]]
         assert missing == []
         assert drawing.options["colour"] != drawing.options.get("ground")
+        bare = "" in {drawing.options[name] for name in FAMILIES[family].features}
+        assert len(drawing.captions) == (1 if family in ("planets", "landscape", "pixel-art") else 2) or not bare
+    shorter = {caption for drawing in read_avatars(SOURCES[family], 200) for caption in drawing.captions[1:]}
+    assert not shorter & {drawing.captions[0] for drawing in read_avatars(SOURCES[family], 200)}, "one caption, two meanings"
 
 
 def test_a_held_out_combination_is_of_options_that_are_seen_apart():
