@@ -169,6 +169,7 @@ COLUMNS = {  # of the table: the score's name in either script's result
     "minutes": ("minutes",),
     "R@1": ("retrieval train 100 generated r at 1", "train r at 1"),
     "R@1 of 1000": ("retrieval train 1000 generated r at 1",),
+    "R@1 of drawn": ("retrieval by kind drawn generated r at 1",),
     "pairs": ("retrieval held out pairs 100 generated r at 1", "held out pairs r at 1"),
     "compositions": ("retrieval held out compositions 100 generated r at 1", "held out compositions r at 1"),
     "concepts": ("retrieval held out concepts 100 generated r at 1", "held out concepts r at 1"),

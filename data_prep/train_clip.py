@@ -18,6 +18,7 @@ from small_clip.config import ARCHITECTURES
 from t2igan.errors import UserError, run_script
 
 BOUNDS = {"size": (8, 1024), "max_tokens": (3, 512), "steps": (1, None), "minutes": (0.01, None), "batch": (2, None), "threads": (1, None)}
+MOST_UNSEEN = 0.5
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="images per step (default: the architecture's own)")
     parser.add_argument("--size", type=int, default=32, help="side of the images in px, the GAN's resolution (default: %(default)s)")
     parser.add_argument("--max-tokens", type=int, default=16, help="of a caption, the recipe's text.max_tokens (default: %(default)s)")
+    parser.add_argument("--unseen", type=float, default=0.0, help="share of the images kept out of training, to test it on (default: 0)")
     parser.add_argument("--threads", type=int, help="of torch (default: all cores)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args()
@@ -40,22 +42,30 @@ def main() -> None:
         if value is not None and (value < low or (high and value > high)):
             bound = f"from {low} to {high}" if high else f"at least {low}"
             raise UserError(f"--{name.replace('_', '-')} must be {bound}, got {value}")
+    if not 0 <= args.unseen <= MOST_UNSEEN:
+        raise UserError(f"--unseen must be from 0 to {MOST_UNSEEN}, got {args.unseen:g}")
     if find_spec("open_clip") is None:
         raise UserError("training a CLIP needs the package open_clip_torch; run: pip install open_clip_torch")
 
     import torch  # here, because --help needs no torch
     from small_clip.build import build
+    from small_clip.evaluation import CANDIDATES, MANY_CANDIDATES
     from small_clip.progress import Progress
 
     if args.threads:
         torch.set_num_threads(args.threads)
     changes = {name: getattr(args, name) for name in ("steps", "batch", "max_tokens") if getattr(args, name) is not None}
     config = replace(ARCHITECTURES[args.architecture], **changes)
-    report = build(args.data, args.out, config, args.seed, args.size, args.minutes, Progress())
+    report = build(args.data, args.out, config, args.seed, args.size, args.minutes, Progress(), args.unseen)
     print(f"{args.out}: {report['pictures']} images of {report['names']} primary captions, {report['seconds']:.0f} s")
     if report["skipped"]:
         print(f"left out: {report['skipped']} broken images; run data_prep/check.py on the shards")
     print(f"R@1 {report['r_at_1']:.3f}, R@5 {report['r_at_5']:.3f} among {report['candidates']} primary captions, on training images")
+    for most in (str(number) for number in (CANDIDATES, MANY_CANDIDATES) if args.unseen):
+        found = report["unseen"][most]
+        print(
+            f"R@1 {found['r_at_1']:.3f}, R@5 {found['r_at_5']:.3f} among {found['candidates']}, on {report['unseen']['pictures']} unseen ones"
+        )
 
 
 if __name__ == "__main__":

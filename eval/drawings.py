@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from t2igan.commands.arguments import check_result, check_truncation
-from t2igan.errors import run_script
+from t2igan.errors import UserError, run_script
 
 
 def main() -> None:
@@ -23,10 +23,13 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the closest pairs go beside it, as .png")
     parser.add_argument("--truncation", type=float, default=1.0)
+    parser.add_argument("--frechet-images", type=int, help="of each side of the Fréchet distance (default: half of the training pictures)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
     check_result(arguments.out)
     check_truncation("--truncation", arguments.truncation)
+    if arguments.frechet_images is not None and arguments.frechet_images < 2:
+        raise UserError("--frechet-images needs a whole number above 1")
 
     from t2igan.data.images import save_image
     from t2igan.evaluation.drawings import DrawingScores, table
@@ -40,7 +43,8 @@ def main() -> None:
     facts, state, cache = training_facts(arguments.model), distributed_state(), default_cache()
     pipeline = Pipeline.load(arguments.model, state.device, cache)
     clip = load_clip(f"local-dir:{arguments.scorer}", state.device, cache)
-    scores, picture = DrawingScores(arguments.data, pipeline.resolution, clip, pipeline, state, cache, arguments.truncation).run()
+    options = arguments.truncation, arguments.frechet_images
+    scores, picture = DrawingScores(arguments.data, pipeline.resolution, clip, pipeline, state, cache, *options).run()
     result = scores | facts
     write_json(arguments.out, result)
     save_image(picture, arguments.out.with_suffix(".png"))

@@ -74,9 +74,7 @@ SOURCES = {
         _npm("flat-color-icons", ICONS, "1.2.3", "MIT", "Icons8", "https://github.com/icons8/flat-Color-icons", "flat"),
         _npm("meteocons", ICONS, "1.2.4", "MIT", "Bas Milius", "https://github.com/basmilius/weather-icons", "meteocons"),
         _npm("fluent-color", ICONS, "1.2.21", "MIT", MICROSOFT, "https://github.com/microsoft/fluentui-system-icons", "fluent icon"),
-        _npm(
-            "marketeq", ICONS, "1.2.2", "MIT", "Marketeq", "https://npmjs.com/package/@iconify-json/marketeq", "marketeq", plain=False
-        ),
+        _npm("marketeq", ICONS, "1.2.2", "MIT", "Marketeq", "https://npmjs.com/package/@iconify-json/marketeq", "marketeq", plain=False),
         _npm("streamline-freehand-color", ICONS, "1.2.2", "CC BY 4.0", STREAMLINE, STREAMLINE_HOME, "freehand", plain=False),
         _npm("streamline-cyber-color", ICONS, "1.2.2", "CC BY 4.0", STREAMLINE, STREAMLINE_HOME, "cyber", plain=False),
         _npm("icon-park", ICONS, "1.2.4", "Apache-2.0", "ByteDance", "https://github.com/bytedance/IconPark", "icon park", plain=False),

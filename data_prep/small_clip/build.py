@@ -11,8 +11,8 @@ import torch
 from small_clip.batches import BatchSampler
 from small_clip.checkpoint import Checkpoint
 from small_clip.config import ClipTraining
-from small_clip.data import CaptionedImages, read_images
-from small_clip.evaluation import mega_macs, retrieve_captions
+from small_clip.data import CaptionedImages, divide, read_images
+from small_clip.evaluation import CANDIDATES, MANY_CANDIDATES, mega_macs, retrieve_captions
 from small_clip.model import SmallClip
 from small_clip.progress import Progress
 from small_clip.recolor import with_recolored
@@ -21,17 +21,27 @@ from small_clip.text import encode_sentences, load_sentence_encoder
 from small_clip.training import train
 from t2igan.data.shards import Shards
 from t2igan.data.write import REPORT, check_replaceable
+from t2igan.errors import UserError
 from t2igan.files import atomic_folder, write_json
 from t2igan.text.cache import CaptionEncoder, default_cache
 
 
-def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minutes: float | None, progress: Progress) -> dict:
-    """Trains, saves to the folder `out` and fills the caption cache; returns the report. An interrupted training goes on."""
+def build(
+    data: str, out: Path, config: ClipTraining, seed: int, size: int, minutes: float | None, progress: Progress, unseen: float = 0.0
+) -> dict:
+    """Trains, saves to the folder `out` and fills the caption cache; returns the report. An interrupted training goes on.
+
+    Args:
+        unseen: share of the images that training does not see; the report has the accuracy on them.
+    """
     began = time.monotonic()
     check_replaceable(out, CLIP_MARKER)
     with atomic_folder(out) as folder:
         images = read_images(Shards(data), size, lambda done, total: progress(f"{out}: reading images", done / total))
-        count = len(images.captions)
+        count, primary = len(images.captions), images.primary_captions
+        images, apart = divide(images, unseen) if unseen else (images, None)
+        if apart and not apart.captions_of:
+            raise UserError(f"--unseen is {unseen:g}, of which {len(images.captions_of)} images leave none; raise it")
         if config.recolor:
             images = with_recolored(images, config.new_captions)
         encoder = load_sentence_encoder(config.max_tokens)
@@ -44,7 +54,7 @@ def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minu
         model.to(memory_format=torch.channels_last)
         sampler = BatchSampler(images, config, torch.Generator().manual_seed(seed))
         machine = {"threads": torch.get_num_threads(), "torch": str(torch.__version__)}
-        options = asdict(config) | machine | {"seed": seed, "size": size, "minutes": minutes}
+        options = asdict(config) | machine | {"seed": seed, "size": size, "minutes": minutes, "unseen": unseen}
         checkpoint = Checkpoint(out.resolve().with_name(f".{out.resolve().name}.checkpoint"), options | {"images": content_of(images)})
         clock = (lambda: checkpoint.seconds() / (60 * minutes)) if minutes else None
         losses = train(
@@ -71,8 +81,12 @@ def build(data: str, out: Path, config: ClipTraining, seed: int, size: int, minu
             "captions": count,
             "mmac_per_picture": mega_macs(model, size),
             "loss": [round(sum(part) / len(part), 4) for part in (losses[:20], losses[-20:])],
-            **retrieve_captions(model.embed(images.pixels), embeddings, images),
+            **retrieve_captions(model.embed(images.pixels), embeddings, images, primary),
         }
+        if apart:
+            found, of = model.embed(apart.pixels), (CANDIDATES, MANY_CANDIDATES)
+            report["unseen"] = {str(most): retrieve_captions(found, embeddings, apart, primary, most) for most in of}
+            report["unseen"] |= {"share": unseen, "pictures": len(apart.captions_of)}
         save(model.to(memory_format=torch.contiguous_format), config, encoder, folder, out.resolve())
         cache_embeddings(folder, images.captions[:count], embeddings)
         report["seconds"] = round(time.monotonic() - began + checkpoint.seconds_before, 1)

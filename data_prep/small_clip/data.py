@@ -11,6 +11,7 @@ from torch import Tensor
 
 from small_clip.fills import Fill
 from t2igan.data.images import decode
+from t2igan.data.order import hashed
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 
@@ -38,6 +39,17 @@ class CaptionedImages:
         for image, own in enumerate(self.captions_of):
             shared[own[0]].update(own, *self.recolored.get(image, {}).values())
         self.other_captions = [sorted(shared[own[0]].difference(own)) for own in self.captions_of]
+
+
+def divide(images: CaptionedImages, share: float) -> tuple[CaptionedImages, CaptionedImages]:
+    """(most images, a share of them by a hash of their numbers); both know the captions of all."""
+    numbers = np.arange(len(images.captions_of))
+    apart = hashed(0, numbers) < np.uint64(share * 2**64)
+    found = []
+    for rows in (numbers[~apart], numbers[apart]):
+        captions_of = [images.captions_of[number] for number in rows]
+        found.append(CaptionedImages(images.pixels[torch.from_numpy(rows)], images.captions, captions_of, images.skipped))
+    return found[0], found[1]
 
 
 def read_images(shards: Shards, size: int, tick: Tick = lambda done, total: None) -> CaptionedImages:

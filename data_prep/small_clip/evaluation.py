@@ -10,16 +10,24 @@ from small_clip.model import SmallClip
 from t2igan.metrics.retrieval import retrieval
 
 MAX_QUERIES = 1000  # images whose caption is retrieved
-MAX_CANDIDATES = 100  # primary captions that it is retrieved from
+CANDIDATES = 100  # primary captions that it is retrieved from
+MANY_CANDIDATES = 1000  # of images that training did not see
 
 
-def retrieve_captions(images: Float[Tensor, "n d"], captions: Float[Tensor, "c d"], data: CaptionedImages) -> dict[str, float]:
-    """R@1 and R@5 of training images: how often the primary caption is among the best one or five of candidates from a fixed seed."""
-    position = {caption: i for i, caption in enumerate(data.primary_captions)}
+def retrieve_captions(
+    images: Float[Tensor, "n d"], captions: Float[Tensor, "c d"], data: CaptionedImages, primary: list[int], most: int = CANDIDATES
+) -> dict[str, float]:
+    """R@1 and R@5 of images: how often the primary caption is among the best one or five of candidates from a fixed seed.
+
+    Args:
+        primary: the captions to choose from, by number.
+        most: how many of them each image has, where there are so many.
+    """
+    position = {caption: i for i, caption in enumerate(primary)}
     chosen = range(0, len(data.captions_of), -(-len(data.captions_of) // MAX_QUERIES))
-    candidates = min(MAX_CANDIDATES, len(position))
+    candidates = min(most, len(position))
     truth = [position[data.captions_of[i][0]] for i in chosen]
-    hits = retrieval(images[chosen], captions[data.primary_captions], truth, candidates)
+    hits = retrieval(images[chosen], captions[primary], truth, candidates)
     return {"r_at_1": hits[1], "r_at_5": hits[5], "candidates": candidates}
 
 

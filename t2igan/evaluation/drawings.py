@@ -2,11 +2,12 @@
 
 Every score but that of styles stands beside the one that real images reach through the same code:
 
-- retrieval accuracy: of training captions among 100 and among 1,000, of held-out compositions, concepts and (concept, style) pairs;
+- retrieval accuracy: of training captions among 100 and among 1,000, of held-out compositions, concepts and (concept, style) pairs; of
+  training captions also by kind, among names of that kind. A composition always competes with its thing in every other colour;
 - options: how often a linear probe, fitted to real pictures of a generator, reads each option from images of held-out combinations;
 - style: how often an image asked for in a style has that style as its nearest real picture of the same concept;
 - diversity, precision and recall of captions with many real pictures, from z alone: those prompts name no style;
-- the Fréchet distance, against that of one half of the real pictures to the other;
+- the Fréchet distance, against that of one half of the real training pictures to the other;
 - how close images come to training pictures.
 """
 
@@ -44,7 +45,7 @@ COMPETING = ("held_out_concepts", "held_out_compositions")  # splits whose capti
 CANDIDATES = 100
 MANY_CANDIDATES = 1000  # for training captions
 MOST = 1000  # images scored of a split, and prompts of styles
-FRECHET = 4000  # images of each side, at most half of the real ones
+KINDS = DRAWN, COLOURED, BUILT = ("drawn", "coloured", "built")  # by hand; silhouettes in colours; by generators, which have options
 PER_PROMPT = 10  # images of a caption that diversity compares, real and generated
 STYLES = 5  # that a concept must have, for the style of an image of it to be recognised
 CLOSEST = 20  # pairs shown
@@ -76,6 +77,7 @@ class DrawingScores:
         size: px of the images that the CLIP sees.
         state: the processes and the device.
         cache: folder that keeps the embeddings of real pictures, by content.
+        frechet_images: of each side of the Fréchet distance; None: half of the real training pictures, which is also the most.
 
     Raises:
         UserError: a split is missing or empty, a sample is broken, or scikit-learn is not installed.
@@ -90,6 +92,7 @@ class DrawingScores:
         state: DistributedState,
         cache: Path,
         truncation: float = 1.0,
+        frechet_images: int | None = None,
     ):
         missing = [name for name in SPLITS if not any((data / name).glob("*.tar"))]
         if missing:
@@ -97,12 +100,15 @@ class DrawingScores:
         scikit_learn("linear_model")  # of the probes, which come late
         self.data, self.clip, self.pipeline, self.device, self.truncation = data, clip, pipeline, state.device, truncation
         self.real = {name: read(data / name, size, clip, state, cache) for name in SPLITS}
+        half = len(self.real["train"].metas) // 2
+        self.frechet_images = min(frechet_images or half, half)
         self.names = sorted({name for pictures in self.real.values() for name in pictures.names})
-        self.captions = torch.cat([clip.text(self.names[start : start + 256]) for start in range(0, len(self.names), 256)]).cpu()
+        self.captions = self.embed_captions(self.names)
 
     def run(self) -> tuple[dict, Image.Image]:
         """All scores, and the generated images that come closest to training pictures, each beside its nearest one."""
         result: dict = {"retrieval": {split: self.score_retrieval(split) for split in RETRIEVED}}
+        result["retrieval_by_kind"] = self.score_kinds()
         result["options"] = self.score_options()
         result["style"] = self.score_style()
         result["diversity"] = self.score_diversity()
@@ -114,6 +120,9 @@ class DrawingScores:
     def embed(self, images: Float[Tensor, "b 3 r r"]) -> Float[Tensor, "b d"]:
         with torch.no_grad():
             return torch.cat([self.clip.images(chunk.to(self.device)).cpu() for chunk in images.split(64)])
+
+    def embed_captions(self, captions: list[str]) -> Float[Tensor, "c d"]:
+        return torch.cat([self.clip.text(captions[start : start + 256]) for start in range(0, len(captions), 256)]).cpu()
 
     def generate(self, prompts: list[str], seeds: Sequence[int] = (0,)) -> Float[Tensor, "p s d"]:
         """Embeddings of generated images, by prompt and seed."""
@@ -130,16 +139,49 @@ class DrawingScores:
         truth = [position[name] for name in pictures.names]
         always = sorted(set(truth)) if split in COMPETING else []
         # A pair is asked for by its style, everything else by its first caption
-        prompts = [captions[1 if split == "held_out_pairs" else 0] for captions in pictures.captions]
+        pairs = zip(pictures.captions, pictures.metas, strict=True)
+        prompts = [styled(captions, meta) if split == "held_out_pairs" else captions[0] for captions, meta in pairs]
         rows = {"generated": self.generate(prompts)[:, 0], "real": pictures.features, "floor": pictures.features.roll(len(truth) // 2, 0)}
         counts = (CANDIDATES, MANY_CANDIDATES) if split == "train" else (CANDIDATES,)
+        further, rivals = self.other_colours(pictures)
+        captions = torch.cat([self.captions, self.embed_captions(further)]) if further else self.captions
         return {
             str(count): {
-                name: {f"r_at_{k}": value for k, value in retrieval(features, self.captions, truth, count, always=always).items()}
+                name: recalls(retrieval(features, captions, truth, count, always=always, rivals=rivals, pool=len(self.names)))
                 for name, features in rows.items()
             }
             for count in (min(count, len(self.names)) for count in counts)
         }
+
+    def other_colours(self, pictures: Pictures) -> tuple[list[str], list[list[int]]]:
+        """(captions that follow `names`, for each picture the numbers of those of its thing in other colours).
+
+        Of a picture whose caption says the colour of a thing; the other captions may be those of no picture.
+        """
+        colours = sorted({meta["options"]["colour"] for real in self.real.values() for meta in real.metas if "thing" in meta["options"]})
+        position = {name: i for i, name in enumerate(self.names)}
+        rivals = []
+        for meta in pictures.metas:
+            options = meta["options"]
+            others = [f"{colour} {options['thing']}" for colour in colours if colour != options["colour"]] if "thing" in options else []
+            rivals.append([position.setdefault(name, len(position)) for name in others])
+        return list(position)[len(self.names) :], rivals
+
+    def score_kinds(self) -> dict:
+        """R@1 and R@5 of training captions among as many names of the same kind, generated and real."""
+        train, found = self.real["train"], {}
+        for kind in KINDS:
+            of_kind = train.rows([i for i, meta in enumerate(train.metas) if kind_of(meta) == kind])
+            if not of_kind.metas:
+                continue
+            position = {name: i for i, name in enumerate(sorted(set(of_kind.names)))}
+            captions = self.captions[[self.names.index(name) for name in position]]
+            pictures = of_kind.rows(chosen(len(of_kind.metas), MOST // len(KINDS)))
+            truth, count = [position[name] for name in pictures.names], min(CANDIDATES, len(position))
+            rows = {"generated": self.generate([own[0] for own in pictures.captions])[:, 0], "real": pictures.features}
+            scores = {name: recalls(retrieval(features, captions, truth, count)) for name, features in rows.items()}
+            found[kind] = scores | {"candidates": count}
+        return found
 
     def score_options(self) -> dict:
         """Share of the options that probes read from held-out combinations, generated and real, by generator and option."""
@@ -173,16 +215,16 @@ class DrawingScores:
             for i, meta in enumerate(self.real[split].metas):
                 if meta["style"]:
                     by_name[meta["name"]].append((split, i))
-        styles_of = {name: {self.real[where].metas[i]["style"] for where, i in rows} for name, rows in by_name.items()}
+        styles_of = {name: {self.real[where].metas[i]["style"] for where, i in found} for name, found in by_name.items()}
         known = {name for name, styles in styles_of.items() if len(styles) >= STYLES}
         result = {}
         for split in ("train", "held_out_pairs"):
             pictures = self.real[split]
-            styled = [i for i, meta in enumerate(pictures.metas) if meta["style"] and meta["name"] in known]
-            if not styled:
+            rows = [i for i, meta in enumerate(pictures.metas) if meta["style"] and meta["name"] in known]
+            if not rows:
                 raise UserError(f"{self.data}: no concept of {split} has {STYLES} styles; make it from all sources")
-            asked = [styled[i] for i in chosen(len(styled), MOST)]
-            generated = self.generate([pictures.captions[i][1] for i in asked])[:, 0]
+            asked = [rows[i] for i in chosen(len(rows), MOST)]
+            generated = self.generate([styled(pictures.captions[i], pictures.metas[i]) for i in asked])[:, 0]
             hits, chance = 0, 0.0
             for i, image in zip(asked, generated, strict=True):
                 others = by_name[pictures.metas[i]["name"]]
@@ -194,11 +236,15 @@ class DrawingScores:
         return result
 
     def score_diversity(self) -> dict:
-        """Of the first captions with at least `PER_PROMPT` real pictures: mean distance of two images, precision and recall."""
+        """Of the first captions with at least `PER_PROMPT` real pictures: mean distance of two images, precision and recall.
+
+        Of what people drew, whose pictures of one caption differ as a whole; captions that name a style are left out.
+        """
         pictures = self.real["train"]
         rows = defaultdict(list)
-        for i, captions in enumerate(pictures.captions):
-            rows[captions[0]].append(i)
+        for i, (captions, meta) in enumerate(zip(pictures.captions, pictures.metas, strict=True)):
+            if kind_of(meta) == DRAWN and captions[0] != styled(captions, meta):
+                rows[captions[0]].append(i)
         many = sorted(prompt for prompt, found in rows.items() if len(found) >= PER_PROMPT)
         if not many:
             raise UserError(f"{self.data} has no caption with {PER_PROMPT} real pictures; make the data from more sources")
@@ -218,7 +264,7 @@ class DrawingScores:
     def draw_captions(self) -> tuple[Float[Tensor, "n d"], list[str]]:
         """Embeddings of images of the captions of training pictures, one each, and the captions."""
         pictures = self.real["train"]
-        rows = chosen(len(pictures.metas), min(FRECHET, len(pictures.metas) // 2))
+        rows = chosen(len(pictures.metas), self.frechet_images)
         prompts = [pictures.captions[i][i % len(pictures.captions[i])] for i in rows]
         return self.generate(prompts)[:, 0], prompts
 
@@ -256,6 +302,19 @@ def read(folder: Path, size: int, clip: ClipScorer, state: DistributedState, cac
     return Pictures(features, [captions for captions, _ in samples], [meta for _, meta in samples])
 
 
+def styled(captions: list[str], meta: dict) -> str | None:
+    """Of a picture's captions the first one that names its style."""
+    return next((caption for caption in captions if meta["style"] and f", {meta['style']}" in caption), None)
+
+
+def kind_of(meta: dict) -> str:
+    return DRAWN if not meta["options"] else COLOURED if "thing" in meta["options"] else BUILT
+
+
+def recalls(found: dict[int, float]) -> dict[str, float]:
+    return {f"r_at_{k}": value for k, value in found.items()}
+
+
 def chosen(count: int, most: int) -> list[int]:
     """At most `most` of `count` rows, in an order of no meaning; always the same ones."""
     return shuffled(torch.arange(min(count, most)).numpy(), count, SEED).tolist()
@@ -278,6 +337,8 @@ def table(result: dict) -> str:
             for k in (1, 5):
                 values = (rows[name][f"r_at_{k}"] for name in ("generated", "real", "floor"))
                 line(f"{split.replace('_', ' ')}, R@{k} among {count}", *values)
+    for kind, rows in result["retrieval_by_kind"].items():
+        line(f"train, {kind}, R@1 among {rows['candidates']} of them", rows["generated"]["r_at_1"], rows["real"]["r_at_1"])
     options = result["options"]["mean"]
     line("options of held-out combinations", options["generated"], options["real"], options["chance"])
     for split, scores in result["style"].items():

@@ -16,6 +16,8 @@ def retrieval(
     ks: tuple[int, ...] = (1, 5),
     always: list[int] = (),
     seed: int = 0,
+    rivals: list[list[int]] | None = None,
+    pool: int | None = None,
 ) -> dict[int, float]:
     """Share of images whose true caption is among the k most similar of `candidates`.
 
@@ -25,14 +27,17 @@ def retrieval(
         candidates: number of captions to choose from: the true one and candidates - 1 others, sampled for each image from a fixed seed.
         always: captions that come before others, such as all other captions of a held-out split; of more than fit, each image has its own
             sample.
+        rivals: for each image, captions that come before all others.
+        pool: of the captions, the first so many are sampled; None: all.
     """
-    if candidates > len(captions):
-        raise ValueError(f"{candidates} candidates need as many captions, got {len(captions)}")
+    pool = len(captions) if pool is None else pool
+    if candidates > pool:
+        raise ValueError(f"{candidates} candidates need as many captions, got {pool}")
     generator = torch.Generator().manual_seed(seed)
     hits = dict.fromkeys(ks, 0)
-    for image, own in zip(images, truth, strict=True):
+    for image, own, hardest in zip(images, truth, rivals or [[]] * len(truth), strict=True):
         first = always if len(always) < candidates else [always[i] for i in torch.randperm(len(always), generator=generator).tolist()]
-        others = list(dict.fromkeys([*first, *torch.randperm(len(captions), generator=generator).tolist()]))
+        others = list(dict.fromkeys([*hardest, *first, *torch.randperm(pool, generator=generator).tolist()]))
         others = torch.tensor([other for other in others if other != own][: candidates - 1])
         similarity = captions @ image
         rank = int((similarity[others] >= similarity[own]).sum())

@@ -12,7 +12,7 @@ import train_clip as script
 from safetensors.torch import load_file
 from small_clip.batches import BatchSampler
 from small_clip.config import ARCHITECTURES, ClipTraining
-from small_clip.data import read_images
+from small_clip.data import divide, read_images
 from small_clip.evaluation import mega_macs
 from small_clip.fills import PALETTE, palette
 from small_clip.model import SmallClip
@@ -88,6 +88,24 @@ def run(*arguments, cache=None) -> None:
 
 def images_of(coloured):
     return read_images(Shards(str(coloured)), 16)
+
+
+def test_images_that_training_does_not_see_test_it(coloured, tmp_path, capsys):
+    run("--data", coloured, "--out", tmp_path / "clip", "--seed", 1, "--steps", 40, "--unseen", 0.3, cache=tmp_path / "cache")
+    report = json.loads((tmp_path / "clip/report.json").read_text())
+    unseen = report["unseen"]
+    assert 0 < unseen["pictures"] < 14 and report["pictures"] + unseen["pictures"] == 20 and unseen["share"] == 0.3
+    assert unseen["100"]["candidates"] == 20 and 0 <= unseen["1000"]["r_at_1"] <= 1
+    assert f"on {unseen['pictures']} unseen ones" in capsys.readouterr().out
+
+
+def test_images_are_divided_once_and_for_all(coloured):
+    images = images_of(coloured)
+    train, apart = divide(images, 0.3)
+    again = divide(images, 0.3)
+    assert train.captions_of + apart.captions_of != images.captions_of
+    assert sorted(train.captions_of + apart.captions_of) == sorted(images.captions_of) and train.captions == images.captions
+    assert torch.equal(apart.pixels, again[1].pixels) and apart.captions_of == again[1].captions_of
 
 
 def test_it_learns_and_the_report_shows_it(made):

@@ -24,6 +24,7 @@ from t2igan.system import build_system
 pytest_plugins = ["kit"]
 
 SIZE, STYLES = 8, ("a", "b", "c", "d", "e", "f")
+SHAPES = ("cup", "hat", "kite", "shoe")
 COLOURS = {"red": (90, 20, 20), "blue": (20, 20, 90), "green": (20, 90, 20)}
 
 
@@ -40,6 +41,19 @@ def robot(colour: str, eyes: str, copy: int) -> np.ndarray:
     picture[2, 2 if eyes == "one" else slice(2, 6, 3)] = 255
     picture[7] += np.random.default_rng(copy).integers(0, 20, (SIZE, 3), dtype=np.uint8)
     return picture
+
+
+def coloured(colour: str, shape: str) -> np.ndarray:
+    """A few white pixels that a thing has in every colour."""
+    picture = np.full((SIZE, SIZE, 3), COLOURS[colour], np.uint8)
+    picture[1 + SHAPES.index(shape)] = 255
+    return picture
+
+
+def silhouette(png, split: str, colour: str, shape: str) -> Sample:
+    name = f"{colour} {shape}"
+    meta = {"name": name, "style": "", "source": "shapes", "options": {"colour": colour, "thing": shape}, "split": split}
+    return Sample(f"{colour}{shape}", png(coloured(colour, shape)), [name], meta)
 
 
 def sample(png, split: str, number: int, style: int, copy: int = 0) -> Sample:
@@ -62,10 +76,12 @@ def data(png, tmp_path_factory) -> Path:
     train += [sample(png, "train", number, 0, copy) for number in range(10) for copy in range(1, 6)]
     robots = [(colour, eyes) for colour in COLOURS for eyes in ("one", "two") if (colour, eyes) != ("red", "one")]
     train += [generated(png, "train", colour, eyes, copy) for colour, eyes in robots for copy in range(12)]
+    train += [silhouette(png, "train", colour, shape) for colour in ("red", "blue") for shape in SHAPES]
+    green = [silhouette(png, "held_out_compositions", "green", shape) for shape in SHAPES]
     held_out = {
         "held_out_pairs": [sample(png, "held_out_pairs", n, s) for n in range(40) for s in range(6) if not (n + s) % 9],
         "held_out_concepts": [sample(png, "held_out_concepts", n, s) for n in range(40, 44) for s in range(6)],
-        "held_out_compositions": [sample(png, "held_out_compositions", n, s) for n in range(44, 48) for s in range(2)],
+        "held_out_compositions": [sample(png, "held_out_compositions", n, s) for n in range(44, 48) for s in range(2)] + green,
         "held_out_combinations": [generated(png, "held_out_combinations", "red", "one", copy) for copy in range(12)],
         "held_out_style": [sample(png, "held_out_style", n, 5, 9) for n in range(20)],
     }
@@ -82,6 +98,8 @@ def shown(prompt: str, seed: int) -> np.ndarray:
     if "robot" in prompt:
         words = prompt.split()
         return robot(words[1], words[-1], seed)
+    if prompt.split()[-1] in SHAPES:
+        return coloured(*prompt.split())
     number = int(prompt.split(",")[0].split()[1])
     style = next((i for i, name in enumerate(STYLES) if f", {name} style" in prompt), seed % 6)
     return thing(number, style, seed if style == 0 and "style" not in prompt else 0)
@@ -122,7 +140,7 @@ class Shows:
                 number, _, rest = prompt.removeprefix("thing ").partition(",")
                 prompt = f"thing {(int(number) + self.shift) % 48}" + (f",{rest}" if rest else "")
             elif self.shift:
-                prompt = prompt.replace("red", "yellow").replace("blue", "red").replace("yellow", "blue")
+                prompt = " ".join({"red": "blue", "blue": "red", "green": "red"}.get(word, word) for word in prompt.split())
             images += [pixels(shown(prompt.partition(",")[0] if self.one else prompt, 0 if self.one else seed)) for seed in seeds]
         return torch.stack(images)
 
@@ -153,6 +171,29 @@ def test_real_pictures_are_found_and_those_of_another_thing_are_not(split, score
         assert rows["generated"]["r_at_1"] < 0.3
 
 
+def test_a_composition_competes_with_its_thing_in_every_colour(data, cache):
+    """Who draws every thing in red finds the things among all, and not one colour that was asked for."""
+
+    class Red(Shows):
+        def sample_tensor(self, prompts, seeds, truncation=1.0):
+            return super().sample_tensor([prompt.replace("green", "red") for prompt in prompts], seeds)
+
+    found = scorer(data, Red(), cache)
+    metas = found.real["held_out_compositions"].metas
+    further, rivals = found.other_colours(found.real["held_out_compositions"])
+    of_cup = next(row for row, meta in zip(rivals, metas, strict=True) if meta["name"] == "green cup")
+    assert {(found.names + further)[number] for number in of_cup} == {"red cup", "blue cup"} and not further
+    (rows,) = found.score_retrieval("held_out_compositions").values()
+    right = 1 - len(SHAPES) / len(metas)
+    assert rows["generated"]["r_at_1"] == pytest.approx(right) and rows["real"]["r_at_1"] == 1
+
+
+def test_training_captions_by_kind_compete_with_their_kind(scores):
+    real, other = scores["real"][0]["retrieval_by_kind"], scores["other"][0]["retrieval_by_kind"]
+    assert {kind: rows["candidates"] for kind, rows in real.items()} == {"drawn": 20, "coloured": 8, "built": 5}
+    assert all(rows["generated"]["r_at_1"] > 0.9 for rows in real.values()) and other["drawn"]["generated"]["r_at_1"] < 0.3
+
+
 def test_training_captions_are_sought_among_few_and_among_many(scores):
     found = scores["real"][0]["retrieval"]
     assert list(found["train"]) == ["20", "40"] and list(found["held_out_pairs"]) == ["20"]
@@ -172,7 +213,7 @@ def test_the_style_asked_for_is_recognised_and_a_sampler_without_styles_is_at_ch
 
 def test_one_picture_for_every_seed_has_no_diversity_and_no_recall(scores):
     real, one = scores["real"][0]["diversity"], scores["one"][0]["diversity"]
-    assert real["captions"] == one["captions"] == 15  # ten things of more copies, and the five robots of train
+    assert real["captions"] == one["captions"] == 10  # ten things of more copies; robots are built
     assert one["distance"]["generated"] < 0.01 < real["distance"]["generated"]
     assert real["recall"]["generated"] > 0.6 > one["recall"]["generated"] and one["precision"]["generated"] > 0.5
 
@@ -198,6 +239,7 @@ def test_the_table_has_a_line_for_every_score(scores):
         "train, R@1 among 20",
         "train, R@5 among 40",
         "held out compositions",
+        "train, drawn, R@1 among 20 of them",
         "options",
         "style",
         "distance",
@@ -234,5 +276,6 @@ def test_the_script(script, kit, data, tmp_path, capsys, monkeypatch):
     (tmp_path / "run/metrics.jsonl").write_text('{"images": 8, "seconds": 30.0}')
     assert script("drawings", "--model", tmp_path / "run", "--data", data, "--scorer", kit.clip, "--out", tmp_path / "new/result.json") == 0
     result = json.loads((tmp_path / "new/result.json").read_text())
-    assert set(result) == {"retrieval", "options", "style", "diversity", "frechet", "nearest", "images_seen", "minutes"}
+    scores = {"retrieval", "retrieval_by_kind", "options", "style", "diversity", "frechet", "nearest"}
+    assert set(result) == scores | {"images_seen", "minutes"}
     assert "8 images seen in 0.5 minutes" in capsys.readouterr().out and Image.open(tmp_path / "new/result.png").width > 8 * 64
