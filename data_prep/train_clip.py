@@ -63,9 +63,8 @@ def main() -> None:
     print(f"R@1 {report['r_at_1']:.3f}, R@5 {report['r_at_5']:.3f} among {report['candidates']} primary captions, on training images")
     for most in (str(number) for number in (CANDIDATES, MANY_CANDIDATES) if args.unseen):
         found = report["unseen"][most]
-        print(
-            f"R@1 {found['r_at_1']:.3f}, R@5 {found['r_at_5']:.3f} among {found['candidates']}, on {report['unseen']['pictures']} unseen ones"
-        )
+        where = f"among {found['candidates']}, on {report['unseen']['pictures']} unseen ones"
+        print(f"R@1 {found['r_at_1']:.3f}, R@5 {found['r_at_5']:.3f} {where}")
 
 
 if __name__ == "__main__":
