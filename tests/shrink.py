@@ -30,6 +30,7 @@ LIMITS = {  # greatest values of whole numbers, by the names of their fields, in
     "cross_attention": 1,
     "blocks": 2,
     "attention": 1,
+    "attention_width": 8,
     "experts": 2,
     "head_blocks": 0,
     "head_kernel": 2,
