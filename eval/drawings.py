@@ -32,7 +32,8 @@ def main() -> None:
         raise UserError("--frechet-images needs a whole number above 1")
 
     from t2igan.data.images import save_image
-    from t2igan.evaluation.drawings import DrawingScores, table
+    from t2igan.evaluation.drawings import DrawingScores
+    from t2igan.evaluation.drawings_table import table
     from t2igan.evaluation.networks import load_clip
     from t2igan.files import write_json
     from t2igan.inference.pipeline import Pipeline

@@ -13,7 +13,6 @@ Every score but that of styles stands beside the one that real images reach thro
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,47 +25,27 @@ from t2igan.data.order import shuffled
 from t2igan.data.shards import Shards
 from t2igan.errors import UserError
 from t2igan.evaluation.interfaces import ImageSampler
-from t2igan.evaluation.nearest import embed_shards
-from t2igan.evaluation.reference import read_records
+from t2igan.evaluation.real_drawings import DRAWN, KINDS, SPLITS, Pictures, kind_of, of_source, read, styled
 from t2igan.features.open_clip import ClipScorer
 from t2igan.grids import sheet
 from t2igan.metrics.chunks import DistributedState
 from t2igan.metrics.diversity import nearest, spread
 from t2igan.metrics.frechet import frechet_distance
-from t2igan.metrics.images import ImageSet
 from t2igan.metrics.manifold import manifold
 from t2igan.metrics.probe import LinearProbe
 from t2igan.metrics.retrieval import retrieval
 from t2igan.metrics.separability import scikit_learn
 
-SPLITS = ("train", "held_out_pairs", "held_out_concepts", "held_out_compositions", "held_out_combinations", "held_out_style")
 RETRIEVED = ("train", "held_out_pairs", "held_out_concepts", "held_out_compositions")
 COMPETING = ("held_out_concepts", "held_out_compositions")  # splits whose captions are always among the candidates
 CANDIDATES = 100
 MANY_CANDIDATES = 1000  # for training captions
 MOST = 1000  # images scored of a split, and prompts of styles
-KINDS = DRAWN, COLOURED, BUILT = ("drawn", "coloured", "built")  # by hand; silhouettes in colours; by generators, which have options
 PER_PROMPT = 10  # images of a caption that diversity compares, real and generated
 STYLES = 5  # that a concept must have, for the style of an image of it to be recognised
 CLOSEST = 20  # pairs shown
 CLOSEST_SHARE = 0.01  # of images, than which the others are farther from training
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Real pictures of a split: embeddings of unit length, and for each its captions and metadata."""
-
-    features: Float[Tensor, "n d"]
-    captions: list[list[str]]
-    metas: list[dict]
-
-    @property
-    def names(self) -> list[str]:
-        return [meta["name"] for meta in self.metas]
-
-    def rows(self, keep: Sequence[int]) -> "Pictures":
-        return Pictures(self.features[list(keep)], [self.captions[i] for i in keep], [self.metas[i] for i in keep])
 
 
 class DrawingScores:
@@ -294,23 +273,6 @@ class DrawingScores:
         return result, sheet(shown, labels, columns=8, scale=max(1, 128 // shown[0].width))
 
 
-def read(folder: Path, size: int, clip: ClipScorer, state: DistributedState, cache: Path) -> Pictures:
-    """A split at `size` px. Raises UserError where a sample is broken."""
-    shards = Shards(str(folder))
-    features = embed_shards(ImageSet(shards, size, one_size=False), clip, state, cache)
-    samples = [(record.captions, record.meta) for record in read_records(shards)]
-    return Pictures(features, [captions for captions, _ in samples], [meta for _, meta in samples])
-
-
-def styled(captions: list[str], meta: dict) -> str | None:
-    """Of a picture's captions the first one that names its style."""
-    return next((caption for caption in captions if meta["style"] and f", {meta['style']}" in caption), None)
-
-
-def kind_of(meta: dict) -> str:
-    return DRAWN if not meta["options"] else COLOURED if "thing" in meta["options"] else BUILT
-
-
 def recalls(found: dict[int, float]) -> dict[str, float]:
     return {f"r_at_{k}": value for k, value in found.items()}
 
@@ -318,36 +280,3 @@ def recalls(found: dict[int, float]) -> dict[str, float]:
 def chosen(count: int, most: int) -> list[int]:
     """At most `most` of `count` rows, in an order of no meaning; always the same ones."""
     return shuffled(torch.arange(min(count, most)).numpy(), count, SEED).tolist()
-
-
-def of_source(pictures: Pictures, source: str) -> Pictures:
-    return pictures.rows([i for i, meta in enumerate(pictures.metas) if meta["source"] == source])
-
-
-def table(result: dict) -> str:
-    """Every score beside the real pictures' one."""
-    lines = [f"{'':38} {'generated':>9} {'real':>7} {'ratio':>6}   {'floor':>6}"]
-
-    def line(name: str, generated: float, real: float | None, floor: float | None = None) -> None:
-        ratio = "" if real is None else f"{real:7.3f} {generated / max(real, 1e-9):6.2f}"
-        lines.append(f"{name:38} {generated:9.3f} {ratio:14}" + ("" if floor is None else f"   {floor:6.3f}"))
-
-    for split, counts in result["retrieval"].items():
-        for count, rows in counts.items():
-            for k in (1, 5):
-                values = (rows[name][f"r_at_{k}"] for name in ("generated", "real", "floor"))
-                line(f"{split.replace('_', ' ')}, R@{k} among {count}", *values)
-    for kind, rows in result["retrieval_by_kind"].items():
-        line(f"train, {kind}, R@1 among {rows['candidates']} of them", rows["generated"]["r_at_1"], rows["real"]["r_at_1"])
-    options = result["options"]["mean"]
-    line("options of held-out combinations", options["generated"], options["real"], options["chance"])
-    for split, scores in result["style"].items():
-        line(f"style asked for is the nearest, {split.replace('_', ' ')}", scores["generated"], None, scores["chance"])
-    for name in ("distance", "precision", "recall"):
-        line(f"{name} within {result['diversity']['captions']} captions", *result["diversity"][name].values())
-    line(f"Fréchet distance, {result['frechet']['images']} images", result["frechet"]["generated"], result["frechet"]["real"])
-    held_out = result["nearest"]["held_out_pairs"]
-    line("to the nearest training picture, mean", result["nearest"]["generated"]["mean"], held_out["mean"])
-    line("to the nearest training picture, closest 1 %", result["nearest"]["generated"]["closest"], held_out["closest"])
-    lines.append(f"{result['images_seen']} images seen in {result['minutes']} minutes")
-    return "\n".join(lines)

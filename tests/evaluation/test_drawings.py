@@ -14,7 +14,8 @@ from t2igan.config import Recipe
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 from t2igan.evaluation import drawings
-from t2igan.evaluation.drawings import DrawingScores, chosen, table
+from t2igan.evaluation.drawings import DrawingScores, chosen
+from t2igan.evaluation.drawings_table import table
 from t2igan.features.open_clip import ClipScorer
 from t2igan.inference.model_folder import save_model
 from t2igan.metrics.chunks import distributed_state

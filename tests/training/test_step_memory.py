@@ -51,7 +51,7 @@ def most_allocated(recipe) -> int:
 
 
 def with_images(recipe, images: int):
-    return replace(recipe, training=replace(recipe.training, batch=images, micro_batch=None))
+    return replace(recipe, training=replace(recipe.training, batch=images, micro_batch=None, precision="fp32"))
 
 
 @pytest.mark.parametrize("name", ["emoji_32", *(pytest.param(name, marks=pytest.mark.slow) for name in list(OVERRIDES)[1:])])
