@@ -148,13 +148,13 @@ class DrawingScores:
 
     def score_kinds(self) -> dict:
         """R@1 and R@5 of training captions among as many names of the same kind, generated and real."""
-        train, found = self.real["train"], {}
+        train, found, number_of = self.real["train"], {}, {name: i for i, name in enumerate(self.names)}
         for kind in KINDS:
             of_kind = train.rows([i for i, meta in enumerate(train.metas) if kind_of(meta) == kind])
             if not of_kind.metas:
                 continue
             position = {name: i for i, name in enumerate(sorted(set(of_kind.names)))}
-            captions = self.captions[[self.names.index(name) for name in position]]
+            captions = self.captions[[number_of[name] for name in position]]
             pictures = of_kind.rows(chosen(len(of_kind.metas), MOST // len(KINDS)))
             truth, count = [position[name] for name in pictures.names], min(CANDIDATES, len(position))
             rows = {"generated": self.generate([own[0] for own in pictures.captions])[:, 0], "real": pictures.features}

@@ -1,4 +1,4 @@
-"""The scores of the drawings as text."""
+"""The result of eval/drawings.py as a table."""
 
 
 def table(result: dict) -> str:

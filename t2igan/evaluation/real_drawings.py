@@ -1,4 +1,4 @@
-"""Real drawings as they are scored: embeddings, captions and what data_prep/drawings.py says of each."""
+"""Real images as eval/drawings.py scores them: embeddings, captions and what data_prep/drawings.py says of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
