@@ -1,13 +1,14 @@
 """The whole lineage side by side: every system at emoji size with text, on the same images, encoder, trainer and scores.
 
     make demo            # data and CLIPs
-    python benchmarks/lineage.py --images 120000 --minutes 20 --processes 1 --out runs/lineage
+    python benchmarks/lineage.py --images 120000 --minutes 15 --processes 1 --out runs/lineage
 
 A short training measures each system's pace and draws with it, all in one go on one machine: run that study with nothing beside it
 (`--studies pace`). Then each system is trained twice: (a) for the same number of images, (b) for the same minutes, whose images are counted
 by the pace. Schedules, warm-ups and growth stretch with the length. Beside them stands what a user would take instead, a flow-matching
-U-Net (benchmarks/flow.py) of the same minutes, sampled in 1, 4 and 16 steps. The result is OUT/result.json, OUT/table.md and OUT/row.png, a
-row of samples for each system. What is finished is kept: an interrupted study goes on where it stopped.
+U-Net (benchmarks/flow.py), sampled in 1, 4 and 16 steps; its minutes are the clock's, so train it, too, with nothing beside it. The result
+is OUT/result.json, OUT/table.md and OUT/row.png, a row of samples for each system. What is finished is kept: an interrupted study goes on
+where it stopped.
 """
 
 import argparse
@@ -48,7 +49,7 @@ COLUMNS = ("system", "run", "images", "minutes", "train img/s", "draw img/s", "G
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=120_000, help="of study (a) (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=20.0, help="of study (b) (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=15.0, help="of study (b) (default: %(default)s)")
     parser.add_argument("--systems", nargs="+", choices=[*SYSTEMS, FLOW], default=[*SYSTEMS, FLOW], help="default: all")
     parser.add_argument("--studies", nargs="+", choices=STUDIES, default=STUDIES, help="default: all")
     parser.add_argument("--data", type=Path, default=Path("data/emoji_32"), help="folder made by data_prep/emoji.py (default: %(default)s)")
