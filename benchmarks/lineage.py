@@ -7,8 +7,8 @@ A short training measures each system's pace and draws with it, all in one go on
 (`--studies pace`). Then each system is trained twice: (a) for the same number of images, (b) for the same minutes, whose images are counted
 by the pace. Schedules, warm-ups and growth stretch with the length. Beside them stands what a user would take instead, a flow-matching
 U-Net (benchmarks/flow.py), sampled in 1, 4 and 16 steps; its minutes are the clock's, so train it, too, with nothing beside it. The result
-is OUT/result.json, OUT/table.md and OUT/row.png, a row of samples for each system. What is finished is kept: an interrupted study goes on
-where it stopped.
+is OUT/result.json, OUT/table.md, and OUT/rows_a.png and OUT/rows_b.png, a row of samples for each system. What is finished is kept: an
+interrupted study goes on where it stopped.
 """
 
 import argparse
@@ -43,6 +43,7 @@ ORDER = (*SYSTEMS, *(f"{FLOW}_{steps}" for steps in STEPS))
 PACE_IMAGES = 4800  # of the trainings that measure a pace
 PROMPTS = ("red heart", "green apple", "cat face", "rose", "bus", "airplane", "grinning face", "strawberry, openmoji style")
 DRAWN, ROUNDS = 64, 3  # images of a round, to time drawing
+NAME_WIDTH = 110  # px, of a system's name beside its row
 COLUMNS = ("system", "run", "images", "minutes", "train img/s", "draw img/s", "G params", "Fréchet", "R@1", "R@5", "comp.", "div.", "cover")
 
 
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/emoji_32"), help="folder made by data_prep/emoji.py (default: %(default)s)")
     parser.add_argument("--scorer", type=Path, default=Path("runs/scorer_32"), help="CLIP that scores (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1), help="of a training (default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for runs, result.json, table.md and row.png")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs, result.json, table.md and pictures")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args()
     for path in (arguments.data, arguments.scorer):
@@ -223,9 +224,7 @@ class Study:
                 self.save(self.out / "b" / f"{FLOW}_{steps}", result, {"images": facts["images"], "minutes": facts["minutes"]}, sampler)
 
     def write(self) -> None:
-        """result.json, table.md and row.png of everything that is finished."""
-        from PIL import Image
-
+        """result.json, table.md and the pictures of everything that is finished."""
         from t2igan.data.images import save_image
         from t2igan.files import write_json
 
@@ -235,14 +234,22 @@ class Study:
         rows = {key: row for key, row in rows.items() if row}
         (self.out / "table.md").write_text(table(rows))
         print(table(rows), flush=True)
-        shown = [Image.open(self.out / part / name / "row.png") for part, name in rows if part == "a" or name.startswith(FLOW)]
-        if shown:
-            canvas = Image.new("RGB", (max(image.width for image in shown), sum(image.height for image in shown)), "white")
-            top = 0
-            for image in shown:
-                canvas.paste(image, (0, top))
-                top += image.height
-            save_image(canvas, self.out / "row.png")
+        for part in "ab":
+            files = {name: self.out / part / name / "row.png" for of, name in rows if of == part}
+            if files:
+                save_image(side_by_side(files), self.out / f"rows_{part}.png")
+
+
+def side_by_side(files: dict[str, Path]):
+    """Rows of samples below each other, each after its system's name."""
+    from PIL import Image
+
+    from t2igan.grids import MARGIN, Block, draw_blocks
+
+    rows = {name: Image.open(file) for name, file in files.items()}
+    width, height = next(iter(rows.values())).size
+    block = Block(NAME_WIDTH + width, height, (MARGIN, height // 2), NAME_WIDTH - MARGIN, (NAME_WIDTH, 0), 0)
+    return draw_blocks(((name, [row]) for name, row in rows.items()), block, 1, (block.width, len(rows) * height), 0, font_size=11)
 
 
 def pictures(sampler) -> list:

@@ -1,6 +1,8 @@
 """benchmarks/lineage.py: the lineage side by side."""
 
+import numpy as np
 import pytest
+from PIL import Image
 from tiny import ROOT
 
 
@@ -40,3 +42,12 @@ def test_speeds_are_those_of_one_machine_whatever_trained(lineage):
     found = lineage.at_pace(row | {"minutes": 10.0}, {"drawn_per_second": 30.0, "parameters": 8})
     assert (found["minutes"], found["images_per_second"]) == (pytest.approx(10.0), 100.0), "the U-Net has its own clock"
     assert lineage.at_pace(row, None) is None
+
+
+def test_rows_stand_below_each_other_after_their_names(lineage, tmp_path):
+    for shade, name in ((40, "progan"), (90, "aurora")):
+        Image.new("RGB", (50, 20), (shade,) * 3).save(tmp_path / f"{name}.png")
+    picture = np.asarray(lineage.side_by_side({name: tmp_path / f"{name}.png" for name in ("progan", "aurora")}))
+    assert picture.shape == (40, lineage.NAME_WIDTH + 50, 3)
+    assert (picture[:20, -50:] == 40).all() and (picture[20:, -50:] == 90).all()
+    assert all((half[:, : lineage.NAME_WIDTH] < 128).any() for half in (picture[:20], picture[20:])), "a name beside each"
