@@ -63,9 +63,14 @@ def launch(cases: dict, world: int, folder: Path) -> list[dict[str, dict[str, to
     return [{name: load_file(folder / f"{name}.{rank}.safetensors") for name in cases} for rank in range(world)]
 
 
-def close(one: torch.Tensor, two: torch.Tensor) -> bool:
-    """Relative 1e-4, with an absolute floor of 1e-5 of the tensor's largest entry for the entries that are sums of cancelling terms."""
-    return torch.allclose(two, one, rtol=1e-4, atol=1e-5 * float(one.abs().max()))
+def close(one: torch.Tensor, two: torch.Tensor, scale: float | None = None) -> bool:
+    """Relative 1e-4, with an absolute floor for entries that are sums of cancelling terms: 1e-5 of the tensor's largest, or of `scale`."""
+    return torch.allclose(two, one, rtol=1e-4, atol=1e-5 * (float(one.abs().max()) if scale is None else scale))
+
+
+def layer_scale(found: dict[str, torch.Tensor], name: str) -> float:
+    """The largest entry of a layer's tensors together: every entry of a bias's gradient may be such a sum, and then says nothing itself."""
+    return max(float(found[other].abs().max()) for other in names(found, name.rpartition(".")[0] + "."))
 
 
 def names(found: dict, prefix: str) -> list[str]:
