@@ -117,6 +117,7 @@ class TrainingConfig(PartConfig):
     checkpoint_every: Count = 100_000  # images
     sample_every: Count = 100_000  # images
     keep_checkpoints: Count = 2  # newest ones
+    snapshot_every: Count | None = None  # images after which the model of that moment is kept; none: only the last
     max_skipped_steps: Count = 20  # in a row, by gradients that are not finite; then the run stops
     prompts: tuple[str, ...] = ()  # of the sample grids at every `sample_every`; empty: captions of the data
 

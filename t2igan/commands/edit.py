@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     interpolate = edits.add_parser("interpolate", help="from prompt to prompt with the same latent")
     interpolate.add_argument("model", help=MODEL)
     interpolate.add_argument(
-        "prompts", nargs="+", help="two prompts or more; @FILE is an inverted picture, here and in other edits but style-mix"
+        "prompts", nargs="+", help="two prompts or more; @FILE is an inverted picture, here and in other edits"
     )
     interpolate.add_argument("--steps", type=int, default=8, help="images from one prompt to the next (default: %(default)s)")
     interpolate.add_argument("--square", action="store_true", help="four prompts at the corners of a grid")
@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for edit in (style_mix, prompt_mix):
         edit.add_argument("--layer", type=int, help="first stage that is taken from the other (default: the middle)")
     for edit in (interpolate, style_mix, prompt_mix, truncate, move):
-        edit.add_argument("--seeds", default="0-3" if edit is style_mix else "0", help="a row each, such as 0-3 (default: %(default)s)")
+        usual = "0-3; of an inverted picture 0" if edit is style_mix else "0"
+        edit.add_argument("--seeds", help=f"a row each, such as 0-3 (default: {usual})")
         edit.add_argument("--fps", type=int, default=12, help="of an animation (default: %(default)s)")
         edit.add_argument("--out", type=Path, required=True, help="PATH.png for a grid; .webp, .gif or .mp4 for an animation")
         if edit is not truncate:
@@ -77,7 +78,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Raises UserError for what is known to be wrong before the model is loaded."""
+    """Chooses the seeds where none are given. Raises UserError for what is known to be wrong before the model is loaded."""
+    inverted = [prompt for prompt in arguments.prompts if prompt.startswith("@")]
+    if arguments.seeds is None:
+        arguments.seeds = "0-3" if arguments.edit == "style-mix" and not inverted else "0"
     seeds, ending = parse_seeds(arguments.seeds), arguments.out.suffix.lower()
     if ending not in (*IMAGE_ENDINGS, *ANIMATION_ENDINGS):
         endings = f"an image ({', '.join(IMAGE_ENDINGS)}) or an animation ({', '.join(ANIMATION_ENDINGS)})"
@@ -90,9 +94,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         parse_seeds(arguments.fine, "--fine")
     if arguments.edit in ONE_PROMPT and len(arguments.prompts) > 1:
         raise UserError(f"{arguments.edit} takes one prompt, got {len(arguments.prompts)}; put a prompt of several words in quotes")
-    inverted = [prompt for prompt in arguments.prompts if prompt.startswith("@")]
-    if inverted and arguments.edit == "style-mix":
-        raise UserError(f"style-mix mixes seeds, and {inverted[0]} is one picture; use prompt-mix with it")
     if inverted and len(inverted) == len(arguments.prompts) and len(seeds) > 1:
         raise UserError(f"--seeds has {len(seeds)} seeds, and an inverted picture is the same for each; leave it out")
     if arguments.edit == "interpolate" and arguments.square and len(seeds) > 1:
@@ -140,7 +141,7 @@ def move(pipeline, arguments):
     from t2igan.inference import edit
 
     (prompt,), seeds = arguments.prompts, parse_seeds(arguments.seeds)
-    if not prompt.startswith(edit.INVERTED):
+    if not edit.is_inverted(prompt):
         pipeline.check([prompt])
     rows = edit.move(pipeline, prompt, seeds, arguments.steps, arguments.translate, arguments.rotate, arguments.zoom, arguments.truncation)
     return rows, [f"{prompt}, seed {seed}".removeprefix(", ") for seed in seeds]

@@ -28,3 +28,32 @@ def table(result: dict) -> str:
     line("to the nearest training picture, closest 1 %", result["nearest"]["generated"]["closest"], held_out["closest"])
     lines.append(f"{result['images_seen']} images seen in {result['minutes']} minutes")
     return "\n".join(lines)
+
+
+CURVE = {  # columns of a curve over images: where a score stands in a result
+    "R@1": ("retrieval", "train", "100", "generated", "r_at_1"),
+    "R@1 of 1000": ("retrieval", "train", "1000", "generated", "r_at_1"),
+    "compositions": ("retrieval", "held_out_compositions", "100", "generated", "r_at_1"),
+    "options": ("options", "mean", "generated"),
+    "style": ("style", "train", "generated"),
+    "Fréchet": ("frechet", "generated"),
+    "distance": ("diversity", "distance", "generated"),
+    "precision": ("diversity", "precision", "generated"),
+    "recall": ("diversity", "recall", "generated"),
+}
+
+
+def curve(results: dict[str, dict]) -> str:
+    """Markdown: a line for each number of images seen; candidates fewer than a column names stand under it."""
+    lines = ["| " + " | ".join(["images", *CURVE]) + " |", "|" + "---|" * (len(CURVE) + 1)]
+    for images, result in sorted(results.items(), key=lambda item: int(item[0])):
+        cells = [f"{int(images):,}", *(f"{_at(result, way):.3f}" for way in CURVE.values())]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _at(result: dict, way: tuple[str, ...]) -> float:
+    """The score at the end of the way; of retrieval among fewer candidates than asked for, the most there are."""
+    for name in way:
+        result = result[name if name in result else max(result, key=int)]
+    return result

@@ -29,9 +29,17 @@ INVERTED = "@"  # before the file of an inverted picture, in place of a prompt
 
 def codes_of(pipeline: Pipeline, prompt: str, seed: int, truncation: float = 1.0, global_truncation: float = 1.0) -> StyleCodes:
     """The style codes of a prompt and a seed; of `@FILE`, those of the picture that t2igan invert wrote there, whatever the seed."""
-    if prompt.startswith(INVERTED):
-        return Inversion.load(Path(prompt.removeprefix(INVERTED))).codes(pipeline, truncation, global_truncation)
+    if is_inverted(prompt):
+        return Inversion.load(inverted_file(prompt)).codes(pipeline, truncation, global_truncation)
     return pipeline.map_prompts([prompt], [seed], truncation, global_truncation)
+
+
+def is_inverted(prompt: str) -> bool:
+    return prompt.startswith(INVERTED)
+
+
+def inverted_file(prompt: str) -> Path:
+    return Path(prompt.removeprefix(INVERTED))
 
 
 def lerp(a: StyleCodes, b: StyleCodes, weight: float) -> StyleCodes:
@@ -85,8 +93,13 @@ def interpolate_square(pipeline: Pipeline, corners: Sequence[str], seed: int, st
 
 
 def style_mix(pipeline: Pipeline, prompt: str, coarse: Sequence[int], fine: Sequence[int], layer: int, truncation: float = 1.0) -> Rows:
-    """A row for each seed of `coarse`, which gives the stages before `layer`, and a column for each of `fine`, after the sources."""
-    rows, columns = ([codes_of(pipeline, prompt, seed, truncation) for seed in seeds] for seeds in (coarse, fine))
+    """A row for each seed of `coarse`, which gives the stages before `layer`, and a column for each of `fine`, after the sources.
+
+    An inverted picture is the row, and the columns are images of its prompt.
+    """
+    words = Inversion.load(inverted_file(prompt)).prompt if is_inverted(prompt) else prompt
+    rows = [codes_of(pipeline, prompt, seed, truncation) for seed in coarse]
+    columns = [codes_of(pipeline, words, seed, truncation) for seed in fine]
     head = [_blank(pipeline)] + [_image(pipeline, source) for source in columns]
     mixed = [[_image(pipeline, a)] + [_image(pipeline, mix(a, b, layer)) for b in columns] for a in rows]
     return [head, *mixed]

@@ -1,9 +1,11 @@
-"""What a run's metrics.jsonl tells."""
+"""What a run's metrics.jsonl tells, and its snapshots."""
 
 from pathlib import Path
 
 from t2igan.errors import UserError
 from t2igan.plain_text import parse_json
+
+SNAPSHOTS = "snapshots"  # the folder, within a run's, of the models of earlier moments
 
 
 def read_log(run: Path) -> list[dict]:
@@ -32,3 +34,11 @@ def training_facts(run: Path) -> dict:
     """Images seen and minutes of training. Raises UserError where `read_log` does."""
     records = read_log(run)
     return {"images_seen": records[-1]["images"], "minutes": round(minutes(records), 2)}
+
+
+def snapshots(run: Path) -> dict[int, Path]:
+    """Images seen to model folder, fewest first. Raises UserError where the run has none."""
+    found = {int(folder.name): folder for folder in sorted((run / SNAPSHOTS).glob("[0-9]*"))}
+    if not found:
+        raise UserError(f"{run} has no {SNAPSHOTS}; train it with training.snapshot_every=IMAGES")
+    return found

@@ -16,6 +16,7 @@ from t2igan.files import one_writer, write_text
 from t2igan.growth import Growth
 from t2igan.inference.model_folder import save_model
 from t2igan.inference.open import runner_class
+from t2igan.inference.run_log import SNAPSHOTS
 from t2igan.memory import hand_back_freed_memory
 from t2igan.recipe import differences, dump_recipe, load_recipe
 from t2igan.system import System
@@ -121,10 +122,12 @@ class Run:
             if due and (last or not self._skipped_in_a_row()):
                 self.save()
                 due = False
+            if self.config.snapshot_every and self._passed(self.config.snapshot_every) and self.main:
+                self._publish(self.out / SNAPSHOTS / f"{trainer.images:09d}")
             waited = time.perf_counter()
         report.close()
         if self.main:
-            self._publish()
+            self._publish(self.out / "model")
         self.accelerator.wait_for_everyone()
         return self.out / "model"
 
@@ -285,9 +288,9 @@ class Run:
         trainer.g_optimizer.skipped, trainer.d_optimizer.skipped = state.skipped_steps["G"], state.skipped_steps["D"]
         self.replaced = state.replaced if self.main else 0
 
-    def _publish(self) -> None:
+    def _publish(self, folder: Path) -> None:
         captions = self.shards.primary_captions()  # the main process alone is here
         average = self.trainer.ema.model
         text = self.trainer.encode_text(captions[:: -(-len(captions) // MEAN_PROMPTS)]).to(self.device)
         average.mapper.measure_mean(average.adapt(text))
-        save_model(self.out / "model", average, self.recipe, {"images_seen": self.trainer.images, "dataset_size": len(self.shards)})
+        save_model(folder, average, self.recipe, {"images_seen": self.trainer.images, "dataset_size": len(self.shards)})

@@ -48,7 +48,7 @@ def test_an_animation_by_its_ending(run, call, tmp_path):
         (["truncate", "RUN", "a", "red", "cat"], "truncate takes one prompt, got 3"),
         (["style-mix", "RUN", "a", "cat"], "style-mix takes one prompt, got 2"),
         (["prompt-mix", "RUN", "a"], "look from others, got one"),
-        (["style-mix", "RUN", "@cat.safetensors"], "use prompt-mix with it"),
+        (["style-mix", "RUN", "@cat.safetensors"], "cat.safetensors holds no inverted picture"),
         (["truncate", "RUN", "@cat.safetensors", "--seeds", "0-3"], "an inverted picture is the same for each"),
         (["truncate", "RUN", "@cat.safetensors"], "cat.safetensors holds no inverted picture"),
         (["interpolate", "RUN", "a", "b", "c", "d", "--square", "--seeds", "0-1"], "--square takes one seed, got 2"),

@@ -21,6 +21,8 @@ def test_a_picture_becomes_a_prompt_of_edits(run, kit, image, call, tmp_path):
     assert Image.open(out.with_suffix(".png")).width >= 3 * 64
     call("edit", "truncate", run, f"@{out}", "--values", "0", "1", "--out", tmp_path / "grid.png")
     assert Image.open(tmp_path / "grid.png").height == 64 + 16 + 4
+    call("edit", "style-mix", run, f"@{out}", "--fine", "4-5", "--layer", "1", "--out", tmp_path / "mixed.png")
+    assert Image.open(tmp_path / "mixed.png").height == 2 * (64 + 16 + 4)
 
 
 def test_by_lpips(run, kit, image, call, tmp_path):

@@ -15,7 +15,7 @@ from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 from t2igan.evaluation import drawings
 from t2igan.evaluation.drawings import DrawingScores, chosen
-from t2igan.evaluation.drawings_table import table
+from t2igan.evaluation.drawings_table import curve, table
 from t2igan.features.open_clip import ClipScorer
 from t2igan.inference.model_folder import save_model
 from t2igan.metrics.chunks import distributed_state
@@ -251,6 +251,14 @@ def test_the_table_has_a_line_for_every_score(scores):
         assert any(line.startswith(start) for line in lines), start
 
 
+def test_a_curve_has_a_line_for_each_number_of_images_smallest_first(scores):
+    head, _, *rows = curve({"1200": scores["real"][0], "900": scores["other"][0]}).splitlines()
+    assert head.startswith("| images | R@1 | R@1 of 1000 | compositions |")
+    other = scores["other"][0]["retrieval"]["train"]
+    few, many = (f"{other[count]['generated']['r_at_1']:.3f}" for count in ("20", "40"))
+    assert rows[0].startswith(f"| 900 | {few} | {many} |") and rows[1].startswith("| 1,200 |") and len(rows) == 2
+
+
 def test_a_missing_split_is_refused(data, cache):
     with pytest.raises(UserError, match="has no images in the split train"):
         scorer(data / "train", Shows(), cache)
@@ -280,3 +288,20 @@ def test_the_script(script, kit, data, tmp_path, capsys, monkeypatch):
     scores = {"retrieval", "retrieval_by_kind", "options", "style", "diversity", "frechet", "nearest"}
     assert set(result) == scores | {"images_seen", "minutes"}
     assert "8 images seen in 0.5 minutes" in capsys.readouterr().out and Image.open(tmp_path / "new/result.png").width > 8 * 64
+
+
+def test_the_curve_of_a_run_scores_each_snapshot_once(script, kit, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(drawings, "CANDIDATES", 20)
+    recipe = parse(Recipe, tiny_recipe(kit, guided=False), "")
+    options = ("--model", tmp_path, "--data", data, "--scorer", kit.clip, "--frechet-images", 40, "--out", tmp_path / "curve.json")
+    assert script("drawings_curve", *options) == 1 and "train it with training.snapshot_every" in capsys.readouterr().err
+    save_model(tmp_path / "snapshots/000000008", build_system(recipe).generator, recipe, {})
+    assert script("drawings_curve", *options) == 0
+    first = json.loads((tmp_path / "curve.json").read_text())["8"]
+    assert first["frechet"]["images"] == 40
+    (tmp_path / "snapshots/000000008/model.safetensors").unlink()  # is not read again
+    save_model(tmp_path / "snapshots/000000016", build_system(recipe).generator, recipe, {})
+    capsys.readouterr()
+    assert script("drawings_curve", *options) == 0
+    found = json.loads((tmp_path / "curve.json").read_text())
+    assert list(found) == ["8", "16"] and found["8"] == first and capsys.readouterr().out.count("\n") == 4

@@ -64,6 +64,15 @@ def test_edits_take_it_in_place_of_a_prompt(found, pipeline, tmp_path):
     assert mixed[0].tobytes() == row[0].tobytes() != mixed[1].tobytes()
 
 
+def test_style_mixing_takes_coarse_stages_from_it_and_fine_ones_from_its_prompt(found, pipeline, tmp_path):
+    found.inversion.save(tmp_path / "cat.safetensors")
+    (_, source), (own, mixed) = edit.style_mix(pipeline, f"@{tmp_path / 'cat.safetensors'}", [0], [5], layer=1)
+    assert own.tobytes() == to_pil(found.by_styles).tobytes()
+    assert source.tobytes() == to_pil(pipeline.sample_tensor([PROMPT], [5])[0]).tobytes()
+    expected = edit.mix(found.inversion.codes(pipeline), pipeline.map_prompts([PROMPT], [5]), 1)
+    assert mixed.tobytes() == to_pil(pipeline.synthesize(expected)[0]).tobytes() != own.tobytes()
+
+
 def test_truncation_pulls_it_to_the_means(found, pipeline):
     mapper = pipeline.generator.mapper
     whole, none = found.inversion.codes(pipeline), found.inversion.codes(pipeline, truncation=0.0)

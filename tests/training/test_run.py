@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 import torch
-from tiny import override, take_steps, tiny_recipe
+from safetensors.torch import load_file
+from tiny import override, run_of, take_steps, tiny_recipe
 
 from t2igan.config import Recipe
 from t2igan.data.shards import Shards
@@ -49,6 +50,21 @@ def test_a_run_may_be_made_longer_and_watched_otherwise(tiny):
     longer.train(resume=True)
     assert longer.trainer.images == 16 and len(longer.checkpoints.all()) == 1
     assert load_recipe(longer.out).training.total_images == 16
+
+
+def test_snapshots_are_models_of_their_moment_and_change_nothing(tiny, kit, tmp_path):
+    plain = tiny(training__total_images=16, **PLAIN)
+    plain.train()
+    watched = {"training__total_images": 16, "training__snapshot_every": 8, **PLAIN}
+    run = run_of(override(tiny_recipe(kit, guided=False), **watched), tmp_path / "watched")
+    run.train()
+    folders = sorted((run.out / "snapshots").iterdir())
+    assert [folder.name for folder in folders] == ["000000008", "000000016"]
+    early, late, end, other = (load_file(f / "model.safetensors") for f in (*folders, run.out / "model", plain.out / "model"))
+    assert all(torch.equal(late[name], end[name]) and torch.equal(end[name], other[name]) for name in end)
+    assert any(not torch.equal(early[name], late[name]) for name in late)
+    assert Pipeline.load(folders[0], "cpu").sample_tensor(["number 5"], [0]).shape == (1, 3, 16, 16)
+    assert "images_seen: 8" in (folders[0] / "README.md").read_text()
 
 
 def test_a_resumed_run_keeps_which_cluster_has_which_number(tiny, monkeypatch):
