@@ -18,9 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     interpolate = edits.add_parser("interpolate", help="from prompt to prompt with the same latent")
     interpolate.add_argument("model", help=MODEL)
-    interpolate.add_argument(
-        "prompts", nargs="+", help="two prompts or more; @FILE is an inverted picture, here and in other edits"
-    )
+    interpolate.add_argument("prompts", nargs="+", help="two prompts or more; @FILE is an inverted picture, here and in other edits")
     interpolate.add_argument("--steps", type=int, default=8, help="images from one prompt to the next (default: %(default)s)")
     interpolate.add_argument("--square", action="store_true", help="four prompts at the corners of a grid")
 

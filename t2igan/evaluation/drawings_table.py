@@ -30,10 +30,10 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-CURVE = {  # columns of a curve over images: where a score stands in a result
-    "R@1": ("retrieval", "train", "100", "generated", "r_at_1"),
-    "R@1 of 1000": ("retrieval", "train", "1000", "generated", "r_at_1"),
-    "compositions": ("retrieval", "held_out_compositions", "100", "generated", "r_at_1"),
+CURVE = {  # columns of a curve over images: where a score stands in a result; min and max: of the numbers of candidates
+    "R@1": ("retrieval", "train", min, "generated", "r_at_1"),
+    "R@1 of 1000": ("retrieval", "train", max, "generated", "r_at_1"),
+    "compositions": ("retrieval", "held_out_compositions", min, "generated", "r_at_1"),
     "options": ("options", "mean", "generated"),
     "style": ("style", "train", "generated"),
     "Fréchet": ("frechet", "generated"),
@@ -44,7 +44,7 @@ CURVE = {  # columns of a curve over images: where a score stands in a result
 
 
 def curve(results: dict[str, dict]) -> str:
-    """Markdown: a line for each number of images seen; candidates fewer than a column names stand under it."""
+    """Markdown: a line for each number of images seen."""
     lines = ["| " + " | ".join(["images", *CURVE]) + " |", "|" + "---|" * (len(CURVE) + 1)]
     for images, result in sorted(results.items(), key=lambda item: int(item[0])):
         cells = [f"{int(images):,}", *(f"{_at(result, way):.3f}" for way in CURVE.values())]
@@ -52,8 +52,8 @@ def curve(results: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def _at(result: dict, way: tuple[str, ...]) -> float:
-    """The score at the end of the way; of retrieval among fewer candidates than asked for, the most there are."""
-    for name in way:
-        result = result[name if name in result else max(result, key=int)]
+def _at(result: dict, way: tuple) -> float:
+    """The score at the end of the way."""
+    for step in way:
+        result = result[step if isinstance(step, str) else step(result, key=int)]
     return result

@@ -294,7 +294,7 @@ def test_the_curve_of_a_run_scores_each_snapshot_once(script, kit, data, tmp_pat
     monkeypatch.setattr(drawings, "CANDIDATES", 20)
     recipe = parse(Recipe, tiny_recipe(kit, guided=False), "")
     options = ("--model", tmp_path, "--data", data, "--scorer", kit.clip, "--frechet-images", 40, "--out", tmp_path / "curve.json")
-    assert script("drawings_curve", *options) == 1 and "train it with training.snapshot_every" in capsys.readouterr().err
+    assert script("drawings_curve", *options) == 2 and "train it with training.snapshot_every" in capsys.readouterr().err
     save_model(tmp_path / "snapshots/000000008", build_system(recipe).generator, recipe, {})
     assert script("drawings_curve", *options) == 0
     first = json.loads((tmp_path / "curve.json").read_text())["8"]
