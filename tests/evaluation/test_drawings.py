@@ -304,4 +304,4 @@ def test_the_curve_of_a_run_scores_each_snapshot_once(script, kit, data, tmp_pat
     capsys.readouterr()
     assert script("drawings_curve", *options) == 0
     found = json.loads((tmp_path / "curve.json").read_text())
-    assert list(found) == ["8", "16"] and found["8"] == first and capsys.readouterr().out.count("\n") == 4
+    assert set(found) == {"8", "16"} and found["8"] == first and capsys.readouterr().out.count("\n") == 4
