@@ -1,6 +1,7 @@
 """What the drawings' report.json and README.md hold."""
 
 from collections import Counter
+from importlib.metadata import version
 
 from drawing_set.drawing import Drawing
 from drawing_set.sources import LICENSE_TEXTS, SOURCES, Source
@@ -12,6 +13,7 @@ def make_report(drawings: list[Drawing], sources: list[Source], size: int, dropp
     by_source = Counter(drawing.source for drawing in drawings)
     return {
         "size": size,
+        "renderer": f"resvg-py {version('resvg-py')}",
         "pictures": len(drawings),
         "drawn_by_hand": sum(drawing.drawn_by_hand for drawing in drawings),
         "names": len({drawing.name for drawing in drawings}),
@@ -33,8 +35,8 @@ def data_card(report: dict, sources: list[Source]) -> str:
             "# Captioned drawings",
             "",
             f"{report['pictures']} images, {report['drawn_by_hand']} of them drawn by hand, with {report['names']} names, as webdataset",
-            f"shards: RGB PNG, {size} x {size}. Made by `data_prep/drawings.py`. Counts, and what was left out and why: `report.json`;",
-            "some images of every source: `contact_sheet.png`.",
+            f"shards: RGB PNG, {size} x {size}. Made by `data_prep/drawings.py`, drawn by {report['renderer']}. Counts, and what was left out",
+            "and why: `report.json`; some images of every source: `contact_sheet.png`.",
             "",
             "| split | images | what it is |",
             "|---|---|---|",

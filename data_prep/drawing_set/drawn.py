@@ -7,6 +7,7 @@ import hashlib
 import io
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from drawing_set.drawing import FRAMED, TILE, Drawing
 from t2igan.data.images import on_white, png_bytes
 from t2igan.files import atomic_file
 
-VERSION = "1"  # of the drawing itself: counts when pictures of the same art change
+VERSION = f"1, resvg-py {version('resvg-py')}"  # of the drawing itself: counts when pictures of the same art change
 
 
 def draw_all(drawings: list[Drawing], size: int, cache: Path, processes: int) -> None:

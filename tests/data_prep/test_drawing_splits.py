@@ -149,6 +149,7 @@ def test_two_runs_give_the_same_bytes_and_the_report_counts_them(small_world, tm
     assert reports[0]["dropped"] == {"blank": 1, "near duplicate": reports[0]["dropped"]["near duplicate"]}
     card = (tmp_path / "one/README.md").read_text()
     assert all(source.author in card and source.license in card for source in sources)
+    assert reports[0]["renderer"].startswith("resvg-py ") and reports[0]["renderer"] in card
 
 
 def test_the_pictures_do_not_depend_on_the_size(small_world, tmp_path):
