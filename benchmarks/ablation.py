@@ -1,7 +1,7 @@
 """Which parts of a recipe matter: variants of it, each trained for the same minutes and scored by the same script.
 
     python benchmarks/ablation.py configs/ablations/drawings_32.yaml benchmarks/drawings_variants.yaml --minutes 15 \\
-        --data data/drawings_64 --scorer runs/drawings_scorer --out runs/ablation
+        --data data/drawings_64 --scorer models/drawings_scorer --out runs/ablation
 
 The second file maps the name of a variant to its overrides, as the command line takes them:
 

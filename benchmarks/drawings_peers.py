@@ -2,7 +2,7 @@
 
     pip install --no-deps -r benchmarks/requirements.txt
     python benchmarks/drawings_peers.py configs/ablations/drawings_32.yaml --minutes 15 --data data/drawings_64 \\
-        --scorer runs/drawings_scorer --ours runs/ablation/base/run/result.json --out runs/peers
+        --scorer models/drawings_scorer --ours runs/ablation/base/run/result.json --out runs/peers
 
 The peers are a flow-matching U-Net of diffusers (benchmarks/flow.py), sampled in 1, 4 and 16 steps, and PyPI's gigagan-pytorch, as released
 and with its captions mended (benchmarks/gigagan_peer_training.py). eval/drawings.py scores ours, the same code scores them. The result is

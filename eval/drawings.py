@@ -1,6 +1,6 @@
 """Scores a run on the drawings with a CLIP that took no part in its training.
 
-    python eval/drawings.py --model runs/drawings_64 --data data/drawings_64 --scorer runs/drawings_scorer_64 --out result.json
+    python eval/drawings.py --model runs/drawings_64 --data data/drawings_64 --scorer models/drawings_scorer --out result.json
 
 Every score but that of styles stands beside the score that real images reach through the same code: retrieval of training captions and of
 what was held out, options that linear probes read from held-out combinations (needs scikit-learn), styles, diversity with precision and
@@ -18,9 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="run folder")
     parser.add_argument("--data", type=Path, required=True, help="folder made by data_prep/drawings.py")
-    parser.add_argument(
-        "--scorer", type=Path, required=True, help="CLIP folder made by data_prep/train_clip.py with another seed and architecture"
-    )
+    parser.add_argument("--scorer", type=Path, required=True, help="CLIP folder with another seed and architecture")
     parser.add_argument("--out", type=Path, required=True, help="result.json to write; the closest pairs go beside it, as .png")
     parser.add_argument("--truncation", type=float, default=1.0)
     parser.add_argument("--frechet-images", type=int, help="of each side of the Fréchet distance (default: half of the training pictures)")

@@ -1,7 +1,7 @@
 """Scores of a run on the drawings over the images that it saw: eval/drawings.py for each of its snapshots.
 
     t2igan train configs/ablations/drawings_32.yaml training.snapshot_every=12000 --out runs/drawings_32
-    python eval/drawings_curve.py --model runs/drawings_32 --data data/drawings_64 --scorer runs/drawings_scorer --out curve.json
+    python eval/drawings_curve.py --model runs/drawings_32 --data data/drawings_64 --scorer models/drawings_scorer --out curve.json
 
 Writes the scores of every snapshot to OUT, and prints the first of them as a table, in Markdown. What is finished is kept: an interrupted
 curve goes on where it stopped.
