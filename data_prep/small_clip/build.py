@@ -24,15 +24,25 @@ from t2igan.data.write import REPORT, check_replaceable
 from t2igan.errors import UserError
 from t2igan.files import atomic_folder, write_json
 from t2igan.text.cache import CaptionEncoder, default_cache
+from t2igan.training.precision import faster_in_bf16
 
 
 def build(
-    data: str, out: Path, config: ClipTraining, seed: int, size: int, minutes: float | None, progress: Progress, unseen: float = 0.0
+    data: str,
+    out: Path,
+    config: ClipTraining,
+    seed: int,
+    size: int,
+    minutes: float | None,
+    progress: Progress,
+    unseen: float = 0.0,
+    precision: str = "auto",
 ) -> dict:
     """Trains, saves to the folder `out` and fills the caption cache; returns the report. An interrupted training goes on.
 
     Args:
         unseen: share of the images that training does not see; the report has the accuracy on them.
+        precision: bf16, fp32, or auto: bf16 where this CPU computes faster in it.
     """
     began = time.monotonic()
     check_replaceable(out, CLIP_MARKER)
@@ -53,7 +63,8 @@ def build(
         model.whiten_projection(sentences, config.whitening)
         model.to(memory_format=torch.channels_last)
         sampler = BatchSampler(images, config, torch.Generator().manual_seed(seed))
-        machine = {"threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+        bf16 = precision == "bf16" or (precision == "auto" and faster_in_bf16(torch.device("cpu")))
+        machine = {"threads": torch.get_num_threads(), "torch": str(torch.__version__), "precision": "bf16" if bf16 else "fp32"}
         options = asdict(config) | machine | {"seed": seed, "size": size, "minutes": minutes, "unseen": unseen}
         checkpoint = Checkpoint(out.resolve().with_name(f".{out.resolve().name}.checkpoint"), options | {"images": content_of(images)})
         clock = (lambda: checkpoint.seconds() / (60 * minutes)) if minutes else None
@@ -65,6 +76,7 @@ def build(
             lambda done, loss: progress(f"{out}: training", done, f", loss {loss:.3f}"),
             clock,
             checkpoint,
+            bf16,
         )
         progress.end()
 
@@ -75,6 +87,7 @@ def build(
             "seed": seed,
             "recipe": asdict(config) | {"steps": len(losses)},
             "size": size,
+            "precision": machine["precision"],
             "pictures": len(images.captions_of),
             "skipped": images.skipped,
             "names": len(images.primary_captions),

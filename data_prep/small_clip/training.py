@@ -43,6 +43,7 @@ def train(
     tick: Callable[[float, float], None] = lambda done, loss: None,
     clock: Callable[[], float] | None = None,
     checkpoint: Checkpoint | None = None,
+    bf16: bool = False,
 ) -> list[float]:
     """Trains until done; returns the loss of every step.
 
@@ -51,6 +52,7 @@ def train(
         tick: called after each step with the fraction of the training that is done, and the loss.
         clock: returns the fraction that is done; without it, steps count.
         checkpoint: restores an interrupted training and saves this one.
+        bf16: both towers compute in bfloat16; weights, loss and moments stay in float32.
 
     Raises:
         UserError: the loss is not finite.
@@ -65,7 +67,8 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = config.lr * rate
         batch = sampler.sample()
-        image, text = model.images(batch.images), model.text(sentences[batch.captions])
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            image, text = model.images(batch.images).float(), model.text(sentences[batch.captions]).float()
         loss = contrastive_loss(image, text, model.logit_scale.exp(), batch, config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

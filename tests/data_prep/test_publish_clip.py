@@ -34,7 +34,7 @@ def trained(request, png, tmp_path_factory):
     ]
     write_shards(samples, root / "train")
     tiny = TINY if "timm" not in request.param else replace(TINY, vision={"timm_model_name": "test_resnet", "image_size": 64})
-    command = ["train_clip.py", "--architecture", "tiny", "--size", "16", "--threads", "1", "--seed", "1", "--unseen", "0.3"]
+    command = "train_clip.py --architecture tiny --size 16 --threads 1 --seed 1 --precision fp32 --unseen 0.3".split()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [*command, "--data", str(root / "train"), "--out", str(root / "clip")])
         patch.setitem(ARCHITECTURES, "tiny", tiny)
