@@ -34,7 +34,8 @@ def trained(request, png, tmp_path_factory):
     ]
     write_shards(samples, root / "train")
     tiny = TINY if "timm" not in request.param else replace(TINY, vision={"timm_model_name": "test_resnet", "image_size": 64})
-    command = "train_clip.py --architecture tiny --size 16 --threads 1 --seed 1 --precision fp32 --unseen 0.3".split()
+    options = {"architecture": "tiny", "size": 16, "threads": 1, "seed": 1, "precision": "fp32", "unseen": 0.3}
+    command = ["train_clip.py", *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [*command, "--data", str(root / "train"), "--out", str(root / "clip")])
         patch.setitem(ARCHITECTURES, "tiny", tiny)
