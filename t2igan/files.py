@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import glob
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from t2igan.errors import UserError
+
+HASHES = "SHA256SUMS"  # which `sha256sum -c` reads
 
 
 @contextmanager
@@ -170,3 +173,17 @@ def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
+
+
+def file_hash(file: Path) -> str | None:
+    """The SHA-256 of a file; None where there is none."""
+    if not file.is_file():
+        return None
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_hashes(folder: Path) -> None:
+    """The hashes of a folder's files, beside them."""
+    files = sorted(path for path in folder.iterdir() if path.name != HASHES)
+    write_text(folder / HASHES, "".join(f"{file_hash(path)}  {path.name}\n" for path in files))

@@ -1,6 +1,5 @@
 """A trained small CLIP to a folder for other people, without the sentence encoder that they install as a package."""
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -13,9 +12,9 @@ from small_clip.text import TEXT_MODEL
 from t2igan.data.write import REPORT, check_replaceable
 from t2igan.errors import UserError
 from t2igan.features.open_clip import ClipScorer
-from t2igan.files import atomic_folder, write_json, write_tensors, write_text
-from t2igan.inference.publish import HASHES, as_half
-from t2igan.text.clip_folder import CONFIG, TEXT_TOWER, TOWER, TOWER_WEIGHTS, WEIGHTS, file_hash, read_config
+from t2igan.files import HASHES, atomic_folder, file_hash, write_hashes, write_json, write_tensors, write_text
+from t2igan.inference.publish import as_half
+from t2igan.text.clip_folder import CONFIG, TEXT_TOWER, TOWER, TOWER_WEIGHTS, WEIGHTS, read_config
 from t2igan.text.encoder import locate
 
 CARD = "README.md"
@@ -43,8 +42,7 @@ def publish(clip: Path, out: Path, machine: str, credits: str) -> tuple[float, f
         write_json(folder / REPORT, report)
         change = turned(clip, folder)
         write_text(folder / CARD, card(out.name, report, machine, credits, change))
-        files = sorted(folder.iterdir())
-        write_text(folder / HASHES, "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files))
+        write_hashes(folder)
         return sum(path.stat().st_size for path in folder.iterdir()) / 1e6, change
 
 

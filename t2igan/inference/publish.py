@@ -3,7 +3,6 @@
 Shape of the card: Mitchell et al. 2019 (arXiv:1810.03993), section 4.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from t2igan.config import Recipe
 from t2igan.errors import UserError
-from t2igan.files import atomic_folder, write_tensors, write_text
+from t2igan.files import HASHES, atomic_folder, write_hashes, write_tensors, write_text
 from t2igan.inference.model_folder import DISCRIMINATOR, WEIGHTS, model_folder
 from t2igan.inference.open import open_model
 from t2igan.inference.pipeline import NO_PROMPT, GeneratorRunner, Pipeline
@@ -23,7 +22,6 @@ from t2igan.recipe import load_recipe, to_dict
 
 SEEDS = range(4)  # of each of the recipe's prompts, for the difference that half precision makes
 POINTS = 8  # of the run's log that the card shows
-HASHES = "SHA256SUMS"  # which sha256sum -c reads
 PICTURE = "picture.png"
 
 
@@ -76,8 +74,7 @@ def publish(run: Path, out: Path, notes: CardNotes, half: bool = True, discrimin
                 (folder / name).write_bytes(path.read_bytes())
         change = difference(open_model(source), open_model(folder), recipe) if half else None
         write_text(folder / "README.md", card(recipe, source, half, records, change, notes))
-        files = sorted(folder.iterdir())
-        write_text(folder / HASHES, "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files))
+        write_hashes(folder)
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     return Published(size, change, local_paths(recipe))
 

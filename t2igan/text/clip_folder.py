@@ -5,19 +5,20 @@
 The folder then holds the image tower and the projection only, which open_clip itself does not read. data_prep/publish_clip.py makes one.
 """
 
-import hashlib
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from t2igan.errors import UserError
+from t2igan.files import file_hash
 from t2igan.plain_text import parse_json
 from t2igan.text.encoder import locate
 
 CONFIG, WEIGHTS, TOWER_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors", "model.safetensors"
 TEXT_TOWER = "text_tower"  # the key of the configuration, beside open_clip's own
+PROJECTION = "text.proj."
 TOWER = "text.transformer."  # where the tower's weights are in open_clip's names
 
 
@@ -56,9 +57,20 @@ def load_over_tower(folder: Path, weights: bool) -> tuple[nn.Module, object]:
     return clip, open_clip.tokenizer.HFTokenizer(str(where), context_length=text["context_length"])
 
 
-def file_hash(file: Path) -> str | None:
-    """The SHA-256 of a file; None where there is none."""
-    if not file.is_file():
-        return None
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def named_tower(folder: Path) -> str | None:
+    """The SHA-256 of the text tower that the folder names; None where the folder holds its own tower. Raises OSError or ValueError."""
+    return (read_config(folder).get(TEXT_TOWER) or {}).get("sha256")
+
+
+def projection_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of the projection of mean token states, by their names in it, as fp32.
+
+    Raises:
+        OSError, SafetensorError: the folder is broken.
+        ValueError: its CLIP projects something else than the mean.
+    """
+    pooler = read_config(folder)["model_cfg"]["text_cfg"].get("hf_pooler_type")
+    if pooler != "mean_pooler":
+        raise ValueError(f"its hf_pooler_type is {pooler}, needs mean_pooler")
+    weights = load_file(folder / WEIGHTS)
+    return {name.removeprefix(PROJECTION): value.float() for name, value in weights.items() if name.startswith(PROJECTION)}

@@ -1,6 +1,5 @@
 """Any Hugging Face text tower (BERT-like, CLIP, T5), from a local folder, an installed package or the hub."""
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from t2igan.errors import UserError
+from t2igan.files import file_hash
 from t2igan.plain_text import beginning
 from t2igan.ranges import Count
 from t2igan.text.encoder import TextConfig, TextEncoder, locate
@@ -133,9 +133,8 @@ class TransformersText(TextEncoder):
 def verify_hash(folder: Path, sha256: str) -> None:
     """Raises UserError unless `folder/model.safetensors` has this SHA-256."""
     file = folder / "model.safetensors"
-    if not file.is_file():
+    got = file_hash(file)
+    if got is None:
         raise UserError(f"no weights at {file}: install the package again, or correct text.model")
-    with open(file, "rb") as stream:
-        got = hashlib.file_digest(stream, "sha256").hexdigest()
     if got != sha256:
         raise UserError(f"{file} has SHA-256 {got[:16]}..., the recipe has {sha256[:16]}...: get the file again, or correct text.sha256")

