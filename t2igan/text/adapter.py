@@ -15,6 +15,7 @@ from t2igan.layers.attention import CrossAttention, FeedForward
 from t2igan.layers.equalized import EqualizedLinear
 from t2igan.layers.normalize import RMSNorm, unit_rms
 from t2igan.ranges import Count, Whole
+from t2igan.text.projection import ProjectionConfig
 from t2igan.types import CheckContext, PartConfig, PrepareContext, TextDescriptors, TextDims
 
 
@@ -24,6 +25,7 @@ class AdapterConfig(PartConfig):
     width: Count | None = None  # of the learned layers and so of their descriptors; none: the tower's
     head_dim: Count = 64  # width of a head of attention
     pooling: Literal["eos", "pooled"] = "eos"  # where the global descriptor comes from: the end-of-text state, or the tower's pooled vector
+    projection: ProjectionConfig | None = None  # Ours, with pooling pooled: a CLIP's text embedding takes the pooled vector's place
 
     def check(self, context: CheckContext) -> None:
         if not context.token_dim:
@@ -32,6 +34,10 @@ class AdapterConfig(PartConfig):
             raise ValueError(f"width is {self.width}, needs a multiple of head_dim {self.head_dim}")
         if not self.width and context.token_dim % min(self.head_dim, context.token_dim):
             raise ValueError(f"head_dim is {self.head_dim}, needs a divisor of token_dim {context.token_dim}; or give a width")
+        if self.projection:
+            if self.pooling != "pooled":
+                raise ValueError("projection takes the place of the pooled vector, which pooling eos does not read; set pooling to pooled")
+            self.projection.check(context)
 
     def build(self, text: TextDims, num_clusters: int = 0) -> "TextAdapter":
         """The layers; `num_clusters` cluster labels (`TextDescriptors.cluster`) are embedded with the text, 0: none."""
@@ -65,7 +71,9 @@ class TextAdapter(nn.Module):
         super().__init__()
         self.width = config.width or text.token
         self.in_proj = EqualizedLinear(text.token, self.width) if self.width != text.token else None
-        self.from_pooled = EqualizedLinear(text.pooled, self.width) if config.pooling == "pooled" else None
+        self.projection = config.projection.build(text) if config.projection else None
+        pooled = config.projection.widths[-1] if config.projection else text.pooled
+        self.from_pooled = EqualizedLinear(pooled, self.width) if config.pooling == "pooled" else None
         self.blocks = nn.ModuleList(AdapterBlock(self.width, min(config.head_dim, self.width)) for _ in range(config.depth))
         self.norm = RMSNorm(self.width)
         self.cluster = nn.Embedding(num_clusters + 1, self.width) if num_clusters else None
@@ -75,14 +83,17 @@ class TextAdapter(nn.Module):
         return TextDims(self.width, self.width)
 
     def prepare(self, context: PrepareContext) -> None:
-        """Nothing to load."""
+        """Loads the projection, where there is one."""
+        if self.projection is not None:
+            self.projection.prepare(context)
 
     def forward(self, text: TextDescriptors) -> TextDescriptors:
         x, mask = text.local, text.source.mask
         if self.in_proj is not None:
             x = self.in_proj(x)
         if self.from_pooled is not None:
-            pooled = self.from_pooled(unit_rms(text.pooled))
+            pooled = text.pooled if self.projection is None else self.projection(text)
+            pooled = self.from_pooled(unit_rms(pooled))
             x = torch.cat([x, pooled[:, None]], 1)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         for block in self.blocks:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from t2igan.text.adapter import AdapterConfig, TextAdapter
+from t2igan.text.projection import ProjectionConfig
 from t2igan.types import CheckContext, TextDescriptors, TextDims, Tokens
 
 CONFIGS = [AdapterConfig(depth=2, head_dim=4, pooling=p, width=w) for p in ("eos", "pooled") for w in (None, 8)]
@@ -109,3 +110,25 @@ def test_sizes_that_contradict_each_other_are_refused(options, token_dim, said):
     AdapterConfig(head_dim=16).check(CheckContext(16, (16,), 32))
     with pytest.raises(ValueError, match=said):
         AdapterConfig(**options).check(CheckContext(16, (16,), token_dim))
+
+
+def test_a_projections_embedding_takes_the_pooled_vectors_place(descriptors, randomised):
+    """It is of the true tokens' mean; the vector that the tower pools is not read."""
+    config = AdapterConfig(depth=1, head_dim=4, pooling="pooled", projection=ProjectionConfig("local-dir:guide", (7, 5)))
+    layers, text = adapter(config, randomised), descriptors([6, 2], dtype=torch.float64)
+    assert layers.from_pooled.weight.shape[1] == 5
+    other = TextDescriptors(text.local, text.pooled + 1, text.source)
+    assert torch.equal(layers(text).pooled, layers(other).pooled)
+    dirty = text.local.clone()
+    dirty[~text.source.mask] += 1
+    assert torch.equal(layers.projection(TextDescriptors(dirty, text.pooled, text.source)), layers.projection(text))
+    shorter = layers.projection(text[1:2])
+    assert torch.allclose(shorter, layers.projection.proj(text.local[1:2, :2].mean(1)))
+
+
+@pytest.mark.parametrize(("changes", "reason"), [({"pooling": "eos"}, "set pooling to pooled"), ({"widths": ()}, "needs one or two")])
+def test_a_projection_that_nothing_could_read_is_refused(changes, reason):
+    projection = ProjectionConfig("local-dir:guide", changes.pop("widths", (7, 5)))
+    config = AdapterConfig(head_dim=4, **{"pooling": "pooled"} | changes, projection=projection)
+    with pytest.raises(ValueError, match=reason):
+        config.check(CheckContext(64, (64,), token_dim=12))
