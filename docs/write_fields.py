@@ -17,6 +17,7 @@ from t2igan.objective.term import TermOptions
 from t2igan.ranges import Range
 from t2igan.schedule import Schedule
 from t2igan.text.adapter import AdapterConfig
+from t2igan.text.projection import ProjectionConfig
 
 OUT = Path(__file__).with_name("recipe.md")
 HEAD = """# The fields of a recipe
@@ -45,6 +46,12 @@ def page() -> str:
             "generator.adapter",
             LEARNED + " Without `kind` it is `layers`.",
             text.ADAPTERS,
+            3,
+        ),
+        section(
+            "generator.adapter.projection, discriminator.adapter.projection",
+            "A CLIP's text embedding for the learned layers; its weights are stored with the model.",
+            {"": ProjectionConfig},
             3,
         ),
         section("generator.style", "A latent and the prompt's vector to styles.", style.KINDS, 3),
