@@ -51,7 +51,7 @@ def build_generator(config: GeneratorConfig, resolution: int, text: TextDims) ->
 
 def build_discriminator(config: DiscriminatorConfig, resolution: int, text: TextDims, clusters: int = 0) -> DiscriminatorNetwork:
     """`clusters`: how many cluster labels D is conditioned on."""
-    adapter = None if config.adapter is None else config.adapter.build(text, clusters)
+    adapter = None if config.adapter is None else config.adapter.build(text, clusters, local=False)
     return config.network.build(resolution, adapter, text)
 
 

@@ -1,6 +1,7 @@
 """A recipe of any system to one that trains in seconds."""
 
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 
 import timm
 import torch
@@ -15,6 +16,7 @@ from t2igan.growth import phases_of
 from t2igan.layers.stages import resolutions
 from t2igan.schedule import Schedule
 from t2igan.text.adapter import AdapterConfig
+from t2igan.text.clip_folder import CONFIG, WEIGHTS
 
 LIMITS = {  # greatest values of whole numbers, by the names of their fields, in whichever section they stand
     "channels": 8,
@@ -40,6 +42,7 @@ LIMITS = {  # greatest values of whole numbers, by the names of their fields, in
     "num_kernels": 2,
     "negatives": 8,
     "batch": 2,
+    "images_per_caption": 2,
     "micro_batch": 2,
     "every": 2,
     "after": 0,
@@ -53,6 +56,7 @@ LIMITS = {  # greatest values of whole numbers, by the names of their fields, in
 }
 ATTENTION = ("attention", "self_attention", "cross_attention")
 ATTENTION_SIDE = 64  # px
+PROJECTION = (12, 8)  # widths of a CLIP's projection of text
 
 
 def shrink(recipe: Recipe, kit: Kit) -> Recipe:
@@ -117,6 +121,8 @@ def frozen_networks(values: dict, kit: Kit) -> dict:
         return {"model": model, "weights": weights, "side": None, "layers": (1, 2, 3, 4), "widths": widths, "reassemble": reassemble}
     if {"model", "weights", "widths"} <= set(values):
         return {"model": f"local-dir:{kit.clip}", "weights": None, "side": None, "layers": (0, 1), "widths": (TOWER_WIDTH,)}
+    if {"clip", "widths"} <= set(values):
+        return {"clip": f"local-dir:{projection_folder(kit)}", "widths": PROJECTION}
     if not {"model", "pretrained"} <= set(values):
         return {}
     clip = {"model": f"local-dir:{kit.clip}", "pretrained": None}
@@ -143,6 +149,16 @@ def timm_file(kit: Kit, model: str, count: int) -> tuple[str, str]:
     path = kit.clip.parent / f"{model}_{count}.safetensors"
     save_file(timm.create_model(model, num_classes=count).state_dict(), path)
     return model, str(path)
+
+
+def projection_folder(kit: Kit) -> Path:
+    """A random projection of the kit's text tower, as a CLIP's folder has it."""
+    folder = kit.clip.parent / "projection"
+    folder.mkdir(exist_ok=True)
+    widths = (TOKEN_DIM, *PROJECTION)
+    save_file({f"text.proj.{2 * i}.weight": torch.randn(widths[i + 1], widths[i]) for i in range(len(PROJECTION))}, folder / WEIGHTS)
+    (folder / CONFIG).write_text('{"model_cfg": {"text_cfg": {"hf_pooler_type": "mean_pooler"}}}')
+    return folder
 
 
 def small_text(config, kit: Kit):

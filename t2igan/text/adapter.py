@@ -39,9 +39,14 @@ class AdapterConfig(PartConfig):
                 raise ValueError("projection takes the place of the pooled vector, which pooling eos does not read; set pooling to pooled")
             self.projection.check(context)
 
-    def build(self, text: TextDims, num_clusters: int = 0) -> "TextAdapter":
-        """The layers; `num_clusters` cluster labels (`TextDescriptors.cluster`) are embedded with the text, 0: none."""
-        return TextAdapter(self, text, num_clusters)
+    def build(self, text: TextDims, num_clusters: int = 0, local: bool = True) -> "TextAdapter":
+        """The layers.
+
+        Args:
+            num_clusters: cluster labels (`TextDescriptors.cluster`) that are embedded with the text; 0: none.
+            local: whether the local descriptors are read, too; D reads the global one alone.
+        """
+        return TextAdapter(self, text, num_clusters, local)
 
 
 class AdapterBlock(nn.Module):
@@ -64,13 +69,14 @@ class TextAdapter(nn.Module):
     """Frozen descriptors to learned ones: local [b t width] and global [b width], masked to the true end of each text.
 
     With `pooling: pooled` the tower's pooled vector joins the tokens as one more, and its state is the global descriptor. A cluster label's
-    learned vector is added to the global descriptor.
+    learned vector is added to the global descriptor. Where no layer reads tokens, the local descriptors are the frozen ones.
     """
 
-    def __init__(self, config: AdapterConfig, text: TextDims, num_clusters: int = 0):
+    def __init__(self, config: AdapterConfig, text: TextDims, num_clusters: int = 0, local: bool = True):
         super().__init__()
         self.width = config.width or text.token
-        self.in_proj = EqualizedLinear(text.token, self.width) if self.width != text.token else None
+        self.reads_tokens = local or config.depth > 0 or config.pooling == "eos"
+        self.in_proj = EqualizedLinear(text.token, self.width) if self.reads_tokens and self.width != text.token else None
         self.projection = config.projection.build(text) if config.projection else None
         pooled = config.projection.widths[-1] if config.projection else text.pooled
         self.from_pooled = EqualizedLinear(pooled, self.width) if config.pooling == "pooled" else None
@@ -88,21 +94,29 @@ class TextAdapter(nn.Module):
             self.projection.prepare(context)
 
     def forward(self, text: TextDescriptors) -> TextDescriptors:
+        if self.reads_tokens:
+            local, pooled = self.of_tokens(text)
+        else:
+            local, pooled = text.local, self.norm(self.pooled(text))
+        if self.cluster is not None:
+            pooled = pooled + self.cluster(text.cluster)
+        return replace(text, local=local, pooled=pooled)
+
+    def pooled(self, text: TextDescriptors) -> Float[Tensor, "b width"]:
+        """The vector for the whole prompt, at the layers' width."""
+        return self.from_pooled(unit_rms(text.pooled if self.projection is None else self.projection(text)))
+
+    def of_tokens(self, text: TextDescriptors) -> tuple[Float[Tensor, "b t width"], Float[Tensor, "b width"]]:
+        """Local and global descriptors after the layers."""
         x, mask = text.local, text.source.mask
         if self.in_proj is not None:
             x = self.in_proj(x)
         if self.from_pooled is not None:
-            pooled = text.pooled if self.projection is None else self.projection(text)
-            pooled = self.from_pooled(unit_rms(pooled))
-            x = torch.cat([x, pooled[:, None]], 1)
+            x = torch.cat([x, self.pooled(text)[:, None]], 1)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
         if self.from_pooled is not None:
-            local, pooled = x[:, :-1], x[:, -1]
-        else:
-            local, pooled = x, x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]
-        if self.cluster is not None:
-            pooled = pooled + self.cluster(text.cluster)
-        return replace(text, local=local, pooled=pooled)
+            return x[:, :-1], x[:, -1]
+        return x, x[torch.arange(len(x), device=x.device), mask.sum(1) - 1]

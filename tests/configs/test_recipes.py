@@ -21,6 +21,7 @@ FROZEN = (
     "weights",
     "layers",
     "widths",
+    "clip",
     "reassemble",
     "class_embeddings",
     "classes",

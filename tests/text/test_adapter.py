@@ -126,6 +126,18 @@ def test_a_projections_embedding_takes_the_pooled_vectors_place(descriptors, ran
     assert torch.allclose(shorter, layers.projection.proj(text.local[1:2, :2].mean(1)))
 
 
+def test_without_a_reader_of_tokens_there_is_no_layer_for_them(descriptors, randomised):
+    """D's adapter at depth 0: the global descriptor is that of an adapter whose tokens are read."""
+    config, text = AdapterConfig(depth=0, width=8, pooling="pooled"), descriptors([6, 2], dtype=torch.float64)
+    both = randomised(config.build(DIMS)).double()
+    alone = config.build(DIMS, local=False).double()
+    missing = alone.load_state_dict(both.state_dict(), strict=False)
+    assert not missing.missing_keys and all(name.startswith("in_proj.") for name in missing.unexpected_keys) and missing.unexpected_keys
+    assert torch.equal(alone(text).pooled, both(text).pooled)
+    assert AdapterConfig(depth=0, width=8, pooling="eos").build(DIMS, local=False).in_proj is not None
+    assert AdapterConfig(depth=1, width=8, head_dim=4, pooling="pooled").build(DIMS, local=False).in_proj is not None
+
+
 @pytest.mark.parametrize(("changes", "reason"), [({"pooling": "eos"}, "set pooling to pooled"), ({"widths": ()}, "needs one or two")])
 def test_a_projection_that_nothing_could_read_is_refused(changes, reason):
     projection = ProjectionConfig("local-dir:guide", changes.pop("widths", (7, 5)))
