@@ -155,8 +155,9 @@ def projection_folder(kit: Kit) -> Path:
     """A random projection of the kit's text tower, as a CLIP's folder has it."""
     folder = kit.clip.parent / "projection"
     folder.mkdir(exist_ok=True)
-    widths = (TOKEN_DIM, *PROJECTION)
-    save_file({f"text.proj.{2 * i}.weight": torch.randn(widths[i + 1], widths[i]) for i in range(len(PROJECTION))}, folder / WEIGHTS)
+    widths, generator = (TOKEN_DIM, *PROJECTION), torch.Generator().manual_seed(0)
+    sizes = {f"text.proj.{2 * i}.weight": (widths[i + 1], widths[i]) for i in range(len(PROJECTION))}
+    save_file({name: torch.randn(*size, generator=generator) for name, size in sizes.items()}, folder / WEIGHTS)
     (folder / CONFIG).write_text('{"model_cfg": {"text_cfg": {"hf_pooler_type": "mean_pooler"}}}')
     return folder
 

@@ -56,7 +56,9 @@ class DiscriminatorNetwork(nn.Module, ABC):
         self.levels, self.batch_multiple = levels, batch_multiple
 
     def prepare(self, context: PrepareContext) -> None:
-        """Loads frozen networks, once, before training. A discriminator without any loads nothing."""
+        """Loads frozen networks, once, before training: those of its text layers, where it has `adapter`. Others add their own."""
+        if getattr(self, "adapter", None) is not None:
+            self.adapter.prepare(context)
 
     @abstractmethod
     def forward(

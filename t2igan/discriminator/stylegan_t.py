@@ -104,6 +104,7 @@ class StyleGANTDiscriminator(DiscriminatorNetwork):
 
     def prepare(self, context: PrepareContext) -> None:
         """Loads the frozen network. Raises UserError where its weights are missing or its widths are not the recipe's."""
+        super().prepare(context)
         context.load(self.tower.network)
         with torch.no_grad():
             found = self.tower(torch.zeros(1, 3, *self.levels * 2, device=context.device))

@@ -232,6 +232,7 @@ class StyleGANXLDiscriminator(DiscriminatorNetwork):
 
     def prepare(self, context: PrepareContext) -> None:
         """Loads the frozen networks and the class embeddings. Raises UserError where weights are missing or widths are not the recipe's."""
+        super().prepare(context)
         for number, (view, given) in enumerate(zip(self.views, self.config.views, strict=True)):
             context.load(view.tower.network)
             with torch.no_grad():

@@ -15,6 +15,7 @@ from t2igan.inference.hub import resolve
 from t2igan.inference.model_folder import DISCRIMINATOR, WEIGHTS, model_folder
 from t2igan.recipe import load_recipe
 from t2igan.synthesis.base import SynthesisConfig
+from t2igan.text.projection import ClipProjection
 from t2igan.training.checkpoint import Checkpoints
 
 Tensors = dict[str, torch.Tensor]
@@ -64,8 +65,13 @@ def start_from(config: StartConfig, generator: nn.Module, average: nn.Module, di
 
 
 def check_frozen(module: nn.Module, copied: Copied, where: str) -> None:
-    """Raises UserError where a parameter that the recipe freezes has not been taken: it would stay random."""
-    random = [name for name, parameter in module.named_parameters() if not parameter.requires_grad and name not in copied.taken]
+    """Raises UserError where a parameter that the recipe freezes has not been taken: it would stay random.
+
+    A CLIP's projection of text is loaded from its own folder before.
+    """
+    loaded = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, ClipProjection))
+    fixed = [name for name, parameter in module.named_parameters() if not (parameter.requires_grad or name.startswith(loaded))]
+    random = [name for name in fixed if name not in copied.taken]
     if random:
         raise UserError(f"{where} has no {random[0]}, which the recipe freezes; start from a run that has trained it")
 

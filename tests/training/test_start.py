@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from shrink import PROJECTION, projection_folder
 from tiny import override, run_of, tiny_recipe
 from torch import nn
 
@@ -162,6 +163,15 @@ def test_what_does_not_fit_is_new_and_is_named(kit, phase1, tmp_path, capsys):
     assert fits and left <= equal(trainer.generator, fresh.generator.state_dict())
     said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("generator begins"))
     assert f"{len(fits)} of {len(trainer.generator.state_dict())} tensors; new are " in said and "more" in said
+
+
+def test_a_clips_projection_comes_from_its_folder_where_the_model_has_none(kit, phase1, tmp_path):
+    projection = {"clip": f"local-dir:{projection_folder(kit)}", "widths": list(PROJECTION)}
+    changed = {"generator__adapter__projection": projection, "discriminator__adapter__projection": projection}
+    trainer = warm(kit, phase1, tmp_path / "warm", **changed).trainer
+    own = load_file(projection_folder(kit) / "open_clip_model.safetensors")
+    for module in (trainer.generator, trainer.discriminator, trainer.ema.model):
+        assert torch.equal(module.state_dict()["adapter.projection.proj.0.weight"], own["text.proj.0.weight"])
 
 
 def test_a_model_of_another_system_fits_nowhere(kit, phase1, tmp_path):
