@@ -58,6 +58,7 @@ OTHERS = (  # that switch on what another recipe here does, or what test_phases.
         "gigagan_64_ablation",
         "gigagan_64_small",
         "own_pictures_32",
+        "drawings_64_gpu",
         "stylegan_t_lite_64_phase2",
         "r3gan_imagenet_32",
         "r3gan_imagenet_64",
