@@ -40,11 +40,12 @@ def draw_blocks(rows: Iterable[Row], block: Block, columns: int, size: tuple[int
     return canvas
 
 
-def grid(rows: list[list[Image.Image]], captions: list[str], scale: int | None = None) -> Image.Image:
-    """One row of images per caption, which stands above it. Images are enlarged by `scale`; by default small ones to about 64 px."""
-    layout = grid_layout(rows[0][0].width, captions, max(len(row) for row in rows), scale)
+def grid(rows: list[list[Image.Image]], captions: list[str], scale: int | None = None, columns: int = 1) -> Image.Image:
+    """One row of images per caption, which stands above it; `columns` captions are beside each other. Images are enlarged by `scale`; by
+    default small ones to about 64 px."""
+    layout = grid_layout(rows[0][0].width, captions, max(len(row) for row in rows), scale, columns)
     enlarged = ((caption, [enlarge(image, layout.cell) for image in row]) for caption, row in zip(captions, rows, strict=True))
-    return draw_blocks(enlarged, layout.block, 1, layout.size, 0, font_size=11)
+    return draw_blocks(enlarged, layout.block, columns, layout.size, 0, font_size=11)
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,14 @@ class GridLayout:
     size: tuple[int, int]
 
 
-def grid_layout(side: int, captions: list[str], columns: int, scale: int | None = None) -> GridLayout:
-    """The layout of `grid` for images of `side` px."""
+def grid_layout(side: int, captions: list[str], images: int, scale: int | None = None, columns: int = 1) -> GridLayout:
+    """The layout of `grid` for images of `side` px, `images` of each caption."""
     cell = side * (scale or max(1, 64 // side))
     longest = int(max(ImageFont.load_default(11).getlength(one_line(caption)) for caption in captions)) + 1
-    width = max(columns * (cell + MARGIN) + MARGIN, min(longest + 2 * MARGIN, READABLE))
+    width = max(images * (cell + MARGIN) + MARGIN, min(longest + 2 * MARGIN, READABLE))
     height = cell + CAPTION_HEIGHT + MARGIN
     block = Block(width, height, (MARGIN, 1), width - 2 * MARGIN, (MARGIN, CAPTION_HEIGHT), cell + MARGIN)
-    return GridLayout(cell, block, (width, len(captions) * height))
+    return GridLayout(cell, block, (columns * width, -(-len(captions) // columns) * height))
 
 
 def sheet(images: list[Image.Image], captions: list[str], columns: int = 10, scale: int = 2) -> Image.Image:

@@ -36,6 +36,17 @@ def test_a_grid_is_as_wide_as_its_longest_caption_up_to_a_limit():
     assert grid([[noise(16)]], [""], scale=2).width == 32 + 2 * MARGIN
 
 
+def test_captions_of_a_grid_may_stand_beside_each_other():
+    rows = [[noise(64, 2 * i), noise(64, 2 * i + 1)] for i in range(5)]
+    drawn = grid(rows, list("abcde"), columns=2)
+    width, height = 2 * (64 + MARGIN) + MARGIN, 64 + CAPTION_HEIGHT + MARGIN
+    assert drawn.size == (2 * width, 3 * height)
+    for i, row in enumerate(rows):
+        for x, image in enumerate(row):
+            left = i % 2 * width + MARGIN + x * (64 + MARGIN)
+            assert np.array_equal(part(drawn, left, i // 2 * height + CAPTION_HEIGHT, 64), np.asarray(image))
+
+
 def test_a_sheet_has_a_caption_above_each_image():
     images = [noise(8, i) for i in range(5)]
     drawn = sheet(images, ["a", "b", "c", "d", "e"], columns=2, scale=3)

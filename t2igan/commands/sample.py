@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--global-truncation", type=float, default=1.0, help="below 1: closer to the mean image of all prompts")
     parser.add_argument("--centroids", type=Path, help="file of eval/centroids.py: --truncation pulls to the nearest of them")
     parser.add_argument("--upsampler", help="run folder or hub id of an upsampler that enlarges the images")
+    parser.add_argument("--columns", type=int, default=1, help="prompts beside each other in a grid (default: %(default)s)")
     parser.add_argument("--bf16", action="store_true", help=BF16)
     parser.add_argument("--compile", action="store_true", help="torch.compile: slower for the first images, faster for thousands")
     parser.add_argument(
@@ -43,6 +44,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.centroids and arguments.truncation == 1:
         raise UserError("--centroids has no use without --truncation below 1; give both")
     is_grid = check_out_image_or_folder(arguments.out)
+    if arguments.columns < 1 or (arguments.columns > 1 and not is_grid):
+        raise UserError(f"--columns is {arguments.columns}, needs a whole number above 0, and --out one file for the grid")
+    columns = min(arguments.columns, max(len(prompts), 1))
     if not is_grid and arguments.file and arguments.file.resolve() == (arguments.out / PROMPTS).resolve():
         raise UserError(f"--prompts {arguments.file} would be overwritten by the list of prompts in --out; choose another folder")
 
@@ -64,12 +68,12 @@ def run(arguments: argparse.Namespace) -> None:
             runner.compile()
     if is_grid:
         side = pipeline.resolution * (upsampler.factor if upsampler else 1)
-        check_grid_size(arguments.out, side, prompts or [""], len(seeds))
+        check_grid_size(arguments.out, side, prompts or [""], len(seeds), columns)
     pipeline.check(prompts if prompts or pipeline.conditional else [NO_PROMPT])
     images = draw(pipeline, upsampler, product(prompts or [NO_PROMPT], seeds), arguments.truncation, arguments.global_truncation)
     if is_grid:
         rows = [list(islice(images, len(seeds))) for _ in prompts or [NO_PROMPT]]
-        save_grid(rows, prompts or [f"seeds {arguments.seeds}"], arguments.out)
+        save_grid(rows, prompts or [f"seeds {arguments.seeds}"], arguments.out, columns)
     else:
         save_files(images, seeds, prompts, arguments.out)
 
@@ -113,22 +117,22 @@ def load_upsampler(path_or_hub_id: str, resolution: int):
     return upsampler
 
 
-def check_grid_size(out: Path, side: int, captions: list[str], columns: int) -> None:
+def check_grid_size(out: Path, side: int, captions: list[str], images: int, columns: int) -> None:
     """Raises UserError where a grid of images of `side` px would be larger than its format allows; before anything is drawn."""
     from t2igan.grids import LARGEST, grid_layout
 
     most = LARGEST.get(out.suffix.lower())
-    width, height = grid_layout(side, captions, columns).size
+    width, height = grid_layout(side, captions, images, columns=columns).size
     if most and max(width, height) > most:
         raise UserError(f"--out {out}: a grid of {width} x {height} px, and {out.suffix} holds {most} px at most; take .png, or a folder")
 
 
-def save_grid(rows: list[list], captions: list[str], out: Path) -> None:
+def save_grid(rows: list[list], captions: list[str], out: Path, columns: int) -> None:
     from t2igan.data.images import save_image
     from t2igan.grids import grid
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_image(grid(rows, captions), out)
+    save_image(grid(rows, captions, columns=columns), out)
     print(out)
 
 

@@ -24,6 +24,14 @@ def test_sample_writes_one_captioned_grid(run, tmp_path, call):
     assert image.size == (3 * (64 + 4) + 4, 2 * (64 + 16 + 4))
 
 
+def test_prompts_of_a_grid_may_stand_beside_each_other(run, call):
+    words = ("thing 1", "thing 2", "thing 3", "--seeds", "0-1")
+    call("sample", run, *words, "--columns", 2, "--out", "grid.png")
+    call("sample", run, *words, "--columns", 9, "--out", "line.png")
+    width, height = 2 * (64 + 4) + 4, 64 + 16 + 4
+    assert Image.open("grid.png").size == (2 * width, 2 * height) and Image.open("line.png").size == (3 * width, height)
+
+
 def test_sample_writes_single_files_into_a_folder(run, tmp_path, call):
     (tmp_path / "prompts.txt").write_text("thing 2\n\nthing 3\n")
     text = call("sample", run / "model", "thing 1", "--prompts", "prompts.txt", "--seeds", "4,7", "--truncation", "0.5", "--out", "folder")
@@ -124,6 +132,8 @@ def test_a_model_without_text_refuses_a_prompt(unconditional, refused, tmp_path)
         (["thing 1", "--out", "pic.bmp"], "--out is pic.bmp, an image ends in .png, .jpg, .jpeg, .webp"),
         (["thing 1", "--out", "dir.png"], "--out needs a file, dir.png is a folder"),
         (["thing 1"] * 200 + ["--out", "x.webp"], "a grid of 72 x 16800 px, and .webp holds 16383 px at most"),
+        (["thing 1", "--columns", "0", "--out", "x.png"], "--columns is 0, needs a whole number above 0"),
+        (["thing 1", "--columns", "2", "--out", "folder"], "--columns is 2, needs a whole number above 0, and --out one file for the grid"),
         (["thing 1", "--seeds", "7-3", "--out", "x.png"], "--seeds is '7-3', needs numbers or ranges such as 0-7 or 1,5,9"),
     ],
 )
