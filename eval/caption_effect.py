@@ -52,15 +52,14 @@ def main() -> None:
     if latest is None:
         raise UserError(f"{arguments.model} has no checkpoint, and so no discriminator; give the folder of a run that was trained here")
     D = build_system(recipe).discriminator
-    D.load_state_dict(checkpoints.read(latest)[0]["discriminator"])
     D.prepare(PrepareContext(torch.device("cpu"), list, None))
+    D.load_state_dict(checkpoints.read(latest)[0]["discriminator"])
     of_d = discriminator_effect(D, pipeline.encode_text, recipe.resolution, arguments.data, arguments.pictures)
     of_g = generator_effect(pipeline, clip, arguments.data, arguments.prompts)
     result = {"discriminator": of_d, "generator": of_g.figures}
     write_json(arguments.out, result)
     print(table(result))
     if arguments.picture:
-        arguments.picture.parent.mkdir(parents=True, exist_ok=True)
         save_image(of_g.grid(), arguments.picture)
         print(arguments.picture)
 

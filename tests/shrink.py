@@ -1,5 +1,6 @@
 """A recipe of any system to one that trains in seconds."""
 
+import json
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from t2igan import text
 from t2igan.config import Recipe
 from t2igan.data.class_embeddings import save_class_embeddings
 from t2igan.data.shards import Shards
+from t2igan.files import file_hash
 from t2igan.growth import phases_of
 from t2igan.layers.stages import resolutions
 from t2igan.schedule import Schedule
 from t2igan.text.adapter import AdapterConfig
-from t2igan.text.clip_folder import CONFIG, WEIGHTS
+from t2igan.text.clip_folder import CONFIG, TOWER_WEIGHTS, WEIGHTS
 
 LIMITS = {  # greatest values of whole numbers, by the names of their fields, in whichever section they stand
     "channels": 8,
@@ -151,14 +153,15 @@ def timm_file(kit: Kit, model: str, count: int) -> tuple[str, str]:
     return model, str(path)
 
 
-def projection_folder(kit: Kit) -> Path:
+def projection_folder(kit: Kit, seed: int = 0) -> Path:
     """A random projection of the kit's text tower, as a CLIP's folder has it."""
-    folder = kit.clip.parent / "projection"
+    folder = kit.clip.parent / f"projection_{seed}"
     folder.mkdir(exist_ok=True)
-    widths, generator = (TOKEN_DIM, *PROJECTION), torch.Generator().manual_seed(0)
+    widths, generator = (TOKEN_DIM, *PROJECTION), torch.Generator().manual_seed(seed)
     sizes = {f"text.proj.{2 * i}.weight": (widths[i + 1], widths[i]) for i in range(len(PROJECTION))}
     save_file({name: torch.randn(*size, generator=generator) for name, size in sizes.items()}, folder / WEIGHTS)
-    (folder / CONFIG).write_text('{"model_cfg": {"text_cfg": {"hf_pooler_type": "mean_pooler"}}}')
+    tower = {"model": str(kit.bert), "sha256": file_hash(kit.bert / TOWER_WEIGHTS)}
+    (folder / CONFIG).write_text(json.dumps({"model_cfg": {"text_cfg": {"hf_pooler_type": "mean_pooler"}}, "text_tower": tower}))
     return folder
 
 

@@ -14,7 +14,7 @@ from t2igan.errors import UserError
 from t2igan.features.open_clip import ClipScorer
 from t2igan.files import HASHES, atomic_folder, file_hash, write_hashes, write_json, write_tensors, write_text
 from t2igan.inference.publish import as_half
-from t2igan.text.clip_folder import CONFIG, TEXT_TOWER, TOWER, TOWER_WEIGHTS, WEIGHTS, read_config
+from t2igan.text.clip_folder import CONFIG, TEXT_TOWER, TOWER, TOWER_WEIGHTS, WEIGHTS, holds_tower, read_config
 from t2igan.text.encoder import locate
 
 CARD = "README.md"
@@ -48,8 +48,7 @@ def publish(clip: Path, out: Path, machine: str, credits: str) -> tuple[float, f
 
 def check_tower(state: dict[str, Tensor], encoder: dict[str, Tensor], clip: Path) -> None:
     """Raises UserError where the CLIP's text tower and the package's encoder differ."""
-    own = {name.removeprefix(TOWER): value for name, value in state.items() if name.startswith(TOWER)}
-    if not own or any(name not in encoder or not torch.equal(value, encoder[name].to(value.dtype)) for name, value in own.items()):
+    if not holds_tower(state, encoder):
         raise UserError(f"the text tower of {clip} is not the one of {TEXT_MODEL}; publish the folder as it is")
 
 

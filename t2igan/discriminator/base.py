@@ -37,7 +37,7 @@ class DiscriminatorNetworkConfig(PartConfig):
         """The network.
 
         Args:
-            adapter: the learned text layers in front, which it owns; None where it takes the frozen descriptors.
+            adapter: the learned text layers in front, which it owns as `self.adapter`; None where it takes the frozen descriptors.
             text: widths of the frozen descriptors; 0 where the system has no text.
         """
         raise TypeError(f"{type(self).__name__} builds no network")

@@ -1,8 +1,8 @@
 """How closely a model draws given pictures, by a latent and by styles (inference/invert.py), and how far edits then carry them.
 
-Each figure is a mean over pictures: PSNR in dB, and the cosine between embeddings of a CLIP that took no part in the search. An edit asks
-the styles of the finer stages for another prompt; the cosine between the edited image and that prompt says whether it obeys, beside that of
-the image before the edit.
+Each figure is a mean over pictures: PSNR in dB, and the cosine between embeddings of a CLIP that took no part in the search; of the latent,
+of the styles and, beside them, of what the caption gives without the picture. An edit takes words and styles of the finer stages from
+another prompt; the cosine between the edited image and that prompt says whether it obeys, beside that of the image before the edit.
 """
 
 import statistics
@@ -29,7 +29,7 @@ Images = Float[Tensor, "1 3 r r"]
 
 @dataclass
 class Inversions:
-    """Scores picture by picture, and rows to look at: the picture, by its latent, by its styles, and one image for each edit."""
+    """Scores picture by picture, and rows to look at: the picture, one seed of its caption, its latent, its styles, each edit."""
 
     scores: dict[str, list[float]] = field(default_factory=dict)
     rows: list[list[Image.Image]] = field(default_factory=list)
@@ -60,8 +60,12 @@ def measure_inversion(
         steps: of the latent's search and of the styles'.
 
     Raises:
-        UserError: the shards hold fewer pictures.
+        UserError: the shards hold fewer pictures, or the model has no such stage or no text for an edit.
     """
+    for edit in edits:  # refused before the work
+        pipeline.check([edit])
+        codes = pipeline.map_prompts([edit], [0])
+        mix(codes, codes, layer)
     shards, found = Shards(data, captioned=pipeline.conditional), Inversions()
     if count > len(shards):
         raise UserError(f"{data} holds {len(shards)} pictures, asked for are {count}")

@@ -1,4 +1,6 @@
-"""A CLIP's folder whose text tower lies elsewhere: a frozen encoder of an installed package, which open_clip_config.json names.
+"""A small CLIP's folder: its projection of text, and where its text tower is.
+
+A published one leaves out the tower, a frozen encoder of an installed package, which open_clip_config.json names:
 
     {"model_cfg": ..., "preprocess_cfg": ..., "text_tower": {"model": "package:NAME/SUB", "sha256": ...}}
 
@@ -57,9 +59,18 @@ def load_over_tower(folder: Path, weights: bool) -> tuple[nn.Module, object]:
     return clip, open_clip.tokenizer.HFTokenizer(str(where), context_length=text["context_length"])
 
 
-def named_tower(folder: Path) -> str | None:
-    """The SHA-256 of the text tower that the folder names; None where the folder holds its own tower. Raises OSError or ValueError."""
-    return (read_config(folder).get(TEXT_TOWER) or {}).get("sha256")
+def has_tower(folder: Path, encoder: Path) -> bool:
+    """Whether a file of weights is the text tower of the folder's CLIP. Raises OSError, SafetensorError or ValueError for broken files."""
+    named = read_config(folder).get(TEXT_TOWER)
+    if named is not None:
+        return isinstance(named, dict) and named.get("sha256") == file_hash(encoder)
+    return encoder.is_file() and holds_tower(load_file(folder / WEIGHTS), load_file(encoder))
+
+
+def holds_tower(clip: dict[str, Tensor], encoder: dict[str, Tensor]) -> bool:
+    """Whether the text tower among a CLIP's tensors is that encoder."""
+    own = {name.removeprefix(TOWER): value for name, value in clip.items() if name.startswith(TOWER)}
+    return bool(own) and all(name in encoder and torch.equal(value, encoder[name].to(value.dtype)) for name, value in own.items())
 
 
 def projection_weights(folder: Path) -> dict[str, Tensor]:
@@ -69,7 +80,10 @@ def projection_weights(folder: Path) -> dict[str, Tensor]:
         OSError, SafetensorError: the folder is broken.
         ValueError: its CLIP projects something else than the mean.
     """
-    pooler = read_config(folder)["model_cfg"]["text_cfg"].get("hf_pooler_type")
+    try:
+        pooler = read_config(folder)["model_cfg"]["text_cfg"]["hf_pooler_type"]
+    except (KeyError, TypeError):
+        raise ValueError(f"{CONFIG} names no hf_pooler_type") from None
     if pooler != "mean_pooler":
         raise ValueError(f"its hf_pooler_type is {pooler}, needs mean_pooler")
     weights = load_file(folder / WEIGHTS)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from t2igan.errors import UserError
 from t2igan.ranges import Count
-from t2igan.text.clip_folder import named_tower, projection_weights
+from t2igan.text.clip_folder import TOWER_WEIGHTS, has_tower, projection_weights
 from t2igan.text.encoder import locate
+from t2igan.text.transformers import TransformersTextConfig
 from t2igan.types import CheckContext, PartConfig, PrepareContext, TextDescriptors, TextDims
 
 
@@ -54,17 +55,21 @@ class ClipProjection(nn.Module):
         self.to(context.device)
 
     def _load(self, folder: Path) -> None:
+        text = self.text
+        if not isinstance(text, TransformersTextConfig) or text.layer != -1:
+            raise UserError("a projection needs text.kind transformers with layer -1, whose token states it was trained on")
         try:
-            weights, tower = projection_weights(folder), named_tower(folder)
-            self.proj.load_state_dict(weights)
-        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"no projection of these widths in {self.clip} ({reason}); give a folder made by data_prep/train_clip.py"
-            ) from None
-        own = getattr(self.text, "sha256", None)
-        if tower is not None and own is not None and tower != own:
-            raise UserError(f"the text tower of {self.clip} has SHA-256 {tower[:16]}..., the recipe's has {own[:16]}...; they must be one")
+            weights, same = projection_weights(folder), has_tower(folder, Path(locate(text.model)) / TOWER_WEIGHTS)
+        except (OSError, ValueError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"no projection of text in {self.clip} ({reason}); give a folder of data_prep/train_clip.py") from None
+        found, needed = ({name: tuple(value.shape) for name, value in state.items()} for state in (weights, self.proj.state_dict()))
+        if found != needed:
+            widths = [shape[0] for shape in found.values()]
+            raise UserError(f"the projection of {self.clip} has the widths {widths}; write those into projection.widths")
+        if not same:
+            raise UserError(f"the text tower of {self.clip} is not {text.model}; name the encoder that the CLIP was trained on")
+        self.proj.load_state_dict(weights)
 
     def forward(self, text: TextDescriptors) -> Float[Tensor, "b d"]:
         mask = text.source.mask[..., None].to(text.local.dtype)

@@ -20,7 +20,7 @@ class TextTowerConfig(PartConfig):
         if not context.token_dim or context.num_classes:
             raise ValueError("kind is tower, and the text of this system has none to train; set the adapter to null")
 
-    def build(self, text: TextDims, num_clusters: int = 0, local: bool = True) -> "TextTower":
+    def build(self, text: TextDims) -> "TextTower":
         return TextTower(text)
 
 

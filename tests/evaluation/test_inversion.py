@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from PIL import Image
-from tiny import override, tiny_recipe
+from tiny import generator_of, override, tiny_recipe, without_text
 
 from t2igan.config import Recipe
 from t2igan.data.images import to_pil
@@ -57,10 +57,27 @@ def test_the_models_own_pictures_come_back(model, drawn, kit, script, tmp_path):
     assert Image.open(tmp_path / "grid.png").height == 2 * (64 + 16 + 4)
 
 
+def test_a_model_without_text_is_inverted_without_prompts(kit, drawn, script, tmp_path, capsys):
+    recipe = parse(Recipe, without_text(tiny_recipe(kit, guided=False)), "")
+    save_model(tmp_path / "model", generator_of(recipe), recipe, {"images_seen": 1})
+    clip = f"local-dir:{kit.clip}"
+    words = ("--model", tmp_path, "--data", drawn, "--clip", clip, "--scorer", clip, "--latent-steps", 1, "--style-steps", 1)
+    assert script("inversion", *words, "--pictures", 1, "--out", tmp_path / "result.json") == 0
+    assert json.loads((tmp_path / "result.json").read_text())["pictures"] == 1
+    assert script("inversion", *words, "--edit", "thing 3", "--out", tmp_path / "other.json") == 2
+    assert "without text" in capsys.readouterr().err
+
+
 def test_bad_input_is_named(model, drawn, kit, script, tmp_path, capsys):
     clip = f"local-dir:{kit.clip}"
     words = ("--model", model, "--data", drawn, "--clip", clip, "--scorer", clip, "--out", tmp_path / "result.json")
-    for extra, said in ((("--pictures", 0), "--pictures is 0"), (("--pictures", 4), "holds 3 pictures, asked for are 4")):
+    refused = (
+        (("--pictures", 0), "--pictures is 0"),
+        (("--pictures", 4), "holds 3 pictures, asked for are 4"),
+        (("--style-steps", -1), "need whole numbers from 0 on"),
+        (("--edit", "thing 3", "--layer", 9), "--layer is 9"),
+    )
+    for extra, said in refused:
         assert script("inversion", *words, *extra) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "result.json").exists()
