@@ -35,7 +35,7 @@ emoji_upsampler: .venv/ready data/emoji_256/report.json
 	$(LAUNCH) -m t2igan train configs/emoji_upsampler_64_256.yaml --out $(UPSAMPLER) $(if $(wildcard $(UPSAMPLER)/checkpoints/*/state.json),--resume)
 	$(BIN)/python eval/upsampling.py --model $(UPSAMPLER) --data data/emoji_256/held_out_concepts --out $(UPSAMPLER)/result.json --picture $(UPSAMPLER)/side_by_side.png
 
-# Captioned drawings of 31 sources, which npm and apt deliver, and the 64 px model on them: two and a half hours on two cores.
+# Captioned drawings of 31 sources, which npm and apt deliver, and the 64 px model on them: two to three hours on two cores.
 DRAWINGS = runs/drawings_64
 drawings_64: .venv/ready data/drawings_64/report.json
 	$(LAUNCH) -m t2igan train configs/drawings_64.yaml --out $(DRAWINGS) $(if $(wildcard $(DRAWINGS)/checkpoints/*/state.json),--resume)
