@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Chooses the seeds where none are given. Raises UserError for what is known to be wrong before the model is loaded."""
-    inverted = [prompt for prompt in arguments.prompts if edit.is_inverted(prompt)]
+    inverted = [prompt for prompt in arguments.prompts if prompt.startswith("@")]
     if arguments.seeds is None:
         arguments.seeds = "0-3" if arguments.edit == "style-mix" and not inverted else "0"
     seeds, ending = parse_seeds(arguments.seeds), arguments.out.suffix.lower()
